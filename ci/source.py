@@ -1,0 +1,218 @@
+"""Where the kernel comes from: a git commit, the user's own checkout, a distribution's source package."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci import command
+from ci.errors import StageError
+from ci.git import Git
+from ci.progress import Progress
+from ci.series import Series
+from ci.settings import Settings
+from ci.workspace import Workspace, remove_tree, write_text
+
+AUTO_DEBIAN = "debian:6.12"
+REACH_S = 10.0
+FETCH_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel as it comes. ``slot`` is a folder of the cache: ``slot/src`` is a git work tree that holds
+    ``commit``, ``slot/obj`` the object directory that everything built from this source shares."""
+
+    name: str
+    slot: Path
+    commit: str
+    why: str
+
+    @property
+    def git(self) -> Git:
+        """The repository in the cache, never the user's."""
+        return Git(self.slot / "src", "tree")
+
+
+def _slot(workspace: Workspace, kind: str, name: str) -> Path:
+    """Folder for one source: readable, and distinct for names that differ anywhere."""
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[-40:]
+    return workspace.entry("trees", f"{kind}-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
+
+
+def _ready(workspace: Workspace, slot: Path) -> Git:
+    """The slot's repository, made empty where it is missing."""
+    if not slot.exists():
+        with workspace.publish(slot) as fresh:
+            (fresh / "src").mkdir()
+            Git(fresh / "src", "fetch").run("init", "-q")
+    return Git(slot / "src", "fetch")
+
+
+def from_tree(settings: Settings) -> Source:
+    """HEAD of the user's checkout, whose objects a repository in the cache borrows; nothing is written there."""
+    assert settings.tree
+    user = Git(settings.tree, "fetch")
+    head = user.run("rev-parse", "--verify", "HEAD^{commit}", ok=None)
+    if head.returncode != 0:
+        raise StageError("fetch", f"--tree {settings.tree}: not a git checkout with a commit; run `git init`, "
+                         "`git add -f .` and `git commit` in it, or use --source")  # fmt: skip
+    dirty = user.line("status", "--porcelain", "--untracked-files=no")
+    if dirty and not settings.ignore_dirty:
+        names = "\n".join(dirty.splitlines()[:10])
+        raise StageError("fetch", f"--tree {settings.tree} has uncommitted changes:\n{names}\n"
+                         "commit them, or take HEAD without them by --ignore-dirty")  # fmt: skip
+    top = Path(user.line("rev-parse", "--show-toplevel"))
+    if not (top / "Kconfig").is_file():
+        raise StageError("fetch", f"--tree {settings.tree}: {top} does not look like a kernel tree (no Kconfig)")
+    git = _ready(settings.workspace, slot := _slot(settings.workspace, "tree", str(top)))
+    common = Path(user.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    write_text(slot / "src/.git/objects/info/alternates", f"{common / 'objects'}\n")
+    shallow = common / "shallow"
+    if shallow.exists():
+        write_text(slot / "src/.git/shallow", shallow.read_text(encoding="ascii"))
+    commit = head.stdout.strip()
+    git.run("update-ref", "refs/source", commit)
+    return Source(f"tree:{commit}", slot, commit, "--tree")
+
+
+def from_git(settings: Settings, spec: str, why: str) -> Source:
+    """``URL@COMMIT``: that commit alone, fetched shallow; a full commit id that is in the cache needs no network."""
+    url, at, commit = spec.rpartition("@")
+    if not at or not re.fullmatch(r"(https?|git|ssh|file)://\S+", url):
+        raise StageError("fetch", f"--source git:{spec}: give git:URL@COMMIT with a https, git, ssh or file URL")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", commit):
+        raise StageError("fetch", f"--source git:{spec}: {commit!r} is not a commit, tag or branch")
+    git = _ready(settings.workspace, slot := _slot(settings.workspace, "git", url))
+    if not (re.fullmatch(r"[0-9a-f]{40}", commit) and git.has(commit)):
+        git.run("fetch", "--depth=1", "--no-tags", "--force", url, f"{commit}:refs/source", timeout_s=FETCH_S)
+        commit = git.line("rev-parse", "refs/source^{commit}")
+    return Source(f"git:{url}@{commit}", slot, commit, why)
+
+
+def _apt_options(workspace: Workspace) -> list[str]:
+    """The host's apt sources and keyrings, with package lists and caches of our own."""
+    state = workspace.cache / "apt"
+    for sub in ("lists/partial", "cache/archives/partial"):
+        (state / sub).mkdir(parents=True, exist_ok=True)
+    return ["-o", f"Dir::State::lists={state}/lists", "-o", f"Dir::Cache={state}/cache"]
+
+
+STRICT = ["-o", "APT::Get::AllowUnauthenticated=false", "-o", "Acquire::AllowInsecureRepositories=false"]
+
+
+def _package(options: list[str], name: str) -> dict[str, str]:
+    """Fields of the newest version of a package that apt's lists know, {} for none."""
+    shown = command.run(
+        ["apt-cache", *options, "show", "--no-all-versions", name], stage="fetch", timeout_s=60, ok=None
+    )
+    rows = (line.split(": ", 1) for line in shown.stdout.splitlines() if re.match(r"[A-Za-z0-9-]+: ", line))
+    return {row[0]: row[1] for row in rows} if shown.returncode == 0 else {}
+
+
+def _download(options: list[str], name: str, fields: dict[str, str], folder: Path) -> Path:
+    """The package's file, its signature chain checked by apt and its digest by us."""
+    command.run(
+        ["apt-get", *options, *STRICT, "download", f"{name}={fields['Version']}"],
+        stage="fetch", cwd=folder, timeout_s=FETCH_S,
+    )  # fmt: skip
+    (deb,) = folder.glob("*.deb")
+    with deb.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != fields["SHA256"]:
+            raise StageError("fetch", f"{deb.name}: its SHA-256 is not the one that apt's signed lists give")
+    return deb
+
+
+def from_debian(settings: Settings, release: str, why: str, progress: Progress) -> Source:
+    """``linux-source-<release>`` as the host's apt sources offer it, unpacked and committed to a repository."""
+    if not re.fullmatch(r"\d+\.\d+", release):
+        raise StageError("fetch", f"--source debian:{release}: give a release such as debian:6.12")
+    command.require("fetch", "apt-get", "apt")
+    workspace, name = settings.workspace, f"linux-source-{release}"
+    options: list[str] = []
+    fields = _package(options, name)
+    slot = _slot(workspace, "debian", f"{release}")
+    if fields and (known := _imported(slot, fields["Version"])):
+        return Source(f"debian:{fields['Version']}", slot, known, why)
+    if not fields:
+        # Empty lists, as in a new container: `apt-get update` into lists of our own needs no root.
+        options = _apt_options(workspace)
+        command.run(["apt-get", *options, *STRICT, "update"], stage="fetch", timeout_s=600, ok=None)
+        fields = _package(options, name)
+        if not fields:
+            raise StageError("fetch", f"apt knows no package {name}: this host's sources do not carry it; "
+                             "use --source git:URL@COMMIT or --tree DIR")  # fmt: skip
+        if known := _imported(slot, fields["Version"]):
+            return Source(f"debian:{fields['Version']}", slot, known, why)
+    with workspace.publish(slot) as fresh:
+        progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) // 1_000_000} MB)")
+        deb = _download(options, name, fields, fresh)
+        progress.note("unpacking")
+        command.run(["dpkg-deb", "-x", deb, fresh / "deb"], stage="fetch", timeout_s=600)
+        (tar,) = (fresh / "deb/usr/src").glob("linux-source-*.tar.*")
+        (fresh / "src").mkdir()
+        command.run(
+            ["tar", "-xf", tar, "--strip-components=1", "--no-same-owner", "-C", fresh / "src"],
+            stage="fetch", timeout_s=600,
+        )  # fmt: skip
+        deb.unlink()
+        shutil.rmtree(fresh / "deb")
+        progress.note("importing into git")
+        git = Git(fresh / "src", "fetch")
+        git.run("init", "-q")
+        # Streamed into one pack instead of 90,000 loose objects: a fifth less CPU, half the disk.
+        git.run("-c", "core.bigFileThreshold=1", "-c", "core.compression=1", "add", "-A", "-f", ".")
+        git.run("commit", "-q", "--no-verify", "-m", f"{name} {fields['Version']}")
+        commit = git.line("rev-parse", "HEAD")
+        write_text(fresh / "version", f"{fields['Version']} {commit}\n")
+    return Source(f"debian:{fields['Version']}", slot, commit, why)
+
+
+def _imported(slot: Path, version: str) -> str:
+    """The commit of ``version`` in the slot, empty for none."""
+    marker = slot / "version"
+    had, _, commit = (marker.read_text(encoding="utf-8") if marker.exists() else "").strip().partition(" ")
+    if had and had != version:
+        remove_tree(slot)
+    return commit if had == version else ""
+
+
+def _auto(settings: Settings, series: Series, progress: Progress) -> Source:
+    """The series' base commit where its repository can be reached, else Debian's package; each try is told."""
+    why_not = "the series names no base commit and repository"
+    if series.base_commit and series.base_url:
+        slot = _slot(settings.workspace, "git", series.base_url)
+        have = slot.exists() and Git(slot / "src", "fetch").has(series.base_commit)
+        try:
+            if not have:
+                Git(settings.workspace.root, "fetch").run(
+                    "ls-remote", "--exit-code", series.base_url, "HEAD", timeout_s=REACH_S
+                )
+            return from_git(settings, f"{series.base_url}@{series.base_commit}",
+                            "auto: the series' base commit, " + ("in the cache" if have else "its repository answers"))  # fmt: skip
+        except StageError as error:
+            why_not = f"{series.base_url} can not be reached"
+            progress.note(f"auto: {why_not} ({error.message.splitlines()[-1][:120]})")
+    try:
+        return from_debian(settings, AUTO_DEBIAN.partition(":")[2], f"auto: {why_not}", progress)
+    except StageError as error:
+        raise StageError("fetch", f"no kernel source: {why_not}; {error.message}", log=error.log) from None
+
+
+def fetch(settings: Settings, series: Series, progress: Progress) -> Source:
+    """The source that the settings name; ``auto`` is the first that can be reached, and ``why`` says so."""
+    kinds: dict[str, Callable[[str], Source]] = {
+        "git": lambda rest: from_git(settings, rest, "--source"),
+        "debian": lambda rest: from_debian(settings, rest, "--source", progress),
+    }
+    kind, colon, rest = settings.source.partition(":")
+    with settings.workspace.lock("trees", stage="fetch"):
+        if settings.tree:
+            return from_tree(settings)
+        if settings.source == "auto":
+            return _auto(settings, series, progress)
+        if not colon or kind not in kinds:
+            raise StageError("fetch", f"--source {settings.source}: there are auto, git:URL@COMMIT and debian:RELEASE")
+        return kinds[kind](rest)

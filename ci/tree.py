@@ -1,0 +1,193 @@
+"""Base and patched trees of a series, made by taking it out of the shipped tree and putting it on.
+
+All of it happens in a git index of its own: no work tree is touched, so nothing is left dirty by a patch that
+does not apply. ``git apply`` is strict: every context line has to match, only line numbers may differ.
+"""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ci.errors import PatchError, StageError
+from ci.git import Git
+from ci.series import Patch, Series, Version
+from ci.source import Source
+from ci.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One commit of the source's repository; ``tree_id`` is git's id of its content."""
+
+    source: Source
+    commit: str
+    tree_id: str
+    version: Version
+
+    @contextlib.contextmanager
+    def checked_out(self, workspace: Workspace) -> Iterator[None]:
+        """The source's work tree holds this commit inside, under a lock; only files that differ are written."""
+        with workspace.lock(f"work-{self.source.slot.name}", stage="build", timeout_s=4 * 3600):
+            for stale in (self.source.slot / "src/.git").glob("*.lock"):
+                stale.unlink()  # left by a git that was killed; nobody else works here while we hold the lock
+            self.source.git.run("checkout", "-q", "--force", "--detach", self.commit)
+            yield
+
+    def subtree(self, *paths: str) -> dict[str, str]:
+        """Git ids of the named entries, of the top level for none (``dir/`` is what is in it); missing: left out."""
+        rows = self.source.git.run("ls-tree", "-z", self.commit, "--", *paths).stdout.split("\0")
+        return {row.partition("\t")[2]: row.split()[2] for row in rows if row}
+
+
+@dataclass(frozen=True)
+class PatchState:
+    """What became of one patch: ``applies``, ``applies as backport``, ``already there``, ``not affected``,
+    ``left out`` or ``conflicts``; ``on_patched`` tells whether the patched tree carries it."""
+
+    patch: Patch
+    status: str
+    on_patched: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The three trees of a run. Without a ``conflict``, patched is complete."""
+
+    shipped: Tree
+    base: Tree
+    patched: Tree
+    states: tuple[PatchState, ...]
+    conflict: PatchError | None = None
+
+
+class _Index:
+    """A git index in a temporary file, on which patches are tried."""
+
+    def __init__(self, git: Git, file: Path, commit: str) -> None:
+        self.git, self.env = git, {"GIT_INDEX_FILE": str(file)}
+        git.run("read-tree", commit, env=self.env)
+
+    def apply(self, patch: Patch, *, reverse: bool = False) -> str:
+        """Apply whole or not at all; git's words when it does not, else an empty string."""
+        words = ["apply", "--cached", "--whitespace=nowarn", *(["--reverse"] if reverse else []), "-"]
+        done = self.git.run(*words, stdin=patch.text, env=self.env, ok=None)
+        return "" if done.returncode == 0 else done.stderr.strip() or "git apply failed without a word"
+
+    def write(self) -> str:
+        """Git id of the tree."""
+        return self.git.line("write-tree", env=self.env)
+
+
+def version_of(git: Git, commit: str) -> Version:
+    """``(6, 12)`` from the tree's top Makefile; a :class:`StageError` when this is no kernel tree."""
+    shown = git.run("show", f"{commit}:Makefile", ok=None).stdout
+    numbers = [re.search(rf"^{name} = (\d+)$", shown, re.M) for name in ("VERSION", "PATCHLEVEL")]  # VERSION = 6
+    if not all(numbers):
+        raise StageError("apply", f"commit {commit[:12]} is no kernel tree: its Makefile has no VERSION and PATCHLEVEL")
+    return int(numbers[0][1]), int(numbers[1][1])  # type: ignore[index]
+
+
+def explain(patch: Patch, said: str, *, reverse: bool = False) -> str:
+    """Git's words on a patch that does not apply, with the hunk that each ``patch failed: FILE:LINE`` means."""
+    lines = []
+    for line in said.splitlines():
+        lines.append(line)
+        failed = re.match(r"error: patch failed: (.+):(\d+)$", line)  # error: patch failed: net/mptcp/pm.c:12
+        if failed:
+            lines += [f"  {hunk}" for hunk in _hunk(patch, failed[1], int(failed[2]), reverse)]
+    return "\n".join(lines)
+
+
+def _hunk(patch: Patch, file: str, start: int, reverse: bool) -> Iterable[str]:
+    """``hunk 2 of FILE: @@ ... @@`` for the hunk of ``file`` that begins at line ``start`` of its old side."""
+    inside, number = False, 0
+    for line in patch.text.splitlines():
+        if line.startswith("diff --git "):
+            inside, number = line.endswith(f" b/{file}"), 0
+        found = re.match(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@", line)  # @@ -10,6 +10,9 @@ int f(void)
+        if inside and found:
+            number += 1
+            if int(found[2 if reverse else 1]) == start:
+                yield f"hunk {number} of {file}: {line}"
+
+
+def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
+    return git.line("commit-tree", tree_id, "-p", parent, "-m", message)
+
+
+def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
+    """Base is ``source`` minus what it carries of the affected patches (last first), patched is base plus the
+    series in order, minus ``without``. A patch that can be neither put on nor taken out ends as ``conflict``."""
+    git = source.git
+    unknown = without - {patch.number for patch in series.patches}
+    if unknown:
+        raise StageError("options", f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
+                         f"{series.patches[0].number} to {series.patches[-1].number}")  # fmt: skip
+    version = version_of(git, source.commit)
+    affected = [patch for patch in series.patches if patch.affects(version)]
+    shipped = Tree(source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version)
+    with tempfile.TemporaryDirectory() as scratch:
+        index = _Index(git, Path(scratch) / "index", source.commit)
+        there: dict[int, tuple[str, Patch]] = {}
+        refusals: dict[int, str] = {}
+        for patch in reversed(affected):
+            for how, form in series.forms(patch, version):
+                said = index.apply(form, reverse=True)
+                if not said:
+                    there[patch.number] = how, form
+                    break
+                refusals.setdefault(patch.number, explain(form, said, reverse=True))
+        tree_id = index.write()
+        base = shipped
+        if tree_id != shipped.tree_id:
+            base = replace(
+                shipped,
+                commit=_commit(git, tree_id, source.commit, "base: series taken out"),
+                tree_id=tree_id,
+            )
+        patched, states, conflict = base, [], None
+        for patch in series.patches:
+            state, said = _put_on(index, series, patch, version, there, without, affected, conflict)
+            states.append(state)
+            if said and not conflict:
+                conflict = PatchError("apply", f"patch {patch.number} ({patch.path.name}, \"{patch.title}\") does not apply:\n"
+                    f"{said}\nnor is it in the tree already; taking it out fails too:\n{refusals[patch.number]}",
+                    patch=patch.number)  # fmt: skip
+            if state.on_patched:
+                tree_id = index.write()
+                commit = _commit(git, tree_id, patched.commit, f"{patch.title}\n\n{patch.body}")
+                patched = replace(base, commit=commit, tree_id=tree_id)
+    for side, tree in (("base", base), ("patched", patched)):
+        git.run("update-ref", f"refs/{side}", tree.commit)
+    return Trees(shipped, base, patched, tuple(states), conflict)
+
+
+def _put_on(
+    index: _Index,
+    series: Series,
+    patch: Patch,
+    version: Version,
+    there: dict[int, tuple[str, Patch]],
+    without: frozenset[int],
+    affected: list[Patch],
+    conflict: PatchError | None,
+) -> tuple[PatchState, str]:
+    """Put one patch on the index; its state, and git's words where it conflicts."""
+    if patch not in affected:
+        since = ".".join(map(str, patch.since or ()))
+        return PatchState(patch, "not affected", why=f"the tree is older than v{since}"), ""
+    if patch.number in without:
+        return PatchState(patch, "left out", why="--without"), ""
+    if conflict:
+        return PatchState(patch, "not tried", why=f"patch {conflict.patch} conflicts"), ""
+    refused = ""
+    for how, form in (there[patch.number],) if patch.number in there else series.forms(patch, version):
+        said = index.apply(form)
+        if not said:
+            return PatchState(patch, "already there" if patch.number in there else how, on_patched=True), ""
+        refused += ("\n" if refused else "") + explain(form, said)
+    return PatchState(patch, "conflicts", why=refused), refused
