@@ -1,0 +1,137 @@
+"""How guests run here: hardware virtualisation where a probe that runs guest code says so, else emulation."""
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci import command
+from ci.errors import StageError
+from ci.workspace import Workspace, digest, file_digest, write_text
+
+QEMU = "qemu-system-x86_64"
+PROBE_LIMIT_S = 10.0
+# isa-debug-exit ends QEMU with (value << 1) | 1; images/kvm-probe.S writes 0x15.
+PROBE_PASSED = 43
+PROBE_MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "64"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One row of the mode table: what the mode adds to the machine that all modes share.
+
+    ``time_factor`` is how much slower than hardware the guest may be: it stretches the guest's own time limits.
+    """
+
+    vcpus: int
+    time_factor: int
+    vng: tuple[str, ...]
+    qemu: tuple[str, ...]
+    cmdline: str
+
+
+MACHINES = {
+    # vng asks for "kvm:tcg", which falls back in silence; a later accel= wins.
+    "kvm": Machine(2, 1, (), ("-machine", "accel=kvm"), ""),
+    # A busy host can keep an emulated CPU away for seconds: only a long silence is a lockup.
+    "tcg": Machine(2, 4, ("--disable-kvm",), ("-accel", "tcg,thread=multi"), "watchdog_thresh=60"),
+    # The guest's time is a count of its instructions, so no slow host can make a test time out, and a CPU that does
+    # not schedule for long is the kernel's doing: it may end the guest.
+    "virtual": Machine(
+        1,
+        1,
+        ("--disable-kvm",),
+        (
+            "-accel",
+            "tcg",
+            "-icount",
+            "shift=0,sleep=off",
+            "-rtc",
+            "base=2025-01-01T00:00:00,clock=vm",
+            "-seed",
+            "1",
+        ),
+        "softlockup_panic=1 nolapic_timer initcall_blacklist=virtio_pci_driver_init",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The choice, a key of ``MACHINES``, and why it was made."""
+
+    name: str
+    why: str
+
+    @property
+    def machine(self) -> Machine:
+        """The row of the mode table."""
+        return MACHINES[self.name]
+
+
+def qemu_version(stage: str = "run") -> str:
+    """``7.2.22``-like version with the packager's suffix; a :class:`StageError` where QEMU is missing."""
+    command.require(stage, QEMU, "qemu-system-x86")
+    first = command.run([QEMU, "--version"], stage=stage, timeout_s=20).stdout.splitlines()[0]
+    return first.removeprefix("QEMU emulator version ").strip()
+
+
+def probe(accelerator: str, stub: Path) -> str:
+    """Run the probe's firmware under ``accelerator``: an empty string when it came through, else what happened."""
+    argv: list[str | Path] = ["timeout", "--signal=KILL", str(PROBE_LIMIT_S), QEMU, "-accel", accelerator, *PROBE_MACHINE,
+            "-bios", stub, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]  # fmt: skip
+    done = command.run(argv, stage="run", timeout_s=3 * PROBE_LIMIT_S, ok=None)
+    if done.returncode == PROBE_PASSED:
+        return ""
+    if done.returncode in (137, -9):
+        return f"guest code did not get through in {PROBE_LIMIT_S:.0f} s"
+    said = (done.stderr.strip().splitlines() or ["nothing"])[-1][:200]
+    return f"QEMU ended with exit code {done.returncode} and said: {said}"
+
+
+def stub(workspace: Workspace) -> Path:
+    """The probe's firmware, assembled from ``images/kvm-probe.S``."""
+    source = workspace.root / "images" / "kvm-probe.S"
+    folder = workspace.entry("probe", file_digest(source))
+    if not folder.exists():
+        gcc = command.require("run", "gcc", "gcc")
+        with workspace.lock("probe", stage="run"), workspace.publish(folder) as fresh:
+            flags = ["-nostdlib", "-static", "-Wl,--build-id=none,-Ttext=0,--oformat=binary,-e,_start", "-o"]
+            command.run([gcc, *flags, fresh / "stub.bin", source], stage="run", timeout_s=60)
+    return folder / "stub.bin"
+
+
+def kvm_trouble(workspace: Workspace) -> str:
+    """Why KVM can not be used here, empty when it can. The answer is kept for this boot, kernel and QEMU."""
+    device = Path("/dev/kvm")
+    if platform.machine() != "x86_64":
+        return f"this host is {platform.machine()}, the guest x86_64"
+    if not device.exists():
+        return "there is no /dev/kvm"
+    if not os.access(device, os.R_OK | os.W_OK):
+        return "/dev/kvm may not be opened by this user (join the group kvm)"
+    image = stub(workspace)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    key = digest(boot, platform.release(), qemu_version(), file_digest(image))
+    record = workspace.entry("probe", f"kvm-{key[:16]}.json")
+    if not record.exists():
+        write_text(record, json.dumps({"trouble": probe("kvm", image)}))
+    return str(json.loads(record.read_text(encoding="utf-8"))["trouble"])
+
+
+def choose(asked: str, workspace: Workspace) -> Mode:
+    """The mode for ``asked``; ``auto`` is kvm where the probe passes, else virtual. A :class:`StageError` for a
+    kvm that was asked for and does not work: nothing falls back in silence."""
+    if asked not in ("auto", "kvm"):
+        return Mode(asked, f"--mode {asked}")
+    trouble = kvm_trouble(workspace)
+    if asked == "kvm":
+        if trouble:
+            raise StageError("run", f"--mode kvm: {trouble}; use --mode virtual or tcg, which need no KVM")
+        return Mode("kvm", "--mode kvm, the probe passed")
+    return (
+        Mode("kvm", "auto: the KVM probe passed")
+        if not trouble
+        else Mode("virtual", f"auto: KVM does not work: {trouble}")
+    )

@@ -1,0 +1,205 @@
+"""One guest: one selftest script on one kernel. How it ended, and the raw logs; this module knows no TAP."""
+
+import os
+import secrets
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci import command
+from ci.accel import Machine, Mode
+from ci.ended import Ended
+from ci.errors import StageError
+from ci.image import GUEST_SELFTESTS, Image
+from ci.kernel import Kernel
+from ci.suite import Script
+from ci.workspace import Workspace
+
+JOB = "opt/org.patchverdict/job"
+MEMORY_MB = 1024
+BOOT_LIMIT_S = 120.0
+SHUTDOWN_LIMIT_S = 60.0
+# How many wall seconds a second of the guest's own limit may take: emulated, and on a host that others share.
+WALL_FACTOR = 3.0
+# What the selftests know of us. All features are expected: a case that skips is a failure to look into.
+SELFTEST_ENVIRONMENT = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": "1", "NO_COLOR": "1"}
+
+
+@dataclass(frozen=True)
+class GuestRun:
+    """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the script's, ``None``
+    where it never ended; ``timed_out`` that the guest ended it at its limit; ``guest_ms`` is guest time."""
+
+    script: Script
+    folder: Path
+    ended: Ended
+    build_id: str
+    exit_status: int | None
+    timed_out: bool
+    guest_ms: int
+
+    def log(self, name: str) -> str:
+        """Text of one of the logs, empty when there is none; bytes that are no UTF-8 are replaced."""
+        path = self.folder / f"{name}.log"
+        return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+
+def job(script: Script | None, nonce: str, limit_s: int) -> str:
+    """The text that the guest's init reads: what to run, or a shell when there is no script."""
+    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/net/mptcp", f"limit_s {limit_s}"]
+    lines += [f"env {name}={value}" for name, value in SELFTEST_ENVIRONMENT.items()]
+    lines += ["shell yes"] if script is None else [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def cmdline(workspace: Workspace, machine: Machine) -> str:
+    """The kernel command line: ``images/cmdline`` without its comments, then what the mode adds."""
+    text = (workspace.root / "images" / "cmdline").read_text(encoding="utf-8")
+    words = [line.partition("#")[0].strip() for line in text.splitlines()]
+    return " ".join(word for word in [*words, machine.cmdline] if word)
+
+
+def _option(value: Path) -> str:
+    """A path inside a QEMU option: commas doubled."""
+    return str(value).replace(",", ",,")
+
+
+def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Path, empty_root: Path) -> list[str]:
+    """The whole command line of vng. ``empty_root`` is what the guest may see of the host: an empty folder.
+
+    Our -append comes last and replaces the one that vng composes, which carries values of the host. The first
+    serial port is vng's own; ours follow.
+    """
+    machine = mode.machine
+    qemu: list[str] = ["-no-reboot", "-initrd", str(initrd), *machine.qemu]
+    for name in ("kernel", "tests", "control"):
+        qemu += [
+            "-chardev",
+            f"file,id={name}log,path={_option(folder / name)}.log",
+            "-serial",
+            f"chardev:{name}log",
+        ]
+    qemu += ["-fw_cfg", f"name={JOB},file={_option(folder / 'job')}", "-append", parameters]
+    return [
+        vng_program(), "--run", str(kernel), "--root", str(empty_root), "--force-9p", "--disable-monitor",
+        "--disable-microvm", "--cpus", str(machine.vcpus), "--memory", f"{MEMORY_MB}M", "--verbose", *machine.vng,
+        f"--qemu-opts={shlex.join(qemu)}",
+    ]  # fmt: skip
+
+
+def vng_program() -> str:
+    """vng of the environment that runs us, else the one on the path."""
+    beside = Path(sys.executable).with_name("vng")
+    found = str(beside) if beside.exists() else shutil.which("vng")
+    if not found:
+        raise StageError("run", "vng is not installed; install the Python package virtme-ng (or run ci/bootstrap.sh)")
+    return found
+
+
+def environment() -> Mapping[str, str]:
+    """vng is a shell around virtme-run, which it looks for on the path."""
+    return {"PATH": f"{Path(vng_program()).parent}:{os.environ['PATH']}"}
+
+
+def records(text: str, nonce: str) -> Mapping[str, list[str]]:
+    """Control records, kind -> words after it; the first of each kind counts."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == nonce:
+            found.setdefault(words[1], words[2:])
+    return found
+
+
+class _Watch:
+    """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of its own."""
+
+    def __init__(self, control: Path, nonce: str, script_s: float) -> None:
+        self.control, self.nonce = control, nonce
+        self.limits = {"boot": BOOT_LIMIT_S, "script": script_s, "shutdown": SHUTDOWN_LIMIT_S}
+        self.part, self.since = "boot", time.monotonic()
+
+    def __call__(self) -> str:
+        seen = records(self.control.read_text(encoding="utf-8", errors="replace"), self.nonce)
+        part = "shutdown" if "done" in seen else "script" if "boot" in seen else "boot"
+        if part != self.part:
+            self.part, self.since = part, time.monotonic()
+        return part if time.monotonic() - self.since > self.limits[part] else ""
+
+
+HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
+
+
+def run(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path) -> GuestRun:
+    """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that dies or hangs
+    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's."""
+    folder.mkdir(parents=True)
+    nonce = secrets.token_hex(16)
+    limit_s = script.limit_s * mode.machine.time_factor
+    for name in ("kernel", "tests", "control"):
+        (folder / f"{name}.log").touch()
+    (folder / "job").write_text(job(script, nonce, limit_s), encoding="utf-8")
+    empty = folder / "root"
+    empty.mkdir()
+    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode.machine), folder, empty)
+    watch = _Watch(folder / "control.log", nonce, limit_s * WALL_FACTOR + 60)
+    # vng's own exit status says nothing (always 255 with a command line that is not its own).
+    done = command.run(
+        argv, stage="run", timeout_s=limit_s * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
+        cwd=folder, env=environment(), log=folder / "vng.log", ok=None, watch=watch,
+    )  # fmt: skip
+    (folder / "job").unlink()
+    empty.rmdir()
+    return _result(script, folder, nonce, done.stopped, kernel)
+
+
+def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestRun:
+    """What the logs say of the end."""
+    control = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
+    seen = records(control, nonce)
+    console = (folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
+    if stopped:
+        ended = HANGS[stopped]
+    elif "done" in seen:
+        ended = Ended.FINISHED
+    else:
+        ended = Ended.PANIC if "Kernel panic - not syncing" in console else Ended.LOST
+    build_id = (seen.get("boot") or [""])[0]
+    if build_id and build_id != kernel.build_id:
+        raise StageError("run", f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built",
+                         log=folder / "control.log")  # fmt: skip
+    end = seen.get("end", [])
+    whole = len(end) == 2 and all(word.isdigit() for word in end)
+    return GuestRun(
+        script=script,
+        folder=folder,
+        ended=ended,
+        build_id=build_id,
+        exit_status=int(end[0]) if whole else None,
+        timed_out="timeout" in seen,
+        guest_ms=int(end[1]) if whole else 0,
+    )
+
+
+def at_once(machine: Machine) -> int:
+    """How many guests fit on this host: a core for each vCPU, and memory for each."""
+    cores = len(os.sched_getaffinity(0)) // machine.vcpus
+    free_mb = 0
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):  # MemAvailable:   24000000 kB
+            free_mb = int(line.split()[1]) // 1024
+    return max(1, min(cores, free_mb // (MEMORY_MB + 256)))
+
+
+def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder: Path) -> int:
+    """An interactive shell in a guest, on this terminal; vng's exit code (255 is its usual one)."""
+    folder.mkdir(parents=True)
+    (folder / "job").write_text(job(None, secrets.token_hex(16), 0), encoding="utf-8")
+    empty = folder / "root"
+    empty.mkdir()
+    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode.machine), folder, empty)
+    return command.interactive(argv, cwd=folder, env=environment())
