@@ -1,0 +1,160 @@
+"""A verdict for people: a few lines for a terminal, and Markdown for a job summary.
+
+Names and messages come from guests, patches and compilers. Nothing of theirs may act: no control character,
+no colour of their own, no Markdown, no HTML, no workflow command. GitHub's runner obeys ``::command::`` at
+the start of a line, blanks before it included, and ``##[command]`` anywhere; so every line begins with a word
+or mark of ours, and ``##[`` is broken up.
+"""
+
+import unicodedata
+from collections import Counter
+
+from ci.cases import clean_lines
+from ci.verdict import CaseVerdict, Change, Verdict
+
+MAX_ROWS = 30
+MAX_REASONS = 12
+MIN_WIDTH = 40
+_COLOURS = {"accepted": "32", "rejected": "31", "error": "33"}
+# What is worth a row, most important first; the other changes are only counted.
+_TOLD = (Change.REGRESSED, Change.NEW_FAILURE, Change.LOST, Change.UNKNOWN, Change.FIXED, Change.FLAKY)
+_LINES = {
+    "accepted": "everything was found out, and nothing got worse",
+    "rejected": "the series is at fault",
+    "error": "could not find out",
+}
+
+
+def plain(text: str, limit: int = 300) -> str:
+    """Any text as one line that can be shown anywhere: printable, single blanks, no ``##[``."""
+    line = " ".join(" ".join(clean_lines(text[: 4 * limit])).split())[:limit]
+    shown = "".join(char if char.isprintable() else "?" for char in line)
+    return shown.replace("##[", "# #[")
+
+
+def _cells(char: str) -> int:
+    """The columns that a character takes on a terminal."""
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _fit(text: str, width: int) -> str:
+    """The text cut to so many columns, an ellipsis where it is cut."""
+    if sum(map(_cells, text)) <= width:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += _cells(char)
+        if used > width - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + "…"
+
+
+def _wrapped(first: str, text: str, width: int) -> list[str]:
+    """Text over at most three lines; the further ones begin with a mark, so that none begins with the
+    text."""
+    lines: list[str] = []
+    rest = text
+    head = first
+    while rest and len(lines) < 3:
+        room = width - len(head)
+        if len(lines) == 2 or sum(map(_cells, rest)) <= room:
+            part, rest = rest, ""
+        else:
+            cut = len(_fit(rest, room)) - 1
+            blank = rest.rfind(" ", room // 2, cut + 1)
+            cut = blank if blank > 0 else max(cut, 1)
+            part, rest = rest[:cut], rest[cut:].strip()
+        lines.append(_fit(head + part, width))
+        head = "  | "
+    return lines
+
+
+def _told(verdict: Verdict) -> list[CaseVerdict]:
+    """The cases that are worth a row: what rejects first, then what changed."""
+    told = [case for case in verdict.cases if case.exit_code or case.change in _TOLD]
+    return sorted(told, key=lambda case: (not case.exit_code, _place(case.change)))
+
+
+def _place(change: Change) -> int:
+    return _TOLD.index(change) if change in _TOLD else len(_TOLD)
+
+
+def _counted(cases: list[CaseVerdict]) -> str:
+    """``35 new, 2 fixed``: the changes of some cases, in a fixed order."""
+    seen = Counter(case.change for case in cases)
+    return ", ".join(f"{seen[change]} {change}" for change in Change if seen[change])
+
+
+def _scripts(verdict: Verdict) -> dict[str, list[CaseVerdict]]:
+    of_suite: dict[str, list[CaseVerdict]] = {}
+    for case in verdict.cases:
+        of_suite.setdefault(case.suite, []).append(case)
+    return of_suite
+
+
+def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/latest") -> str:
+    """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its reasons,
+    what flipped and what got worse (at most 30 cases), a line per script, where to look. ``where`` is the
+    folder that is named there."""
+    width = max(width, MIN_WIDTH)
+    word = verdict.verdict
+    head = f" (exit {verdict.exit_code}): {_LINES[word]}"
+    shown = f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m" if color else word
+    lines = [shown + _fit(head, width - len(word))]
+    lines += _wrapped("series: ", f"{plain(verdict.series)}, {len(verdict.patches)} patches", width)
+    for reason in verdict.reasons[:MAX_REASONS]:
+        lines += _wrapped("because: ", plain(reason), width)
+    if len(verdict.reasons) > MAX_REASONS:
+        lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
+    told = _told(verdict)
+    for case in told[:MAX_ROWS]:
+        sides = f" ({case.base} -> {case.patched})"
+        label = f"{case.change + ':':<14}{plain(case.suite)}: {plain(case.name)}"
+        lines.append(_fit(label, width - len(sides)) + sides)
+    if len(told) > MAX_ROWS:
+        lines.append(f"and {len(told) - MAX_ROWS} more")
+    for suite, cases in _scripts(verdict).items():
+        lines.append(_fit(f"in {plain(suite)}: {_counted(cases)}", width))
+    lines += _wrapped("look at: ", plain(f"{where}/report.html, {where}/junit.xml"), width)
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention or a
+    link."""
+    inner = plain(text, 200).replace("`", "'").replace("|", "¦")
+    return f"`{inner or ' '}`"
+
+
+def markdown(verdict: Verdict, *, where: str = "results/latest") -> str:
+    """A job summary: totals, reasons, then only what changed (at most 30 rows); well under GitHub's 1 MiB."""
+    lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
+    lines += [
+        f"Series {_code(verdict.series)}: {len(verdict.patches)} patches, {_LINES[verdict.verdict]}.",
+        "",
+    ]
+    lines += ["| change | cases |", "|---|---|"]
+    lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
+    if verdict.reasons:
+        lines += ["", "### Why", ""]
+        lines += [f"- {_code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
+        if len(verdict.reasons) > MAX_REASONS:
+            lines.append(f"- and {len(verdict.reasons) - MAX_REASONS} more")
+    told = _told(verdict)
+    if told:
+        lines += [
+            "",
+            "### What changed",
+            "",
+            "| change | script | case | base | patched |",
+            "|---|---|---|---|---|",
+        ]
+    for case in told[:MAX_ROWS]:
+        lines.append(f"| {case.change} | {_code(case.suite)} | {_code(case.name)} | {case.base} | {case.patched} |")
+    if len(told) > MAX_ROWS:
+        lines += ["", f"And {len(told) - MAX_ROWS} more."]
+    lines += ["", f"Look at {_code(where)}."]
+    return "\n".join(lines) + "\n"

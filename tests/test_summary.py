@@ -1,0 +1,125 @@
+"""ci.summary: what people read fits, says what matters first, and can not be made to act."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ci.cases import Case, State
+from ci.ended import Ended
+from ci.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
+from ci.ktap import ScriptResult
+from ci.summary import MAX_ROWS, console, markdown
+from ci.verdict import Verdict, decide
+
+P, F = State.PASS, State.FAIL
+FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
+
+
+def run(script: str, base: dict[str, State], patched: dict[str, State]) -> ScriptRun:
+    sides = [
+        Guest(ScriptResult(script, Case(script, P), tuple(Case(*case) for case in side.items())), Ended.FINISHED)
+        for side in (base, patched)
+    ]
+    return ScriptRun(script, *sides)
+
+
+def accepted() -> Verdict:
+    patches = (Patch(1, "mptcp: set remote_deny_join_id0 on SYN recv", "d", "applies"),)
+    runs = (run("userspace_pm", {FLIP: F, "b": P}, {FLIP: P, "b": P}), run("diag", {"c": P}, {"c": P}))
+    return decide(Evidence("deny-join-id0", "", patches, runs=runs, must_flip=(("userspace_pm", FLIP),)))
+
+
+def rejected(count: int = 50) -> Verdict:
+    base = {f"case {n} of many, with quite a long name so that it has to be cut somewhere": P for n in range(count)}
+    return decide(Evidence("x" * 200, "", runs=(run("mptcp_join", base, dict.fromkeys(base, F)),)))
+
+
+def test_the_console_of_an_accepted_series() -> None:
+    text = console(accepted(), width=100, color=False)
+    assert text.splitlines() == [
+        "accepted (exit 0): everything was found out, and nothing got worse",
+        "series: deny-join-id0, 1 patches",
+        f"fixed:        userspace_pm: {FLIP} (fail -> pass)",
+        "in apply: 1 kept",
+        "in kernel: 4 kept",
+        "in userspace_pm: 2 kept, 1 fixed",
+        "in diag: 2 kept",
+        "look at: results/latest/report.html, results/latest/junit.xml",
+    ]
+
+
+@pytest.mark.parametrize("width", [0, 40, 80, 132])
+def test_the_console_fits(width: int) -> None:
+    for verdict in (accepted(), rejected()):
+        lines = console(verdict, width=width, color=False).splitlines()
+        assert max(map(len, lines)) <= max(width, 40)
+        assert len(lines) < 80
+
+
+def test_what_rejects_comes_first() -> None:
+    lines = console(rejected(), width=80, color=False).splitlines()
+    assert lines[0].startswith("rejected (exit 1)")
+    assert sum(line.startswith("regressed:") for line in lines) == MAX_ROWS
+    assert "and 20 more" in lines
+
+
+def test_colour_is_ours_and_only_there() -> None:
+    assert console(accepted(), width=80, color=True).count("\x1b[") == 2
+    assert "\x1b" not in console(accepted(), width=80, color=False) + markdown(accepted())
+
+
+def test_markdown_shows_what_changed() -> None:
+    text = markdown(accepted())
+    assert text.startswith("## accepted (exit 0)\n")
+    assert f"| fixed | `userspace_pm` | `{FLIP}` | fail | pass |" in text
+    assert "| kept |" in text and "| regressed |" not in text
+    many = markdown(rejected())
+    assert many.count("| regressed | `mptcp_join`") == MAX_ROWS
+    assert "And 20 more." in many and "more cases are regressed" in many
+
+
+ATTACKS = [
+    "::error::pwned", "  ::add-mask::x", "x\n::stop-commands::y", "##[error]x", "a\r::set-output name=x::y", "\x1b]0;x\x07::a::",
+    "`</code><script>alert(1)</script>", "| a | b |", "![x](http://x)", "[a](javascript:x)", "@everyone #1 http://e.example",
+    "-->", "\u202egnp.exe", "```\n# head", "x" * 5000, "名前" * 100, "e\u0301" * 200, "\x9b31m",
+    "long words " * 60 + "::error::" + "x" * 90 + " ::error::x",
+]  # fmt: skip
+# A line that the runner would obey: blanks, then a command; or the old form anywhere.
+OBEYED = re.compile(r"^\s*::|##\[", re.M)
+
+
+def attacked(text: str) -> Verdict:
+    return decide(
+        Evidence(
+            text, text, (Patch(1, text, text, text, F, text),), runs=(run("s", {text: P}, {text: F}),), troubles=(Trouble(text, text),)
+        )
+    )  # fmt: skip
+
+
+def harmless(verdict: Verdict, width: int) -> None:
+    shown = console(verdict, width=width, color=False, where="::error::x")
+    page = markdown(verdict, where="::error::`x`")
+    for text in (shown, page):
+        assert not OBEYED.search(text)
+        assert all(char.isprintable() or char == "\n" for char in text)
+    for line in page.splitlines():
+        outside = re.sub(r"`[^`]*`", "", line)
+        assert line.count("`") % 2 == 0
+        assert not set("<>[]@!\\*_~") & set(outside), line
+        assert line.count("|") in (0, 3, 6)
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_nothing_can_act(text: str) -> None:
+    harmless(attacked(text), 80)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.one_of(st.text(max_size=60), st.lists(st.sampled_from([*ATTACKS, ":", " ", "\n"]), max_size=4).map("".join)),
+    st.integers(0, 200),
+)
+def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
+    harmless(attacked(text), width)
