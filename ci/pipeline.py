@@ -1,0 +1,312 @@
+"""The stages put together: settings in, a run's evidence and verdict out. The only module that sees all of them."""
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ci import accel, command, guest, image, kernel, ktap, report, series, source, suite, summary, tree
+from ci.accel import Mode
+from ci.cases import State
+from ci.errors import PatchError, StageError
+from ci.guest import GuestRun
+from ci.image import Image
+from ci.kernel import Kernel
+from ci.progress import Progress
+from ci.settings import Settings
+from ci.source import Source
+from ci.suite import Script, Suite
+from ci.tree import Tree, Trees
+from ci.workspace import write_text
+
+SCHEMA = 1
+SIDES = ("base", "patched")
+# How the states of a patch weigh: what was not put on is a skip, whatever the reason.
+PATCH_STATES = {
+    "conflicts": State.FAIL,
+    "not tried": State.ERROR,
+    "left out": State.SKIP,
+    "not affected": State.SKIP,
+}
+
+
+class Run:
+    """One run: each stage is a property that first runs what it needs and keeps its record."""
+
+    def __init__(self, settings: Settings, progress: Progress, folder: Path) -> None:
+        self.settings, self.progress, self.folder = settings, progress, folder
+        self.workspace = settings.workspace
+        self.facts: dict[str, Any] = {
+            "schema": SCHEMA, "series": {"name": settings.series.name, "change-id": ""}, "trees": {}, "kernel": {},
+            "mode": {"name": settings.mode, "why": ""}, "suite": settings.suite, "versions": {}, "patches": [],
+            "builds": {}, "must_flip": [], "known": [], "guests": [], "troubles": [], "prefix": "",
+        }  # fmt: skip
+        for side in SIDES:
+            (folder / side).mkdir()
+
+    @functools.cached_property
+    def series(self) -> series.Series:
+        """The patches."""
+        loaded = series.load(self.settings.series)
+        self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
+        return loaded
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """The kernel as it comes."""
+        wanted = self.series
+        with self.progress.stage("fetch", str(self.settings.tree or self.settings.source)):
+            found = source.fetch(self.settings, wanted, self.progress)
+            self.progress.note(f"{found.name} ({found.why})")
+        self.facts["trees"]["source"] = {"name": found.name, "why": found.why}
+        return found
+
+    @functools.cached_property
+    def trees(self) -> Trees:
+        """Shipped, base and patched; a conflict is a record of it."""
+        origin = self.source
+        with self.progress.stage("apply", f"{self.series.name}, {len(self.series.patches)} patches"):
+            with self.workspace.lock(f"work-{origin.slot.name}", stage="apply"):
+                made = tree.derive(self.series, origin, self.settings.without)
+            lines = []
+            for state in made.states:
+                why = f" ({state.why.splitlines()[0]})" if state.why else ""
+                lines.append(f"{state.patch.number}: {state.patch.title}: {state.status}{why}")
+                self.facts["patches"].append({
+                    "number": state.patch.number, "title": state.patch.title, "digest": state.patch.digest,
+                    "status": state.status, "state": PATCH_STATES.get(state.status, State.PASS).value,
+                    "detail": state.why,
+                })  # fmt: skip
+            if made.conflict:
+                lines.append(made.conflict.message)
+                for row in self.facts["patches"]:
+                    row["detail"] = made.conflict.message if row["number"] == made.conflict.patch else row["detail"]
+            self.progress.note("\n".join(lines))
+            (self.folder / "patched" / "apply.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        affected = {state.patch.number for state in made.states if state.status != "not affected"}
+        self.facts["must_flip"] = [
+            [flip.script, flip.case] for flip in self.series.must_flip if set(flip.patches) <= affected
+        ]
+        self.facts["trees"] |= {
+            "shipped": made.shipped.tree_id,
+            "base": made.base.tree_id,
+            "patched": made.patched.tree_id,
+        }
+        self.facts["prefix"] = f"v{made.base.version[0]}.{made.base.version[1]}.guest"
+        return made
+
+    def tree(self, side: str) -> Tree:
+        """The tree of one side; a conflict is raised here."""
+        if side == "patched" and self.trees.conflict:
+            raise self.trees.conflict
+        return self.trees.base if side == "base" else self.trees.patched
+
+    @functools.cached_property
+    def tools(self) -> kernel.Toolchain:
+        """The compilers."""
+        found = kernel.toolchain()
+        self.facts["versions"] |= asdict(found)
+        return found
+
+    @functools.cached_property
+    def built(self) -> dict[str, tuple[Kernel, Path]]:
+        """Kernel and selftests of both sides; the base is built first, and what does not build is recorded."""
+        tools, made = self.tools, {}
+        for side in SIDES:
+            built = self.tree(side)
+            log = self.folder / side / "build.log"
+            with self.progress.stage(
+                f"build {side}", f"{built.version[0]}.{built.version[1]}, tree {built.tree_id[:12]}"
+            ):
+                with self._recorded("kernel", side):
+                    ready = kernel.build(built, self.workspace, tools, self.progress, log)
+                with self._recorded("selftests", side):
+                    made[side] = ready, image.selftests(built, self.workspace, tools, log)
+                self.progress.note(f"kernel {ready.release}, build id {ready.build_id[:12]}")
+            write_text(self.folder / side / "config", (ready.folder / "config").read_text(encoding="utf-8"))
+            self.facts["kernel"][side] = {
+                "release": ready.release, "build_id": ready.build_id, "image_digest": ready.image_digest,
+            }  # fmt: skip
+        return made
+
+    @contextlib.contextmanager
+    def _recorded(self, what: str, side: str) -> Iterator[None]:
+        """Note in ``builds`` whether ``what`` builds on ``side``."""
+        row = self.facts["builds"].setdefault(what, {"base": "missing", "patched": "missing", "detail": ""})
+        try:
+            yield
+        except PatchError as error:
+            row[side], row["detail"] = "fail", error.message
+            raise
+        row[side] = "pass"
+
+    @functools.cached_property
+    def images(self) -> dict[str, Image]:
+        """The guest's root with each side's selftests."""
+        folders = {side: selftests for side, (_, selftests) in self.built.items()}
+        with self.progress.stage("image", "guest root with the selftests"):
+            root = image.root(self.workspace, self.folder / "image.log")
+            made = {side: image.make(folder, self.workspace, root) for side, folder in folders.items()}
+        self.facts["versions"]["image"] = list(made["patched"].packages)
+        for side in SIDES:
+            self.facts["kernel"][side]["root_digest"] = made[side].image_digest
+        return made
+
+    @functools.cached_property
+    def mode(self) -> Mode:
+        """How guests run, found out before anything is built."""
+        chosen = accel.choose(self.settings.mode, self.workspace)
+        self.facts["mode"] = asdict(chosen)
+        self.facts["versions"] |= {
+            "qemu": accel.qemu_version(), "virtme-ng": importlib.metadata.version("virtme-ng"),
+        }  # fmt: skip
+        self.progress.note(f"mode: {chosen.name} ({chosen.why})")
+        return chosen
+
+    @functools.cached_property
+    def suite(self) -> Suite:
+        """What to run: the option wins over the series, which wins over the default."""
+        chosen = suite.select(self.settings.suite or self.series.suite or "default", self.tree("patched"))
+        self.facts["suite"] = chosen.name
+        self.facts["known"] = [list(row) for row in chosen.known]
+        return chosen
+
+    @functools.cached_property
+    def guests(self) -> dict[tuple[str, str], GuestRun]:
+        """Both kernels through the suite, with the patched tree's scripts; then the base kernel with the base tree's
+        own script wherever the patched one did not reach all of its cases."""
+        scripts, mode, images = self.suite.scripts, self.mode, self.images
+        width = guest.at_once(mode.machine)
+        with self.progress.stage(
+            "run", f"suite {self.suite.name}, {len(scripts)} scripts on 2 kernels, {width} at once"
+        ):
+            done = self._pool([(side, "patched", script) for script in scripts for side in SIDES], width)
+            if images["base"].image_digest != images["patched"].image_digest:
+                short = [script for script in scripts if self._short(done, script)]
+                done |= self._pool([("base", "base", script) for script in short], width)
+        for (side, _), ran in sorted(done.items()):
+            self.facts["guests"].append({
+                "side": side, "script": ran.script.name, "folder": str(ran.folder.relative_to(self.folder)),
+                "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
+                "guest_ms": ran.guest_ms,
+            })  # fmt: skip
+        return done
+
+    @staticmethod
+    def _short(done: dict[tuple[str, str], GuestRun], script: Script) -> bool:
+        """Whether base did not reach a case that patched has."""
+        names = [
+            {case.name for case in ktap.parse_script(script.name, ran.log("tests"), ran.exit_status).cases}
+            for ran in (done["base", script.name], done["patched", script.name])
+        ]
+        return bool(names[1] - names[0])
+
+    def _pool(self, jobs: list[tuple[str, str, Script]], width: int) -> dict[tuple[str, str], GuestRun]:
+        """Run (kernel's side, selftests' side, script) in ``width`` guests at once; the order can change no result."""
+        done: dict[tuple[str, str], GuestRun] = {}
+        with ThreadPoolExecutor(max_workers=width) as pool:
+            open_: dict[Future[GuestRun], str] = {}
+            try:
+                for side, tests, script in jobs:
+                    name = side if (side, tests) != ("base", "base") else "base_own"
+                    folder = self.folder / name.replace("_", "-") / script.name
+                    started = pool.submit(
+                        guest.run,
+                        self.built[side][0],
+                        self.images[tests],
+                        script,
+                        self.mode,
+                        self.workspace,
+                        folder,
+                    )
+                    open_[started] = name
+                while open_:
+                    for ended in wait(open_, return_when=FIRST_COMPLETED).done:
+                        side, ran = open_.pop(ended), ended.result()
+                        done[side, ran.script.name] = ran
+                        how = f"exit {ran.exit_status}" if ran.exit_status is not None else ran.ended.value
+                        self.progress.note(f"{side.replace('_', ' ')}: {ran.script.program}: {how}, "
+                                           f"{ran.guest_ms / 1000:.1f} s of guest time")  # fmt: skip
+                        self.progress.update(f"run: {len(open_)} guests to go")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                command.abort()
+                raise
+        return done
+
+
+def apply(settings: Settings, progress: Progress) -> int:
+    """Make the trees; 2 where a patch conflicts, whose words have been shown."""
+    run = Run(settings, progress, settings.workspace.new_run())
+    trees = run.trees
+    for side, made in (("shipped", trees.shipped), ("base", trees.base), ("patched", trees.patched)):
+        print(f"{side}: tree {made.tree_id}, commit {made.commit} of {made.source.slot / 'src'}")
+    return 2 if trees.conflict else 0
+
+
+def show(folder: Path) -> int:
+    """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
+    verdict = report.write(folder)
+    width = shutil.get_terminal_size().columns
+    print(summary.console(verdict, width=width, color=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+    print(f"Evidence: {folder}")
+    if note := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(note).open("a", encoding="utf-8") as file:
+            file.write((folder / "summary.md").read_text(encoding="utf-8"))
+    return verdict.exit_code
+
+
+def validate(settings: Settings, progress: Progress) -> int:
+    """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is part of it."""
+    folder = settings.workspace.new_run()
+    run = Run(settings, progress, folder)
+    try:
+        run.series  # noqa: B018 - the stages are properties
+        run.mode  # noqa: B018
+        run.tree("patched")
+        run.suite  # noqa: B018
+        run.guests  # noqa: B018
+    except PatchError as error:
+        progress.note(str(error))
+        if not _blamed(run, error):
+            run.facts["troubles"].append([error.stage, error.message])
+    except StageError as error:
+        run.facts["troubles"].append([error.stage, error.message])
+    except KeyboardInterrupt as signal:
+        run.facts["troubles"].append(["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"])
+    except Exception as error:
+        run.facts["troubles"].append(["pipeline", f"{type(error).__name__}: {error}"])
+        progress.console.print_exception()
+    run.facts["durations_s"] = progress.durations_s
+    write_text(folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
+    settings.workspace.point_latest(folder)
+    return show(folder)
+
+
+def _blamed(run: Run, error: PatchError) -> bool:
+    """Whether a row of the evidence already carries what the error says."""
+    return any(row["state"] == "fail" for row in run.facts["patches"]) or any(
+        row["patched"] == "fail" or row["base"] == "fail" for row in run.facts["builds"].values()
+    )
+
+
+def open_shell(settings: Settings, progress: Progress) -> int:
+    """An interactive shell in the patched guest, on this terminal."""
+    folder = settings.workspace.new_run()
+    run = Run(settings, progress, folder)
+    mode = run.mode
+    if mode.name == "virtual":
+        # In virtual time the guest's clock runs on while it waits for a key.
+        mode = Mode("tcg", f"a shell waits for people; {mode.why}")
+    progress.note(f"the kernel's log: {folder / 'shell' / 'kernel.log'}")
+    return 0 if guest.shell(
+        run.built["patched"][0], run.images["patched"], mode, settings.workspace, folder / "shell"
+    ) in (0, 255) else 3  # fmt: skip

@@ -1,0 +1,80 @@
+"""A stored run -> evidence -> verdict -> reports. Nothing is run; the raw logs and ``run.json`` are all there is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ci import junit, ktap, splats, summary, verdict
+from ci.cases import State
+from ci.ended import Ended
+from ci.errors import StageError
+from ci.evidence import Build, Evidence, Guest, Patch, ScriptRun, Trouble
+from ci.ktap import ScriptResult
+from ci.verdict import Verdict
+from ci.workspace import write_text
+
+
+def read(folder: Path) -> tuple[dict[str, Any], Evidence]:
+    """``run.json`` and the evidence of a stored run; a :class:`StageError` when it is not one."""
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise StageError("report", f"{folder}: no stored run: {error}") from None
+    guests: dict[str, dict[str, Guest]] = {}
+    for row in facts["guests"]:
+        guests.setdefault(row["script"], {})[row["side"]] = _guest(folder, row)
+    return facts, Evidence(
+        series=facts["series"]["name"],
+        change_id=facts["series"]["change-id"],
+        patches=tuple(Patch(**(row | {"state": State(row["state"])})) for row in facts["patches"]),
+        builds=tuple(
+            Build(name, State(row["base"]), State(row["patched"]), row["detail"])
+            for name, row in facts["builds"].items()
+        ),
+        runs=tuple(
+            ScriptRun(script, sides.get("base"), sides.get("patched"), sides.get("base_own"))
+            for script, sides in guests.items()
+        ),
+        must_flip=tuple((script, case) for script, case in facts["must_flip"]),
+        known={(script, case): why for script, case, why in facts["known"]},
+        troubles=tuple(Trouble(stage, text) for stage, text in facts["troubles"]),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+
+def _guest(folder: Path, row: dict[str, Any]) -> Guest:
+    """One guest's logs, parsed."""
+    logs = folder / row["folder"]
+    console = _text(logs / "kernel.log")
+    tests = _text(logs / "tests.log")
+    started = bool(tests) or row["exit_status"] is not None
+    result = ktap.parse_script(row["script"], tests, row["exit_status"]) if started else None
+    note = "the script was stopped at its time limit" if row["timed_out"] else ""
+    return Guest(result, Ended[row["ended"]], splats.scan(console), bool(console.strip()), note)
+
+
+def _ktap(result: ScriptResult) -> str:
+    """The parsed cases as KTAP of our own (Documentation/dev-tools/ktap.rst), whatever the script printed."""
+    lines = ["KTAP version 1", f"1..{len(result.cases)}"]
+    for number, case in enumerate(result.cases, start=1):
+        word = "ok" if case.state in (State.PASS, State.SKIP) else "not ok"
+        directive = "" if case.state in (State.PASS, State.FAIL) else f" # {case.state.value.upper()}"
+        lines.append(f"{word} {number} {case.name.replace('#', '_')}{directive}")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path) -> Verdict:
+    """Judge a stored run and write its derived files; ``verdict.json`` comes last: it means done."""
+    facts, found = read(folder)
+    judged = verdict.decide(found)
+    for run in found.runs:
+        for side, guest in (("base", run.base), ("patched", run.patched), ("base-own", run.base_own)):
+            if guest and guest.result:
+                write_text(folder / side / f"{run.script}.ktap", _ktap(guest.result))
+    write_text(folder / "junit.xml", junit.render(judged, prefix=facts["prefix"] or "unknown.guest"))
+    write_text(folder / "summary.md", summary.markdown(judged))
+    write_text(folder / "verdict.json", json.dumps(verdict.to_json(judged), indent=1) + "\n")
+    return judged

@@ -1,0 +1,177 @@
+"""Invoke tasks: `inv --list` shows them, `inv --help TASK` the options of one."""
+
+import functools
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
+
+from ci import checks, pipeline
+from ci import doctor as doctor_stage
+from ci.errors import PatchError, StageError
+from ci.progress import Progress
+from ci.settings import Settings, make
+
+ROOT = Path(__file__).resolve().parent
+COULD_NOT_FIND_OUT = 3
+HELP = {
+    "series": "folder of the patches (default: kernel-patches/deny-join-id0)",
+    "tree": "your own kernel checkout, which is only read",
+    "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
+    "source": "auto, git:URL@COMMIT or debian:RELEASE (default: auto)",
+    "without": "numbers of patches not to put on, as in 1,3",
+    "suite": "smoke, default or full (default: what the series says)",
+    "mode": "auto, kvm, tcg or virtual (default: auto)",
+}
+
+
+def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn what a task returns, a StageError and a signal into the exit codes that the README promises."""
+
+    @functools.wraps(body)
+    def run(*args: Any, **options: Any) -> None:
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            raise KeyboardInterrupt(signal.Signals(number).name)
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, interrupt)
+        try:
+            code = body(*args, **options) or 0
+        except StageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = COULD_NOT_FIND_OUT
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            code = COULD_NOT_FIND_OUT
+        if code:
+            raise Exit(code=code)
+
+    return run
+
+
+def refuse_mistyped(tasks: Collection, argv: list[str]) -> None:
+    """End a mistyped command line with exit code 3: Invoke's own 1 would read as "rejected"."""
+    try:
+        Parser(contexts=tasks.to_contexts(), initial=Program().initial_context).parse_argv(argv)
+    except ParseError as error:
+        raise Exit(f"error: {error} (`inv --list` shows the tasks)", code=COULD_NOT_FIND_OUT) from None
+
+
+def task(body: Callable[..., int | None]) -> Task[Any]:
+    """A task whose help knows the options that it has."""
+    names = {name.replace("_", "-") for name in body.__annotations__}
+    return Task(guarded(body), help={name: text for name, text in HELP.items() if name in names})
+
+
+def stage(body: Callable[[Settings], int]) -> Task[Any]:
+    """A task with the options of ``validate``; ``body`` gets them as Settings."""
+
+    def run(
+        c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
+        mode: str = "", ignore_dirty: bool = False,
+    ) -> int:  # fmt: skip
+        return body(make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, mode=mode,
+                         ignore_dirty=ignore_dirty))  # fmt: skip
+
+    run.__name__, run.__doc__ = body.__name__, body.__doc__
+    return task(run)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _stages(settings: Settings, *names: str) -> int:
+    """Run single stages into a folder of results; a problem of the patches is exit code 2, as in validate."""
+    run = pipeline.Run(settings, Progress(), settings.workspace.new_run())
+    try:
+        for name in names:
+            getattr(run, name)
+    except PatchError as error:
+        print(f"rejected: {error}", file=sys.stderr)
+        return 2
+    _say(f"{names[-1]}: done, logs in {run.folder}")
+    return 0
+
+
+@stage
+def fetch(settings: Settings) -> int:
+    """Get the kernel source into the cache, and say which one and why."""
+    return _stages(settings, "source")
+
+
+@stage
+def apply(settings: Settings) -> int:
+    """Make the base and the patched tree of the series; shows what became of each patch."""
+    return pipeline.apply(settings, Progress())
+
+
+@stage
+def build(settings: Settings) -> int:
+    """Build both kernels and their selftests."""
+    return _stages(settings, "built")
+
+
+@stage
+def image(settings: Settings) -> int:
+    """Make the guest's root with the selftests in it."""
+    return _stages(settings, "images")
+
+
+@stage
+def run(settings: Settings) -> int:
+    """Run the suite on both kernels and show how each script ended; `validate` adds the verdict."""
+    return _stages(settings, "mode", "guests")
+
+
+@stage
+def validate(settings: Settings) -> int:
+    """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2 rejected, 3 unknown."""
+    return pipeline.validate(settings, Progress())
+
+
+@stage
+def boot(settings: Settings) -> int:
+    """An interactive shell in a guest that runs the patched kernel, in the folder of the selftests."""
+    return pipeline.open_shell(settings, Progress())
+
+
+@task
+def report(c: Context, run: str = "") -> int:
+    """Rebuild all reports of a stored run (default: results/latest) from its logs, without a guest."""
+    workspace = make(ROOT).workspace
+    return pipeline.show(Path(run) if run else workspace.latest())
+
+
+@task
+def doctor(c: Context) -> int:
+    """Is this machine fit? Tools, versions, modes, disk, memory; each problem with its remedy."""
+    return doctor_stage.report(make(ROOT))
+
+
+@task
+def check(c: Context) -> int:
+    """Format, lint, types, shell scripts."""
+    return checks.check(ROOT, Progress())
+
+
+@task
+def test(c: Context, unit: bool = False, k: str = "") -> int:
+    """All checks and tests; with --unit only what takes seconds and boots no guest, with --k EXPR pytest's choice."""
+    words = [*(["-m", "not guest"] if unit else []), *(["-k", k] if k else [])]
+    return checks.check(ROOT, Progress()) or checks.test(ROOT, words)
+
+
+@task
+def clean(c: Context, cache: bool = False) -> None:
+    """Remove all results; with --cache all that was downloaded and built, too. Never touches a tree of yours."""
+    make(ROOT).workspace.clean(cache=cache)
+
+
+ns = Collection.from_module(sys.modules[__name__])
+if Path(sys.argv[0]).stem in ("inv", "invoke"):
+    refuse_mistyped(ns, sys.argv[1:])
