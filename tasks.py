@@ -13,7 +13,7 @@ from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
 from ci import checks, pipeline
 from ci import doctor as doctor_stage
 from ci.errors import PatchError, StageError
-from ci.progress import Progress
+from ci.progress import Progress, lines
 from ci.settings import Settings, make
 
 ROOT = Path(__file__).resolve().parent
@@ -42,7 +42,7 @@ def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = body(*args, **options) or 0
         except StageError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(lines(str(error), "error: "), file=sys.stderr)
             code = COULD_NOT_FIND_OUT
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -92,7 +92,7 @@ def _stages(settings: Settings, *names: str) -> int:
         for name in names:
             getattr(run, name)
     except PatchError as error:
-        print(f"rejected: {error}", file=sys.stderr)
+        print(lines(str(error), "rejected: "), file=sys.stderr)
         return 2
     _say(f"{names[-1]}: done, logs in {run.folder}")
     return 0

@@ -11,7 +11,7 @@ from ci.errors import StageError
 from ci.workspace import Workspace, digest, file_digest, write_text
 
 QEMU = "qemu-system-x86_64"
-PROBE_LIMIT_S = 10.0
+PROBE_LIMIT_S = 5.0
 # isa-debug-exit ends QEMU with (value << 1) | 1; images/kvm-probe.S writes 0x15.
 PROBE_PASSED = 43
 PROBE_MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "64"]

@@ -41,7 +41,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("qemu version", accel.qemu_version("doctor"))
         yield Finding("vng", vng_program())
         trouble = accel.kvm_trouble(settings.workspace)
-        yield Finding("mode kvm", trouble or "works: the probe passed")
+        yield Finding("mode kvm", f"does not work: {trouble}" if trouble else "works: the probe passed")
         yield Finding("mode of auto", "virtual" if trouble else "kvm")
     except StageError as error:
         yield Finding("guests", error.message, "see above")

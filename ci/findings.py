@@ -83,10 +83,18 @@ def _row(suite: str, name: str, base: Case, patched: Case) -> Finding:
     return Finding(suite, name, base.state, patched.state, patched.detail or base.detail, time_ms=time)
 
 
+def _reference(run: ScriptRun) -> Guest | None:
+    """Base's guest. Where the patched tree's script ends on neither kernel and base's own does end, it is the series
+    that made the script so, and base is what base's own shows."""
+    stuck = not _finished(run.base) and not _finished(run.patched)
+    return run.base_own if stuck and _finished(run.base_own) else run.base
+
+
 def _script_rows(run: ScriptRun, wanted: list[str]) -> Iterator[Finding]:
     """The script's own case, its cases in the order of the patched kernel's, and what must flip and never
     came up."""
-    base, patched = _side(run.script, run.base, run.patched), _side(run.script, run.patched, run.base)
+    reference = _reference(run)
+    base, patched = _side(run.script, reference, run.patched), _side(run.script, run.patched, reference)
     # Nobody's guest excuses this one: where it is cut short there is no base to compare with.
     own = _side(run.script, run.base_own, None) if run.base_own else None
     before = {**own.cases, **base.cases} if own else base.cases
@@ -109,7 +117,8 @@ def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
             return State.PASS
         return State.FAIL if guest and guest.ended is not Ended.LOST and _finished(other) else State.ERROR
 
-    sides = (("base", run.base), ("patched", run.patched))
+    reference = _reference(run)
+    sides = (("base", reference), ("patched", run.patched))
     ends = [
         f"{side}: {guest.ended.value}" + (f" ({guest.note})" if guest.note else "") if guest else f"{side}: not run"
         for side, guest in sides
@@ -117,8 +126,8 @@ def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
     yield Finding(
         "kernel",
         f"{run.script}: guest finished",
-        end(run.base, run.patched),
-        end(run.patched, run.base),
+        end(reference, run.patched),
+        end(run.patched, reference),
         "\n".join(ends),
         _in_short(*reversed(ends)),
     )

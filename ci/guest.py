@@ -32,7 +32,8 @@ SELFTEST_ENVIRONMENT = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": "1", "NO_COLO
 @dataclass(frozen=True)
 class GuestRun:
     """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the script's, ``None``
-    where it never ended; ``timed_out`` that the guest ended it at its limit; ``guest_ms`` is guest time."""
+    where it never ended; ``timed_out`` that the guest itself ended it at its limit, healthy enough for that;
+    ``guest_ms`` is guest time."""
 
     script: Script
     folder: Path
@@ -165,7 +166,7 @@ def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kern
     if stopped:
         ended = HANGS[stopped]
     elif "done" in seen:
-        ended = Ended.FINISHED
+        ended = Ended.HANG_SCRIPT if "timeout" in seen else Ended.FINISHED
     else:
         ended = Ended.PANIC if "Kernel panic - not syncing" in console else Ended.LOST
     build_id = (seen.get("boot") or [""])[0]

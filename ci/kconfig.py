@@ -156,15 +156,17 @@ class Lost:
         return head + (needs or ": nothing it depends on is named; something selects against it")
 
 
-def lost(asked: Merged, final: Mapping[str, str], definitions: Definitions) -> tuple[Lost, ...]:
+def short(asked: Merged, final: Mapping[str, str]) -> tuple[Asked, ...]:
     """What was asked for and did not come out so, in the order of asking."""
-    missing = []
-    for want in asked.symbols:
-        got = final.get(want.symbol, "")
-        if got == want.value or (want.value == "n" and not got):
-            continue
-        conditions = definitions.conditions(want.symbol)
-        if conditions is None and want.may_be_unknown:
-            continue
-        missing.append(Lost(want, got, conditions))
-    return tuple(missing)
+    return tuple(
+        want
+        for want in asked.symbols
+        if (got := final.get(want.symbol, "")) != want.value and (want.value != "n" or got)
+    )
+
+
+def lost(short: Iterable[Asked], final: Mapping[str, str], definitions: Definitions) -> tuple[Lost, ...]:
+    """The symbols of ``short`` that are missed, with what they depend on: all that the tree defines, and those that it
+    does not define unless their reason says that they may be unknown. ``definitions`` hold every file that has one."""
+    rows = (Lost(want, final.get(want.symbol, ""), definitions.conditions(want.symbol)) for want in short)
+    return tuple(row for row in rows if row.conditions is not None or not row.asked.may_be_unknown)

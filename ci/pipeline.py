@@ -16,6 +16,7 @@ from typing import Any
 from ci import accel, command, guest, image, kernel, ktap, report, series, source, suite, summary, tree
 from ci.accel import Mode
 from ci.cases import State
+from ci.ended import Ended
 from ci.errors import PatchError, StageError
 from ci.guest import GuestRun
 from ci.image import Image
@@ -27,7 +28,6 @@ from ci.suite import Script, Suite
 from ci.tree import Tree, Trees
 from ci.workspace import write_text
 
-SCHEMA = 1
 SIDES = ("base", "patched")
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
@@ -45,7 +45,7 @@ class Run:
         self.settings, self.progress, self.folder = settings, progress, folder
         self.workspace = settings.workspace
         self.facts: dict[str, Any] = {
-            "schema": SCHEMA, "series": {"name": settings.series.name, "change-id": ""}, "trees": {}, "kernel": {},
+            "schema": report.SCHEMA, "series": {"name": settings.series.name, "change-id": ""}, "trees": {}, "kernel": {},
             "mode": {"name": settings.mode, "why": ""}, "suite": settings.suite, "versions": {}, "patches": [],
             "builds": {}, "must_flip": [], "known": [], "guests": [], "troubles": [], "prefix": "",
         }  # fmt: skip
@@ -56,6 +56,7 @@ class Run:
     def series(self) -> series.Series:
         """The patches."""
         loaded = series.load(self.settings.series)
+        self.facts["suite"] = suite.known(self.settings.suite or loaded.suite or "default")
         self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
         return loaded
 
@@ -174,8 +175,7 @@ class Run:
     @functools.cached_property
     def suite(self) -> Suite:
         """What to run: the option wins over the series, which wins over the default."""
-        chosen = suite.select(self.settings.suite or self.series.suite or "default", self.tree("patched"))
-        self.facts["suite"] = chosen.name
+        chosen = suite.select(self.facts["suite"], self.tree("patched"))
         self.facts["known"] = [list(row) for row in chosen.known]
         return chosen
 
@@ -202,12 +202,13 @@ class Run:
 
     @staticmethod
     def _short(done: dict[tuple[str, str], GuestRun], script: Script) -> bool:
-        """Whether base did not reach a case that patched has."""
+        """Whether base did not reach a case that patched has, or the script ended on neither."""
+        both = [done[side, script.name] for side in SIDES]
         names = [
             {case.name for case in ktap.parse_script(script.name, ran.log("tests"), ran.exit_status).cases}
-            for ran in (done["base", script.name], done["patched", script.name])
+            for ran in both
         ]
-        return bool(names[1] - names[0])
+        return bool(names[1] - names[0]) or all(ran.ended is not Ended.FINISHED for ran in both)
 
     def _pool(self, jobs: list[tuple[str, str, Script]], width: int) -> dict[tuple[str, str], GuestRun]:
         """Run (kernel's side, selftests' side, script) in ``width`` guests at once; the order can change no result."""
@@ -256,8 +257,8 @@ def show(folder: Path) -> int:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
     verdict = report.write(folder)
     width = shutil.get_terminal_size().columns
-    print(summary.console(verdict, width=width, color=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
-    print(f"Evidence: {folder}")
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(summary.console(verdict, width=width, color=color, where=os.path.relpath(folder)), end="")
     if note := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(note).open("a", encoding="utf-8") as file:
             file.write((folder / "summary.md").read_text(encoding="utf-8"))
@@ -270,6 +271,7 @@ def validate(settings: Settings, progress: Progress) -> int:
     run = Run(settings, progress, folder)
     try:
         run.series  # noqa: B018 - the stages are properties
+        run.tools  # noqa: B018
         run.mode  # noqa: B018
         run.tree("patched")
         run.suite  # noqa: B018

@@ -17,7 +17,13 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029
 
 def printable(text: str) -> str:
     """``text`` without control characters and terminal sequences; it may come from a patch or a guest."""
-    return CONTROL.sub(" ", text)
+    return CONTROL.sub(" ", text).replace("##[", "# #[")
+
+
+def lines(text: str, first: str = "| ") -> str:
+    """The lines of ``text``, each behind a mark of ours: GitHub's runner obeys ``::word::`` at the start of a line,
+    blanks before it included, and ``##[word]`` anywhere."""
+    return "\n".join(("| " if number else first) + printable(line) for number, line in enumerate(text.splitlines()))
 
 
 class Progress:
@@ -52,8 +58,8 @@ class Progress:
                 print("::endgroup::", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """One line that stays."""
-        self.console.print("\n".join(f"  {printable(line)}" for line in text.splitlines()))
+        """Lines that stay."""
+        self.console.print(lines(text))
 
     def update(self, text: str) -> None:
         """How far it is: replaces the live line; in a pipe at most one line in ``PLAIN_EVERY_S`` seconds."""

@@ -13,13 +13,17 @@ from ci.ktap import ScriptResult
 from ci.verdict import Verdict
 from ci.workspace import write_text
 
+SCHEMA = 1
+
 
 def read(folder: Path) -> tuple[dict[str, Any], Evidence]:
     """``run.json`` and the evidence of a stored run; a :class:`StageError` when it is not one."""
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise StageError("report", f"{folder}: no stored run: {error}") from None
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        raise StageError("report", f"{folder}: no stored run of schema {SCHEMA}")
     guests: dict[str, dict[str, Guest]] = {}
     for row in facts["guests"]:
         guests.setdefault(row["script"], {})[row["side"]] = _guest(folder, row)

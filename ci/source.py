@@ -13,7 +13,7 @@ from ci.git import Git
 from ci.progress import Progress
 from ci.series import Series
 from ci.settings import Settings
-from ci.workspace import Workspace, remove_tree, write_text
+from ci.workspace import Workspace, write_text
 
 AUTO_DEBIAN = "debian:6.12"
 REACH_S = 10.0
@@ -146,7 +146,8 @@ def from_debian(settings: Settings, release: str, why: str, progress: Progress) 
                              "use --source git:URL@COMMIT or --tree DIR")  # fmt: skip
         if known := _imported(slot, fields["Version"]):
             return Source(f"debian:{fields['Version']}", slot, known, why)
-    with workspace.publish(slot) as fresh:
+    # An older version of the package goes with what was built from it, but not under somebody who builds.
+    with workspace.lock(f"work-{slot.name}", stage="fetch"), workspace.publish(slot) as fresh:
         progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) // 1_000_000} MB)")
         deb = _download(options, name, fields, fresh)
         progress.note("unpacking")
@@ -174,8 +175,6 @@ def _imported(slot: Path, version: str) -> str:
     """The commit of ``version`` in the slot, empty for none."""
     marker = slot / "version"
     had, _, commit = (marker.read_text(encoding="utf-8") if marker.exists() else "").strip().partition(" ")
-    if had and had != version:
-        remove_tree(slot)
     return commit if had == version else ""
 
 

@@ -53,8 +53,13 @@ def _full(tree: Tree) -> tuple[Script, ...]:
     return tuple(Script(name, limit_s=LONG_S) for name in names)
 
 
-def select(name: str, tree: Tree) -> Suite:
-    """The suite ``name`` for a tree; a :class:`StageError` lists the names there are."""
+def known(name: str) -> str:
+    """``name``, which has to be a suite's; a :class:`StageError` lists those there are."""
     if name != "full" and name not in SUITES:
         raise StageError("options", f"suite {name!r}: there are {', '.join(SUITES)} and full")
+    return name
+
+
+def select(name: str, tree: Tree) -> Suite:
+    """The suite ``name`` for a tree."""
     return Suite(name, _full(tree) if name == "full" else SUITES[name])

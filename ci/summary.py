@@ -118,7 +118,7 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
         lines.append(f"and {len(told) - MAX_ROWS} more")
     for suite, cases in _scripts(verdict).items():
         lines.append(_fit(f"in {plain(suite)}: {_counted(cases)}", width))
-    lines += _wrapped("look at: ", plain(f"{where}/report.html, {where}/junit.xml"), width)
+    lines += _wrapped("look at: ", plain(f"{where}/summary.md, {where}/junit.xml"), width)
     return "".join(line.rstrip() + "\n" for line in lines)
 
 

@@ -46,7 +46,7 @@ def test_the_console_of_an_accepted_series() -> None:
         "in kernel: 4 kept",
         "in userspace_pm: 2 kept, 1 fixed",
         "in diag: 2 kept",
-        "look at: results/latest/report.html, results/latest/junit.xml",
+        "look at: results/latest/summary.md, results/latest/junit.xml",
     ]
 
 

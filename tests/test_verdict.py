@@ -112,7 +112,7 @@ def half(ended: Ended) -> Guest:
     )
 
 
-@pytest.mark.parametrize(("base", "patched"), product(Ended, Ended))
+@pytest.mark.parametrize(("base", "patched"), [*product(Ended, Ended)])
 def test_all_ways_to_end(base: Ended, patched: Ended) -> None:
     verdict = judge(half(base), half(patched))
     assert verdict.exit_code == expected_end(base, patched)
@@ -301,3 +301,12 @@ def test_verdict_json() -> None:
     assert sum(told["counts"].values()) == len(told["cases"])  # type: ignore[attr-defined, arg-type]
     assert told["run"] == "run.json"
     assert json.loads(json.dumps(told)) == told
+
+
+def test_a_script_that_the_series_lets_hang_on_both_kernels_is_the_series_fault() -> None:
+    stuck = guest(result(own=E, a=P), Ended.HANG_SCRIPT)
+    verdict = judge(stuck, stuck, fine(a=P, b=P))
+    assert verdict.exit_code == 1 and any("did not end in time" in reason for reason in verdict.reasons)
+    assert of(verdict)["b"] is Change.LOST
+    assert judge(stuck, stuck, stuck).exit_code == 3
+    assert judge(stuck, stuck).exit_code == 3

@@ -1,0 +1,102 @@
+"""What many tests need: a workspace of their own, and small git repositories that look like kernel trees."""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ci.progress import Progress
+from ci.settings import Settings, make
+from ci.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_C = "".join(f"int line{number};\n" for number in range(1, 41))
+KERNEL_FILES = {
+    "Makefile": "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\n",
+    "Kconfig": "config DEMO\n\tbool\n",
+    "net/demo.c": DEMO_C,
+    "net/other.c": "int other;\n",
+}
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.org"), ("DATE", "1600000000 +0000"))
+}
+
+
+def git(folder: Path, *args: str, stdin: str | None = None) -> str:
+    """What git prints in ``folder``; a failure is a failure of the test."""
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", **IDENTITY}
+    done = subprocess.run(["git", *args], cwd=folder, input=stdin, text=True, capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Text files below ``folder``."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def commit(folder: Path, files: Mapping[str, str], message: str) -> str:
+    """The id of a new commit that writes ``files``."""
+    write(folder, files)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def fingerprint(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder`` with its bytes, git's own included."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """The checkout's recipes with a cache and results of the test's own."""
+    (tmp_path / "results").mkdir()
+    return Workspace(root=ROOT, cache=tmp_path / "cache", results=tmp_path / "results")
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress()
+
+
+@pytest.fixture
+def kernel_tree(tmp_path: Path) -> Path:
+    """A git checkout with one commit that passes for a kernel tree of 6.12."""
+    folder = tmp_path / "kernel"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, KERNEL_FILES, "v6.12")
+    return folder
+
+
+@pytest.fixture
+def demo_series(kernel_tree: Path, tmp_path: Path) -> Path:
+    """Two patches against ``kernel_tree``, which stays without them: line 10, then lines 12 and 30 of net/demo.c."""
+    git(kernel_tree, "checkout", "-q", "-b", "with-series")
+    first = DEMO_C.replace("int line10;", "int line10 = 1;")
+    commit(kernel_tree, {"net/demo.c": first}, "demo: start line 10 at one\n\nIt was zero.")
+    second = first.replace("int line12;", "int line12 = 2;").replace("int line30;", "int line30 = 3;")
+    commit(kernel_tree, {"net/demo.c": second}, "demo: start more lines elsewhere")
+    folder = tmp_path / "series"
+    git(kernel_tree, "format-patch", "-q", "-o", str(folder), "main..with-series")
+    git(kernel_tree, "checkout", "-q", "main")
+    return folder
+
+
+@pytest.fixture
+def settings_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Settings as the tasks make them, with the test's own cache and results."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workspace.cache.parent))
+
+    def made(**options: str | bool) -> Settings:
+        return replace(make(ROOT, **options), workspace=workspace)  # type: ignore[arg-type]
+
+    return made

@@ -1,0 +1,90 @@
+"""ci.accel: the probe runs real guest code, and a mode is chosen by its answer."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ci import accel
+from ci.errors import StageError
+from ci.workspace import Workspace
+
+
+@pytest.fixture
+def devkvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with a /dev/kvm that may be opened, whatever this one has."""
+    real_exists, real_access = Path.exists, os.access
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) == "/dev/kvm" or real_exists(self))
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) == "/dev/kvm" or real_access(path, mode))
+
+
+def test_the_probe_passes_where_guest_code_runs(workspace: Workspace) -> None:
+    assert accel.probe("tcg", accel.stub(workspace)) == ""
+
+
+def test_guest_code_that_hangs_does_not_pass(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accel, "PROBE_LIMIT_S", 2.0)
+    hang = tmp_path / "hang.bin"
+    hang.write_bytes(bytes(65536 - 16) + b"\xeb\xfe" + bytes(14))  # jmp . at the reset vector
+    begin = time.monotonic()
+    assert "did not get through in 2 s" in accel.probe("tcg", hang)
+    assert time.monotonic() - begin < 15
+
+
+def test_an_accelerator_that_is_none(workspace: Workspace) -> None:
+    assert "exit code 1" in accel.probe("warp", accel.stub(workspace))
+
+
+@pytest.mark.usefixtures("devkvm")
+@pytest.mark.parametrize(("trouble", "mode"), [("", "kvm"), ("it hung", "virtual")])
+def test_auto_follows_the_probe_which_runs_once(
+    trouble: str, mode: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def probe(accelerator: str, _stub: Path) -> str:
+        asked.append(accelerator)
+        return trouble
+
+    monkeypatch.setattr(accel, "probe", probe)
+    chosen = accel.choose("auto", workspace)
+    assert chosen.name == mode and trouble in chosen.why
+    assert accel.choose("auto", workspace) == chosen
+    assert asked == ["kvm"]
+
+
+@pytest.mark.usefixtures("devkvm")
+def test_kvm_that_was_asked_for_and_does_not_work_is_an_error(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accel, "probe", lambda *_: "it hung")
+    with pytest.raises(StageError, match="--mode kvm: it hung; use --mode virtual or tcg"):
+        accel.choose("kvm", workspace)
+
+
+def test_no_kvm_device(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) != "/dev/kvm" and real(self))
+    assert accel.choose("auto", workspace).name == "virtual"
+    assert "no /dev/kvm" in accel.choose("auto", workspace).why
+
+
+@pytest.mark.parametrize("name", ["tcg", "virtual"])
+def test_emulation_needs_no_probe(name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "kvm_trouble", lambda _: pytest.fail("probed"))
+    assert accel.choose(name, workspace) == accel.Mode(name, f"--mode {name}")
+
+
+def test_qemu_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(StageError, match="install the package qemu-system-x86"):
+        accel.qemu_version()
+
+
+def test_the_version_is_qemus_own() -> None:
+    said = subprocess.run([accel.QEMU, "--version"], capture_output=True, text=True, check=True).stdout
+    assert accel.qemu_version() and accel.qemu_version() in said

@@ -1,0 +1,131 @@
+"""ci.series: the project's own five patches, and folders that somebody else wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from ci import series
+from ci.errors import PatchError, StageError
+from tests.conftest import ROOT, git, write
+
+# What the cover letter lists.
+COVER_FILES = {
+    "Documentation/netlink/specs/mptcp_pm.yaml",
+    "include/uapi/linux/mptcp.h",
+    "include/uapi/linux/mptcp_pm.h",
+    "net/mptcp/options.c",
+    "net/mptcp/pm_netlink.c",
+    "net/mptcp/subflow.c",
+    "tools/testing/selftests/net/mptcp/mptcp_sockopt.c",
+    "tools/testing/selftests/net/mptcp/pm_nl_ctl.c",
+    "tools/testing/selftests/net/mptcp/userspace_pm.sh",
+}
+
+
+def test_the_series_of_the_project() -> None:
+    loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
+    assert [patch.number for patch in loaded.patches] == [1, 2, 3, 4, 5]
+    assert [patch.title for patch in loaded.patches] == [
+        "mptcp: set remote_deny_join_id0 on SYN recv",
+        "mptcp: pm: nl: announce deny-join-id0 flag",
+        "selftests: mptcp: userspace pm: validate deny-join-id0 flag",
+        "mptcp: tfo: record 'deny join id0' info",
+        "selftests: mptcp: sockopt: fix error messages",
+    ]
+    # The cover letter: 9 files changed, 48 insertions(+), 16 deletions(-)
+    assert {file for patch in loaded.patches for file in patch.files} == COVER_FILES
+    assert sum(patch.insertions for patch in loaded.patches) == 48
+    assert sum(patch.deletions for patch in loaded.patches) == 16
+    assert [patch.since for patch in loaded.patches] == [(5, 14), (5, 19), (5, 19), (6, 2), (6, 5)]
+    assert len({patch.digest for patch in loaded.patches}) == 5
+    assert loaded.base_commit.startswith("2690cb08") and loaded.suite == "default"
+    assert loaded.must_flip[0].case == "Established IPv4 MPTCP Connection ns2 => ns1"
+
+
+def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
+    loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
+    second = loaded.patches[1]
+    assert [how for how, _ in loaded.forms(second, (6, 12))] == ["applies", "applies as backport"]
+    assert [how for how, _ in loaded.forms(second, (6, 17))] == ["applies"]
+    assert [how for how, _ in loaded.forms(loaded.patches[0], (6, 12))] == ["applies"]
+
+
+def test_any_folder_is_a_series(demo_series: Path) -> None:
+    loaded = series.load(demo_series)
+    assert loaded.name == "series" and loaded.must_flip == () and loaded.suite == ""
+    assert [(p.title, p.insertions, p.deletions, p.files) for p in loaded.patches] == [
+        ("demo: start line 10 at one", 1, 1, ("net/demo.c",)),
+        ("demo: start more lines elsewhere", 2, 2, ("net/demo.c",)),
+    ]
+    assert loaded.patches[0].body == "It was zero."
+    assert all(patch.affects((2, 6)) for patch in loaded.patches)
+
+
+def test_a_digest_does_not_depend_on_how_the_patch_came_in(kernel_tree: Path, demo_series: Path) -> None:
+    before = series.load(demo_series).patches[0]
+    text = before.text.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
+    text = text.replace("\n-- \n2", "\n-- \n9").replace("@@ -7,7 +7,7 @@", "@@ -9,7 +9,7 @@")
+    before.path.write_text(text, encoding="utf-8")
+    after = series.load(demo_series).patches[0]
+    assert after.text != before.text and after.digest == before.digest
+    before.path.write_text(text.replace("+int line10 = 1;", "+int line10 =  1;"), encoding="utf-8")
+    assert series.load(demo_series).patches[0].digest != before.digest
+    before.path.write_text(text.replace("It was zero.", "It is one."), encoding="utf-8")
+    assert series.load(demo_series).patches[0].digest != before.digest
+
+
+def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) -> None:
+    git(kernel_tree, "checkout", "-q", "-b", "latin")
+    (kernel_tree / "net/other.c").write_bytes(b"int other; /* caf\xe9 */\n")
+    git(kernel_tree, "commit", "-qam", "other: say where")
+    git(kernel_tree, "format-patch", "-q", "-o", str(tmp_path / "latin"), "main..latin")
+    (patch,) = series.load(tmp_path / "latin").patches
+    assert b"caf\xe9" in patch.text.encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "holds no *.patch file"),
+        ({"fix.patch": "x"}, "fix.patch: the name has to begin with the patch's number"),
+        ({"0001-a.patch": "x", "v2-0001-b.patch": "x"}, "number 0001 is taken by 0001-a.patch"),
+        ({"0001-a.patch": "hello\n"}, "0001-a.patch"),
+        ({"0001-a.patch": "From: a@b.c\nSubject: [PATCH] x\n\nwords\n"}, "0001-a.patch: not a patch"),
+    ],
+)
+def test_what_is_no_series_is_named(files: dict[str, str], said: str, tmp_path: Path) -> None:
+    write(tmp_path, files)
+    with pytest.raises(StageError) as caught:
+        series.load(tmp_path)
+    assert said in caught.value.message
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="no such folder"):
+        series.load(tmp_path / "nowhere")
+
+
+def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None:
+    path = sorted(demo_series.glob("*.patch"))[0]
+    path.write_text(path.read_text(encoding="utf-8").replace(" int line11;\n", ""), encoding="utf-8")
+    with pytest.raises(PatchError) as caught:
+        series.load(demo_series)
+    assert path.name in caught.value.message and caught.value.patch == 1
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("name = ", "series.toml"),
+        ("nmae = 'x'", "unknown key 'nmae'"),
+        ("suite = 7", "suite has to be a str"),
+        ("[[patch]]\nnumber = 9", "number 9 has no file"),
+        ("[[patch]]\nnumber = 1\naffects_since = 'five'", "'five' is not a kernel version"),
+        ("[[must_flip]]\nscript = 'x'", "needs script and case"),
+    ],
+)
+def test_a_wrong_series_toml_is_named(toml: str, said: str, demo_series: Path) -> None:
+    write(demo_series, {"series.toml": toml})
+    with pytest.raises(StageError) as caught:
+        series.load(demo_series)
+    assert said in caught.value.message and "series.toml" in caught.value.message

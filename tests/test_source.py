@@ -1,0 +1,250 @@
+"""ci.source: a user's checkout is never written, git is real git, Debian's packages come from a real apt repository."""
+
+import gzip
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci import series, source
+from ci.errors import StageError
+from ci.progress import Progress
+from ci.settings import Settings
+from ci.source import Source
+from tests.conftest import KERNEL_FILES, commit, fingerprint, git, write
+
+
+@pytest.fixture
+def fetch(settings_for: Callable[..., Settings], demo_series: Path, progress: Progress) -> Callable[..., Source]:
+    def fetched(**options: str | bool) -> Source:
+        return source.fetch(settings_for(**options), series.load(demo_series), progress)
+
+    return fetched
+
+
+def test_a_checkout_is_only_read(fetch: Callable[..., Source], kernel_tree: Path) -> None:
+    (kernel_tree / "untracked").write_text("mine", encoding="utf-8")
+    before = fingerprint(kernel_tree)
+    found = fetch(tree=str(kernel_tree))
+    assert found.commit == git(kernel_tree, "rev-parse", "HEAD")
+    assert found.git.has(found.commit)
+    with_hook = kernel_tree / ".git/hooks/post-checkout"
+    assert not with_hook.exists()
+    assert fingerprint(kernel_tree) == before
+
+
+def test_a_checkouts_hooks_filters_and_configuration_are_not_used(
+    fetch: Callable[..., Source], kernel_tree: Path, tmp_path: Path
+) -> None:
+    trap = tmp_path / "trap"
+    for name in ("post-checkout", "reference-transaction", "post-index-change"):
+        hook = kernel_tree / ".git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {trap}\n", encoding="utf-8")
+        hook.chmod(0o755)
+    commit(kernel_tree, {".gitattributes": "*.c filter=evil\n"}, "attributes")
+    git(kernel_tree, "config", "filter.evil.smudge", f"touch {trap}")
+    trap.unlink(missing_ok=True)
+    found = fetch(tree=str(kernel_tree))
+    found.git.run("checkout", "-q", "--force", "--detach", found.commit)
+    assert (found.slot / "src/net/demo.c").exists() and not trap.exists()
+
+
+def test_uncommitted_changes_are_an_error_unless_asked_for(fetch: Callable[..., Source], kernel_tree: Path) -> None:
+    write(kernel_tree, {"net/demo.c": "changed\n"})
+    with pytest.raises(StageError, match=r"uncommitted changes:(?s:.*)net/demo\.c") as caught:
+        fetch(tree=str(kernel_tree))
+    assert "--ignore-dirty" in caught.value.message
+    assert fetch(tree=str(kernel_tree), ignore_dirty=True).commit == git(kernel_tree, "rev-parse", "HEAD")
+
+
+def test_worktrees_and_shallow_clones_are_checkouts_too(
+    fetch: Callable[..., Source], kernel_tree: Path, tmp_path: Path
+) -> None:
+    commit(kernel_tree, {"net/other.c": "int newer;\n"}, "one more")
+    git(kernel_tree, "worktree", "add", "-q", "--detach", str(tmp_path / "side"))
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{kernel_tree}", "shallow")
+    for folder in (tmp_path / "side", tmp_path / "shallow"):
+        found = fetch(tree=str(folder))
+        assert found.git.line("show", f"{found.commit}:net/other.c") == "int newer;"
+        found.git.run("fsck", "--connectivity-only", found.commit)
+
+
+def test_what_is_no_kernel_checkout(fetch: Callable[..., Source], tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(StageError, match="not a git checkout"):
+        fetch(tree=str(tmp_path / "plain"))
+    git(tmp_path / "plain", "init", "-q")
+    commit(tmp_path / "plain", {"README": "x"}, "x")
+    with pytest.raises(StageError, match="does not look like a kernel tree"):
+        fetch(tree=str(tmp_path / "plain"))
+
+
+@pytest.mark.parametrize("name", ["main", "v1", "id"])
+def test_git_takes_that_commit_alone(name: str, fetch: Callable[..., Source], kernel_tree: Path) -> None:
+    git(kernel_tree, "config", "uploadpack.allowAnySHA1InWant", "true")
+    head = commit(kernel_tree, {"net/other.c": "int newer;\n"}, "one more")
+    git(kernel_tree, "tag", "-m", "a tag", "v1")
+    before = fingerprint(kernel_tree)
+    found = fetch(source=f"git:file://{kernel_tree}@{head if name == 'id' else name}")
+    assert found.commit == head and head in found.name
+    assert found.git.line("rev-list", "--count", head) == "1"  # shallow
+    assert fingerprint(kernel_tree) == before
+
+
+def test_a_commit_in_the_cache_needs_no_remote(fetch: Callable[..., Source], kernel_tree: Path) -> None:
+    head = git(kernel_tree, "rev-parse", "HEAD")
+    spec = f"git:file://{kernel_tree}@{head}"
+    fetch(source=spec)
+    kernel_tree.rename(kernel_tree.with_name("moved"))
+    assert fetch(source=spec).commit == head
+    with pytest.raises(StageError, match="does not appear to be a git repository"):
+        fetch(source=f"git:file://{kernel_tree}@main")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "git:nowhere",
+        "git:/a/folder@main",
+        "git:ext::sh -c evil@main",
+        "git:file:///x@-oops",
+        "svn:x",
+        "debian:sid",
+        "debian",
+    ],
+)
+def test_a_source_that_is_none(spec: str, fetch: Callable[..., Source]) -> None:
+    with pytest.raises(StageError) as caught:
+        fetch(source=spec)
+    assert "--source" in caught.value.message and caught.value.stage == "fetch"
+
+
+class Apt:
+    """An apt repository in a folder, signed by a key of its own, and the configuration that makes apt use it alone."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.home = folder, folder / "gnupg"
+        self.home.mkdir(parents=True, mode=0o700)
+        self.gpg("--quick-gen-key", "--passphrase", "", "test@example.org", "ed25519", "sign", "never")
+        (folder / "key.gpg").write_bytes(self.gpg("--export"))
+        listing = folder / "sources.list"
+        listing.write_text(f"deb [signed-by={folder}/key.gpg] file://{folder}/repo ./\n", encoding="utf-8")
+        for name in ("state/lists/partial", "cache/archives/partial", "etc", "repo"):
+            (folder / name).mkdir(parents=True)
+        config = folder / "apt.conf"
+        config.write_text(
+            f'Dir::Etc::sourcelist "{listing}";\nDir::Etc::sourceparts "/dev/null";\nDir::State::lists "{folder}/state/lists";\n'
+            f'Dir::Cache "{folder}/cache";\nAPT::Sandbox::User "root";\nAcquire::Languages "none";\n',
+            encoding="utf-8",
+        )
+        monkeypatch.setenv("APT_CONFIG", str(config))
+
+    def gpg(self, *args: str) -> bytes:
+        argv = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--pinentry-mode", "loopback", *args]
+        return subprocess.run(argv, check=True, capture_output=True).stdout
+
+    def publish(self, version: str, files: dict[str, str]) -> None:
+        """Offer ``linux-source-6.12`` of ``version``, whose kernel holds ``files``."""
+        work, repo = self.folder / f"work-{version}", self.folder / "repo"
+        write(work / "linux-source-6.12", files)
+        (work / "deb/usr/src").mkdir(parents=True)
+        tar = work / "deb/usr/src/linux-source-6.12.tar.xz"
+        subprocess.run(["tar", "-cJf", tar, "-C", work, "linux-source-6.12"], check=True)
+        write(work / "deb/DEBIAN", {"control": f"Package: linux-source-6.12\nVersion: {version}\nArchitecture: all\n"
+                                    "Maintainer: nobody <none@invalid>\nDescription: a test\n"})  # fmt: skip
+        deb = repo / f"linux-source-6.12_{version}_all.deb"
+        subprocess.run(["dpkg-deb", "-b", work / "deb", deb], check=True, stdout=subprocess.DEVNULL)
+        scanned = subprocess.run(["dpkg-scanpackages", "-m", "."], cwd=repo, check=True, capture_output=True).stdout
+        (repo / "Packages").write_bytes(scanned)
+        (repo / "Packages.gz").write_bytes(gzip.compress(scanned, mtime=0))
+        rows = [
+            f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}"
+            for name in ("Packages", "Packages.gz")
+            for data in [(repo / name).read_bytes()]
+        ]
+        write(repo, {"Release": "Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + "\n".join(rows) + "\n"})
+        self.gpg("--clearsign", "-o", str(repo / "InRelease"), str(repo / "Release"))
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
+    for tool in ("gpg", "dpkg-scanpackages", "apt-get"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    return Apt(tmp_path / "apt", monkeypatch)
+
+
+def test_debian(apt: Apt, fetch: Callable[..., Source]) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES | {"net/.gitignore": "*.c\n"})
+    found = fetch(source="debian:6.12")
+    assert found.name == "debian:6.12.9-1"
+    # An ignored file is a file of the tree all the same.
+    names = found.git.run("ls-tree", "-r", "--name-only", found.commit).stdout.split()
+    assert sorted(names) == sorted([*KERNEL_FILES, "net/.gitignore"])
+    assert sorted(path.name for path in found.slot.iterdir()) == ["src", "version"]
+    again = fetch(source="debian:6.12")
+    assert again.commit == found.commit
+
+
+def test_a_newer_package_takes_the_place_of_the_older(apt: Apt, fetch: Callable[..., Source]) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    first = fetch(source="debian:6.12")
+    apt.publish("6.12.10-1", KERNEL_FILES | {"net/other.c": "int newer;\n"})
+    subprocess.run(["apt-get", "update"], check=True, capture_output=True)
+    shutil.rmtree(first.slot.parents[1] / "apt")
+    second = fetch(source="debian:6.12")
+    assert second.name == "debian:6.12.10-1"
+    assert second.git.line("show", f"{second.commit}:net/other.c") == "int newer;"
+
+
+def test_a_package_that_is_not_what_was_signed(apt: Apt, fetch: Callable[..., Source]) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    (deb,) = (apt.folder / "repo").glob("*.deb")
+    deb.write_bytes(deb.read_bytes()[:-1] + b"?")
+    with pytest.raises(StageError, match="fetch"):
+        fetch(source="debian:6.12")
+
+
+def test_lists_that_nobody_signed(apt: Apt, fetch: Callable[..., Source]) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    packages = apt.folder / "repo/Packages"
+    packages.write_text(packages.read_text(encoding="utf-8").replace("a test", "a trap"), encoding="utf-8")
+    (apt.folder / "repo/Packages.gz").unlink()
+    with pytest.raises(StageError, match=r"no package linux-source-6\.12"):
+        fetch(source="debian:6.12")
+    shutil.copy(apt.folder / "key.gpg", apt.folder / "other.gpg")
+    (apt.folder / "key.gpg").write_bytes(b"")
+    with pytest.raises(StageError, match=r"no package linux-source-6\.12"):
+        fetch(source="debian:6.12")
+
+
+def test_a_release_that_is_not_offered(apt: Apt, fetch: Callable[..., Source]) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    with pytest.raises(StageError, match=r"no package linux-source-6\.99"):
+        fetch(source="debian:6.99")
+
+
+def test_auto_takes_the_base_commit_where_it_can_be_reached(
+    fetch: Callable[..., Source], kernel_tree: Path, demo_series: Path
+) -> None:
+    git(kernel_tree, "config", "uploadpack.allowAnySHA1InWant", "true")
+    head = git(kernel_tree, "rev-parse", "main")
+    write(demo_series, {"series.toml": f'base_url = "file://{kernel_tree}"\nbase_commit = "{head}"\n'})
+    found = fetch()
+    assert found.commit == head and "its repository answers" in found.why
+    kernel_tree.rename(kernel_tree.with_name("moved"))
+    assert "in the cache" in fetch().why
+
+
+def test_auto_falls_back_to_debian_and_says_why(
+    apt: Apt, fetch: Callable[..., Source], demo_series: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    write(demo_series, {"series.toml": f'base_url = "file:///nowhere/net.git"\nbase_commit = "{"1" * 40}"\n'})
+    found = fetch()
+    assert found.name == "debian:6.12.9-1" and "file:///nowhere/net.git can not be reached" in found.why
+    assert "nowhere" in capfd.readouterr().err
