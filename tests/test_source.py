@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -171,11 +171,13 @@ class Apt:
 
 
 @pytest.fixture
-def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apt]:
     for tool in ("gpg", "dpkg-scanpackages", "apt-get"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
-    return Apt(tmp_path / "apt", monkeypatch)
+    made = Apt(tmp_path / "apt", monkeypatch)
+    yield made
+    subprocess.run(["gpgconf", "--homedir", made.home, "--kill", "all"], check=True)
 
 
 def test_debian(apt: Apt, fetch: Callable[..., Source]) -> None:
@@ -199,6 +201,26 @@ def test_a_newer_package_takes_the_place_of_the_older(apt: Apt, fetch: Callable[
     second = fetch(source="debian:6.12")
     assert second.name == "debian:6.12.10-1"
     assert second.git.line("show", f"{second.commit}:net/other.c") == "int newer;"
+
+
+def test_a_list_that_is_out_of_date(apt: Apt, fetch: Callable[..., Source]) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    subprocess.run(["apt-get", "update"], check=True, capture_output=True)
+    (old,) = (apt.folder / "repo").glob("*.deb")
+    old.unlink()
+    apt.publish("6.12.10-1", KERNEL_FILES)
+    assert fetch(source="debian:6.12").name == "debian:6.12.10-1"
+
+
+def test_without_a_mirror_the_cache_serves(
+    apt: Apt, fetch: Callable[..., Source], capfd: pytest.CaptureFixture[str]
+) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    found = fetch(source="debian:6.12")
+    (apt.folder / "repo").rename(apt.folder / "gone")
+    shutil.rmtree(found.slot.parents[1] / "apt")
+    assert fetch(source="debian:6.12") == found
+    assert "taking version 6.12.9-1, which is in the cache" in capfd.readouterr().err
 
 
 def test_a_package_that_is_not_what_was_signed(apt: Apt, fetch: Callable[..., Source]) -> None:
