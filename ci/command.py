@@ -107,6 +107,11 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float, watch: Callable[[]
                 raise
 
 
+def _supervised(status_w: int, alive_r: int) -> list[str]:
+    """What goes before a command so that it runs below the supervisor."""
+    return [sys.executable, "-I", "-S", str(REAPER), str(status_w), str(alive_r)]
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -135,7 +140,7 @@ def run(
     log_file = log.open("a", encoding="utf-8") if log else None
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(REAPER), str(status_w), str(alive_r), *words],
+            [*_supervised(status_w, alive_r), *words],
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -188,6 +193,20 @@ def run(
 
 
 def interactive(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Run ``argv`` on this terminal until the user ends it; its exit code."""
+    """Run ``argv`` on this terminal until the user ends it; its exit code, 1 where a signal ended it. It dies with us,
+    as every command does, but stays in our session: the terminal is its own."""
+    alive_r, alive_w = os.pipe()
+    status_r, status_w = os.pipe()
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
-    return subprocess.run([str(word) for word in argv], cwd=cwd, env=environment(terminal | dict(env))).returncode
+    try:
+        subprocess.run(
+            [*_supervised(status_w, alive_r), *(str(word) for word in argv)],
+            cwd=cwd, env=environment(terminal | dict(env)), pass_fds=(alive_r, status_w),
+        )  # fmt: skip
+    finally:
+        for fd in (alive_r, alive_w, status_w):
+            os.close(fd)
+    with os.fdopen(status_r, encoding="ascii") as status_file:
+        status = status_file.readline().split()
+    code = os.waitstatus_to_exitcode(int(status[0])) if len(status) == 3 else 1
+    return code if code >= 0 else 1

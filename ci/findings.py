@@ -173,7 +173,9 @@ def _own_rows(evidence: Evidence) -> Iterator[Finding]:
         # A base that does not build is no base: it says nothing about the series.
         failed = build.base is State.FAIL
         story = _in_short("the base does not build" if failed else "", build.detail)
-        before = State.ERROR if failed else build.base
+        # What was not tried on patched, as something before it failed, is not lost.
+        tried = build.base if build.patched is not State.MISSING else State.MISSING
+        before = State.ERROR if failed else tried
         yield Finding("build", build.name, before, build.patched, build.detail, story)
 
 

@@ -97,9 +97,7 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
             ]  # fmt: skip
             done = build(argv)
         if done.returncode != 0:
-            raise PatchError(
-                "build", f"the selftests do not build:\n{kernel.errors(done.stdout + done.stderr)}", log=log
-            )
+            raise PatchError("build", kernel.errors(tree, done.stdout + done.stderr), log=log)
         if not (installed / "net/mptcp/mptcp_join.sh").exists():
             raise StageError("build", "`make install` of the selftests installed no net/mptcp/mptcp_join.sh", log=log)
         shutil.rmtree(out)

@@ -122,7 +122,7 @@ def configure(tree: Tree, workspace: Workspace, log: Path) -> None:
         stage="build", timeout_s=600, env=environment(workspace), log=log, ok=None,
     )  # fmt: skip
     if done.returncode != 0:
-        raise PatchError("build", f"the configuration fails:\n{errors(done.stdout + done.stderr)}", log=log)
+        raise PatchError("build", f"the configuration fails:\n{errors(tree, done.stdout + done.stderr)}", log=log)
     final = kconfig.parse_config((obj / ".config").read_text(encoding="utf-8"))
     short = kconfig.short(asked, final)
     if lost := kconfig.lost(short, final, _definitions(tree, short)):
@@ -142,9 +142,9 @@ def _definitions(tree: Tree, symbols: Sequence[kconfig.Asked]) -> kconfig.Defini
     return kconfig.Definitions({name: (src / name).read_text(encoding="utf-8", errors="replace") for name in names})
 
 
-def errors(output: str) -> str:
-    """The compiler's lines: each error with the two lines after it, at most thirty."""
-    lines = output.splitlines()
+def errors(tree: Tree, output: str) -> str:
+    """The compiler's lines: each error with the two lines after it, at most thirty; files by their names in ``tree``."""
+    lines = output.replace(f"{tree.source.slot / 'src'}/", "").splitlines()
     wanted = {i + more for i, line in enumerate(lines) if ERROR_LINE.search(line) for more in range(3)}
     picked = [lines[i] for i in sorted(wanted) if i < len(lines)] or lines[-20:]
     return "\n".join(picked[:30])
@@ -195,7 +195,7 @@ def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress
         if "No space left on device" in output:
             raise StageError("build", f"no space left for {obj}; `inv clean --cache` frees some", log=log)
         if done.returncode != 0:
-            raise PatchError("build", f"the kernel does not build:\n{errors(output)}", log=log)
+            raise PatchError("build", errors(tree, output), log=log)
         if not known:
             write_text(totals, str(counter.done))
         return _keep(obj, folder, key, tuple(counter.compiled), workspace)

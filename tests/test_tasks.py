@@ -136,11 +136,11 @@ def test_a_signal_ends_the_run_and_what_it_started(
     us = subprocess.Popen(argv, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     children: list[int] = []
     for _ in range(400):
-        children = [int(word) for word in _below(us.pid)]
-        if any("fetch" in _command(pid) for pid in children):
+        children = [int(word) for word in below(us.pid)]
+        if any("fetch" in command_of(pid) for pid in children):
             break
         time.sleep(0.05)
-    assert any("fetch" in _command(pid) for pid in children)
+    assert any("fetch" in command_of(pid) for pid in children)
     us.send_signal(number)
     us.communicate(timeout=30)
     assert us.returncode == 3
@@ -148,16 +148,16 @@ def test_a_signal_ends_the_run_and_what_it_started(
     assert verdict(project)["verdict"] == "error" and "interrupted" in str(verdict(project)["reasons"])
 
 
-def _below(pid: int) -> list[str]:
+def below(pid: int) -> list[str]:
     """Process ids below a process, at any depth."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     except OSError:
         return []
-    return children + [below for child in children for below in _below(int(child))]
+    return children + [inner for child in children for inner in below(int(child))]
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
     except OSError:
