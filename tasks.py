@@ -12,9 +12,10 @@ from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
 
 from ci import checks, pipeline
 from ci import doctor as doctor_stage
+from ci import verify as verify_stage
 from ci.errors import PatchError, StageError
 from ci.progress import Progress, lines
-from ci.settings import Settings, make
+from ci.settings import Settings, make, numbers
 
 ROOT = Path(__file__).resolve().parent
 COULD_NOT_FIND_OUT = 3
@@ -26,6 +27,12 @@ HELP = {
     "without": "numbers of patches not to put on, as in 1,3",
     "suite": "smoke, default or full (default: what the series says)",
     "mode": "auto, kvm, tcg or virtual (default: auto)",
+    "seed": "in virtual mode: where all random numbers come from (default: 1)",
+    "layout": "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
+    "rerun": "run guests even where the record knows the answer",
+    "timings": "show wall and CPU seconds of each stage",
+    "times": "how often the suite runs (default: 2)",
+    "seeds": "a range such as 1..10: the suite once for each seed",
 }
 
 
@@ -56,7 +63,8 @@ def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
 def refuse_mistyped(tasks: Collection, argv: list[str]) -> None:
     """End a mistyped command line with exit code 3: Invoke's own 1 would read as "rejected"."""
     try:
-        Parser(contexts=tasks.to_contexts(), initial=Program().initial_context).parse_argv(argv)
+        core = Parser(initial=Program().initial_context, ignore_unknown=True).parse_argv(argv)
+        Parser(initial=Program().initial_context, contexts=tasks.to_contexts()).parse_argv(core.unparsed)
     except ParseError as error:
         raise Exit(f"error: {error} (`inv --list` shows the tasks)", code=COULD_NOT_FIND_OUT) from None
 
@@ -72,10 +80,11 @@ def stage(body: Callable[[Settings], int]) -> Task[Any]:
 
     def run(
         c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
-        mode: str = "", ignore_dirty: bool = False,
+        mode: str = "", seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False,
+        timings: bool = False,
     ) -> int:  # fmt: skip
         return body(make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, mode=mode,
-                         ignore_dirty=ignore_dirty))  # fmt: skip
+                         seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings))  # fmt: skip
 
     run.__name__, run.__doc__ = body.__name__, body.__doc__
     return task(run)
@@ -138,6 +147,22 @@ def validate(settings: Settings) -> int:
 def boot(settings: Settings) -> int:
     """An interactive shell in a guest that runs the patched kernel, in the folder of the selftests."""
     return pipeline.open_shell(settings, Progress())
+
+
+def _verify(
+    c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
+    seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False, times: int = 2, seeds: str = "",
+) -> int:  # fmt: skip
+    """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over --seeds A..B."""
+    settings = make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, seed=seed,
+                    layout=layout, ignore_dirty=ignore_dirty, rerun=rerun)  # fmt: skip
+    if seeds:
+        return verify_stage.over_seeds(settings, Progress(), numbers(seeds, "--seeds"))
+    return verify_stage.repeat(settings, Progress(), max(times, 2))
+
+
+_verify.__name__ = "verify"
+verify = task(_verify)
 
 
 @task

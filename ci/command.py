@@ -137,7 +137,7 @@ def run(
     with _live_lock:
         _live.add(alive_w)
     status_r, status_w = os.pipe()
-    log_file = log.open("a", encoding="utf-8") if log else None
+    log_file = log.open("a", buffering=1, encoding="utf-8") if log else None
     try:
         process = subprocess.Popen(
             [*_supervised(status_w, alive_r), *words],

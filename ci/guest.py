@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci import command
@@ -19,8 +19,11 @@ from ci.kernel import Kernel
 from ci.suite import Script
 from ci.workspace import Workspace
 
+LOGS = ("kernel", "tests", "control")
 JOB = "opt/org.patchverdict/job"
 MEMORY_MB = 1024
+# What images/cmdline says for a fixed layout of addresses.
+FIXED_LAYOUT = ("norandmaps", "nokaslr")
 BOOT_LIMIT_S = 120.0
 SHUTDOWN_LIMIT_S = 60.0
 # How many wall seconds a second of the guest's own limit may take: emulated, and on a host that others share.
@@ -33,7 +36,7 @@ SELFTEST_ENVIRONMENT = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": "1", "NO_COLO
 class GuestRun:
     """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the script's, ``None``
     where it never ended; ``timed_out`` that the guest itself ended it at its limit, healthy enough for that;
-    ``guest_ms`` is guest time."""
+    ``guest_ms`` is guest time, ``cpu_s`` what the host spent; ``from_record`` that no guest ran for it."""
 
     script: Script
     folder: Path
@@ -42,6 +45,8 @@ class GuestRun:
     exit_status: int | None
     timed_out: bool
     guest_ms: int
+    cpu_s: float = 0.0
+    from_record: bool = False
 
     def log(self, name: str) -> str:
         """Text of one of the logs, empty when there is none; bytes that are no UTF-8 are replaced."""
@@ -57,11 +62,12 @@ def job(script: Script | None, nonce: str, limit_s: int) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def cmdline(workspace: Workspace, machine: Machine) -> str:
+def cmdline(workspace: Workspace, mode: Mode) -> str:
     """The kernel command line: ``images/cmdline`` without its comments, then what the mode adds."""
     text = (workspace.root / "images" / "cmdline").read_text(encoding="utf-8")
     words = [line.partition("#")[0].strip() for line in text.splitlines()]
-    return " ".join(word for word in [*words, machine.cmdline] if word)
+    drawn = FIXED_LAYOUT if mode.layout == "random" else ()
+    return " ".join(word for word in [*words, mode.machine.cmdline] if word and word not in drawn)
 
 
 def _option(value: Path) -> str:
@@ -77,7 +83,7 @@ def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Pa
     """
     machine = mode.machine
     qemu: list[str] = ["-no-reboot", "-initrd", str(initrd), *machine.qemu]
-    for name in ("kernel", "tests", "control"):
+    for name in LOGS:
         qemu += [
             "-chardev",
             f"file,id={name}log,path={_option(folder / name)}.log",
@@ -116,11 +122,16 @@ def records(text: str, nonce: str) -> Mapping[str, list[str]]:
     return found
 
 
-class _Watch:
-    """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of its own."""
+# What QEMU says of such a guest (system/cpu-timers.c, with -icount sleep=off).
+NO_TIMERS = "icount sleep disabled and no active timers"
 
-    def __init__(self, control: Path, nonce: str, script_s: float) -> None:
-        self.control, self.nonce = control, nonce
+
+class _Watch:
+    """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of its own, and one
+    that can never go on: idle in virtual time, with no timer that could wake it."""
+
+    def __init__(self, folder: Path, nonce: str, script_s: float) -> None:
+        self.control, self.vng, self.nonce = folder / "control.log", folder / "vng.log", nonce
         self.limits = {"boot": BOOT_LIMIT_S, "script": script_s, "shutdown": SHUTDOWN_LIMIT_S}
         self.part, self.since = "boot", time.monotonic()
 
@@ -129,25 +140,29 @@ class _Watch:
         part = "shutdown" if "done" in seen else "script" if "boot" in seen else "boot"
         if part != self.part:
             self.part, self.since = part, time.monotonic()
-        return part if time.monotonic() - self.since > self.limits[part] else ""
+        asleep = NO_TIMERS in self.vng.read_text(encoding="utf-8", errors="replace")
+        return part if asleep or time.monotonic() - self.since > self.limits[part] else ""
 
 
 HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
 
 
-def run(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path) -> GuestRun:
+def run(
+    kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path, nonce: str = ""
+) -> GuestRun:
     """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that dies or hangs
-    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's."""
+    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's.
+    ``nonce`` (32 hex digits, drawn where none is given) begins each control record."""
     folder.mkdir(parents=True)
-    nonce = secrets.token_hex(16)
+    nonce = nonce or secrets.token_hex(16)
     limit_s = script.limit_s * mode.machine.time_factor
-    for name in ("kernel", "tests", "control"):
+    for name in LOGS:
         (folder / f"{name}.log").touch()
     (folder / "job").write_text(job(script, nonce, limit_s), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
-    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode.machine), folder, empty)
-    watch = _Watch(folder / "control.log", nonce, limit_s * WALL_FACTOR + 60)
+    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), folder, empty)
+    watch = _Watch(folder, nonce, limit_s * WALL_FACTOR + 60)
     # vng's own exit status says nothing (always 255 with a command line that is not its own).
     done = command.run(
         argv, stage="run", timeout_s=limit_s * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
@@ -155,7 +170,7 @@ def run(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Wor
     )  # fmt: skip
     (folder / "job").unlink()
     empty.rmdir()
-    return _result(script, folder, nonce, done.stopped, kernel)
+    return replace(_result(script, folder, nonce, done.stopped, kernel), cpu_s=done.cpu_s)
 
 
 def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestRun:
@@ -202,5 +217,5 @@ def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder
     (folder / "job").write_text(job(None, secrets.token_hex(16), 0), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
-    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode.machine), folder, empty)
+    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), folder, empty)
     return command.interactive(argv, cwd=folder, env=environment())

@@ -2,18 +2,31 @@
 
 import contextlib
 import functools
-import importlib.metadata
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ci import accel, command, guest, image, kernel, ktap, report, series, source, suite, summary, tree
+from ci import (
+    accel,
+    guest,
+    image,
+    kernel,
+    ktap,
+    pool,
+    record,
+    report,
+    series,
+    source,
+    suite,
+    summary,
+    tree,
+    verdict,
+)
 from ci.accel import Mode
 from ci.cases import State
 from ci.ended import Ended
@@ -21,6 +34,7 @@ from ci.errors import PatchError, StageError
 from ci.guest import GuestRun
 from ci.image import Image
 from ci.kernel import Kernel
+from ci.pool import Job
 from ci.progress import Progress
 from ci.settings import Settings
 from ci.source import Source
@@ -29,10 +43,12 @@ from ci.tree import Tree, Trees
 from ci.workspace import write_text
 
 SIDES = ("base", "patched")
+# Where time is real, a case that would reject has to do so so many times.
+ATTEMPTS = 3
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
     "conflicts": State.FAIL,
-    "not tried": State.ERROR,
+    "not tried": State.MISSING,
     "left out": State.SKIP,
     "not affected": State.SKIP,
 }
@@ -56,7 +72,6 @@ class Run:
     def series(self) -> series.Series:
         """The patches."""
         loaded = series.load(self.settings.series)
-        self.facts["suite"] = suite.known(self.settings.suite or loaded.suite or "default")
         self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
         return loaded
 
@@ -164,84 +179,89 @@ class Run:
     @functools.cached_property
     def mode(self) -> Mode:
         """How guests run, found out before anything is built."""
-        chosen = accel.choose(self.settings.mode, self.workspace)
+        chosen = accel.choose(
+            self.settings.mode, self.workspace, seed=self.settings.seed, layout=self.settings.layout
+        )  # fmt: skip
         self.facts["mode"] = asdict(chosen)
-        self.facts["versions"] |= {
-            "qemu": accel.qemu_version(), "virtme-ng": importlib.metadata.version("virtme-ng"),
-        }  # fmt: skip
+        self.facts["versions"] |= record.versions()
         self.progress.note(f"mode: {chosen.name} ({chosen.why})")
         return chosen
 
     @functools.cached_property
     def suite(self) -> Suite:
         """What to run: the option wins over the series, which wins over the default."""
-        chosen = suite.select(self.facts["suite"], self.tree("patched"))
+        name = self.settings.suite or self.series.suite or "default"
+        chosen = suite.select(name, self.trees.base if self.trees.conflict else self.trees.patched)
+        self.facts["suite"] = chosen.name
         self.facts["known"] = [list(row) for row in chosen.known]
         return chosen
 
-    @functools.cached_property
-    def guests(self) -> dict[tuple[str, str], GuestRun]:
-        """Both kernels through the suite, with the patched tree's scripts; then the base kernel with the base tree's
-        own script wherever the patched one did not reach all of its cases."""
-        scripts, mode, images = self.suite.scripts, self.mode, self.images
-        width = guest.at_once(mode.machine)
-        with self.progress.stage(
-            "run", f"suite {self.suite.name}, {len(scripts)} scripts on 2 kernels, {width} at once"
+    def job(self, side: str, tests: str, script: Script, mode: Mode, *, attempt: int = 1) -> Job:
+        """One guest: the kernel of ``side`` with the selftests of ``tests``; what is kept apart is in its name."""
+        name = "base-own" if (side, tests) == ("base", "base") else side
+        folder = self.folder / name / (script.label if attempt == 1 else f"{script.label}.{attempt}")
+        return Job(name, self.built[side][0], self.images[tests], script, mode, folder)
+
+    def _run(self, jobs: list[Job], *, attempt: int = 1) -> dict[tuple[str, str], list[GuestRun]]:
+        """Run the jobs and note them; (job's name, script's name) -> the runs of its parts."""
+        done: dict[tuple[str, str], list[GuestRun]] = {}
+        for job, ran in zip(
+            jobs, pool.run(jobs, self.workspace, self.progress, again=self.settings.rerun), strict=True
         ):
-            done = self._pool([(side, "patched", script) for script in scripts for side in SIDES], width)
-            if images["base"].image_digest != images["patched"].image_digest:
-                short = [script for script in scripts if self._short(done, script)]
-                done |= self._pool([("base", "base", script) for script in short], width)
-        for (side, _), ran in sorted(done.items()):
+            done.setdefault((job.name, job.script.name), []).append(ran)
             self.facts["guests"].append({
-                "side": side, "script": ran.script.name, "folder": str(ran.folder.relative_to(self.folder)),
-                "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
-                "guest_ms": ran.guest_ms,
+                "side": job.name.replace("-", "_"), "script": ran.script.name, "attempt": attempt,
+                "folder": str(ran.folder.relative_to(self.folder)), "ended": ran.ended.name,
+                "exit_status": ran.exit_status, "timed_out": ran.timed_out, "guest_ms": ran.guest_ms,
+                "cpu_s": ran.cpu_s, "from_record": ran.from_record,
             })  # fmt: skip
         return done
 
-    @staticmethod
-    def _short(done: dict[tuple[str, str], GuestRun], script: Script) -> bool:
-        """Whether base did not reach a case that patched has, or the script ended on neither."""
-        both = [done[side, script.name] for side in SIDES]
-        names = [
-            {case.name for case in ktap.parse_script(script.name, ran.log("tests"), ran.exit_status).cases}
-            for ran in both
-        ]
-        return bool(names[1] - names[0]) or all(ran.ended is not Ended.FINISHED for ran in both)
+    @functools.cached_property
+    def guests(self) -> None:
+        """Both kernels through the suite, with the patched tree's scripts; then the base kernel with the base tree's
+        own script wherever the patched one did not reach all of its cases."""
+        scripts, mode, _ = self.suite.scripts, self.mode, self.images
+        width = guest.at_once(mode.machine)
+        with self.progress.stage(
+            "run", f"suite {self.suite.name}, {len(scripts)} guests for each kernel, {width} at once"
+        ):
+            self._both(scripts, 1)
+            for attempt in range(2, 1 + (1 if mode.machine.repeatable else ATTEMPTS)):
+                if not (doubtful := self._rejecting()):
+                    break
+                self.progress.note(f"again, as time is real in mode {mode.name}: {', '.join(sorted(doubtful))}")
+                self._both([script for script in scripts if script.name in doubtful], attempt)
 
-    def _pool(self, jobs: list[tuple[str, str, Script]], width: int) -> dict[tuple[str, str], GuestRun]:
-        """Run (kernel's side, selftests' side, script) in ``width`` guests at once; the order can change no result."""
-        done: dict[tuple[str, str], GuestRun] = {}
-        with ThreadPoolExecutor(max_workers=width) as pool:
-            open_: dict[Future[GuestRun], str] = {}
-            try:
-                for side, tests, script in jobs:
-                    name = side if (side, tests) != ("base", "base") else "base_own"
-                    folder = self.folder / name.replace("_", "-") / script.name
-                    started = pool.submit(
-                        guest.run,
-                        self.built[side][0],
-                        self.images[tests],
-                        script,
-                        self.mode,
-                        self.workspace,
-                        folder,
-                    )
-                    open_[started] = name
-                while open_:
-                    for ended in wait(open_, return_when=FIRST_COMPLETED).done:
-                        side, ran = open_.pop(ended), ended.result()
-                        done[side, ran.script.name] = ran
-                        how = f"exit {ran.exit_status}" if ran.exit_status is not None else ran.ended.value
-                        self.progress.note(f"{side.replace('_', ' ')}: {ran.script.program}: {how}, "
-                                           f"{ran.guest_ms / 1000:.1f} s of guest time")  # fmt: skip
-                        self.progress.update(f"run: {len(open_)} guests to go")
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                command.abort()
-                raise
-        return done
+    def _both(self, scripts: Sequence[Script], attempt: int) -> None:
+        """The scripts on both kernels, and those that came short on base with base's own."""
+        jobs = [self.job(side, "patched", script, self.mode, attempt=attempt) for script in scripts for side in SIDES]
+        done = self._run(jobs, attempt=attempt)
+        if self.images["base"].image_digest != self.images["patched"].image_digest:
+            own = [script for script in scripts if _short(done["base", script.name], done["patched", script.name])]
+            self._run([self.job("base", "base", script, self.mode, attempt=attempt) for script in own], attempt=attempt)
+
+    def _rejecting(self) -> set[str]:
+        """Scripts with a case that would reject the series as things stand."""
+        judged = verdict.decide(report.evidence(self.folder, self.facts))
+        names = {script.name for script in self.suite.scripts}
+        suites = {case.suite for case in judged.cases if case.exit_code == 1}
+        ends = {case.name.partition(":")[0] for case in judged.cases if case.exit_code == 1 and case.suite == "kernel"}
+        return (suites | ends) & names
+
+
+def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun]) -> bool:
+    """Whether base did not reach a case that patched has, or the script ended on neither."""
+    reached = [
+        {
+            case.name
+            for ran in runs
+            for case in ktap.parse_script(ran.script.name, ran.log("tests"), ran.exit_status).cases
+        }
+        for runs in (base, patched)
+    ]
+    stuck = [any(ran.ended is not Ended.FINISHED for ran in runs) for runs in (base, patched)]
+    return bool(reached[1] - reached[0]) or all(stuck)
 
 
 def apply(settings: Settings, progress: Progress) -> int:
@@ -255,14 +275,14 @@ def apply(settings: Settings, progress: Progress) -> int:
 
 def show(folder: Path) -> int:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
-    verdict = report.write(folder)
+    judged = report.write(folder)
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(summary.console(verdict, width=width, color=color, where=os.path.relpath(folder)), end="")
+    print(summary.console(judged, width=width, color=color, where=os.path.relpath(folder)), end="")
     if note := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(note).open("a", encoding="utf-8") as file:
             file.write((folder / "summary.md").read_text(encoding="utf-8"))
-    return verdict.exit_code
+    return judged.exit_code
 
 
 def validate(settings: Settings, progress: Progress) -> int:
@@ -273,8 +293,8 @@ def validate(settings: Settings, progress: Progress) -> int:
         run.series  # noqa: B018 - the stages are properties
         run.tools  # noqa: B018
         run.mode  # noqa: B018
-        run.tree("patched")
         run.suite  # noqa: B018
+        run.tree("patched")
         run.guests  # noqa: B018
     except PatchError as error:
         progress.note(str(error))
@@ -288,8 +308,12 @@ def validate(settings: Settings, progress: Progress) -> int:
         run.facts["troubles"].append(["pipeline", f"{type(error).__name__}: {error}"])
         progress.console.print_exception()
     run.facts["durations_s"] = progress.durations_s
+    run.facts["cpu_s"] = progress.cpu_s
+    run.facts["replay"] = settings.command("validate", mode="virtual")
     write_text(folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
     settings.workspace.point_latest(folder)
+    if settings.timings:
+        progress.note(progress.timings())
     return show(folder)
 
 

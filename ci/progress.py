@@ -26,20 +26,28 @@ def lines(text: str, first: str = "| ") -> str:
     return "\n".join(("| " if number else first) + printable(line) for number, line in enumerate(text.splitlines()))
 
 
+def _cpu_s() -> float:
+    """CPU seconds of this process and of every command that has ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 class Progress:
-    """Writes to stderr only; results go to stdout. ``durations_s`` collects the wall seconds of each stage."""
+    """Writes to stderr only; results go to stdout. ``durations_s`` and ``cpu_s`` collect the wall and CPU seconds of
+    each stage, those of the commands that it ran included."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.github = os.environ.get("GITHUB_ACTIONS") == "true"
         self.durations_s: dict[str, float] = {}
+        self.cpu_s: dict[str, float] = {}
         self._status: Status | None = None
         self._last = 0.0
 
     @contextlib.contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Work on stage ``name`` goes on inside; its time is taken."""
-        begin = time.monotonic()
+        begin, cpu = time.monotonic(), _cpu_s()
         if self.github:
             print(f"::group::{name}: {printable(what)}", file=sys.stderr, flush=True)
         else:
@@ -53,13 +61,21 @@ class Progress:
             if self._status:
                 self._status.stop()
                 self._status = None
-            self.durations_s[name] = round(self.durations_s.get(name, 0.0) + time.monotonic() - begin, 1)
+            self.durations_s[name] = round(self.durations_s.get(name, 0.0) + time.monotonic() - begin, 2)
+            self.cpu_s[name] = round(self.cpu_s.get(name, 0.0) + _cpu_s() - cpu, 2)
             if self.github:
                 print("::endgroup::", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Lines that stay."""
         self.console.print(lines(text))
+
+    def timings(self) -> str:
+        """A table of the stages: wall and CPU seconds."""
+        rows = [f"{'stage':<16}{'wall s':>9}{'CPU s':>9}"]
+        rows += [f"{name:<16}{wall:>9.1f}{self.cpu_s[name]:>9.1f}" for name, wall in self.durations_s.items()]
+        rows.append(f"{'together':<16}{sum(self.durations_s.values()):>9.1f}{sum(self.cpu_s.values()):>9.1f}")
+        return "\n".join(rows)
 
     def update(self, text: str) -> None:
         """How far it is: replaces the live line; in a pipe at most one line in ``PLAIN_EVERY_S`` seconds."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ci import junit, ktap, splats, summary, verdict
+from ci import junit, ktap, merged, splats, summary, verdict
 from ci.cases import State
 from ci.ended import Ended
 from ci.errors import StageError
@@ -16,18 +16,28 @@ from ci.workspace import write_text
 SCHEMA = 1
 
 
-def read(folder: Path) -> tuple[dict[str, Any], Evidence]:
-    """``run.json`` and the evidence of a stored run; a :class:`StageError` when it is not one."""
+def read(folder: Path) -> dict[str, Any]:
+    """``run.json`` of a stored run; a :class:`StageError` when it is not one."""
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StageError("report", f"{folder}: no stored run: {error}") from None
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         raise StageError("report", f"{folder}: no stored run of schema {SCHEMA}")
-    guests: dict[str, dict[str, Guest]] = {}
+    return facts
+
+
+def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
+    """The evidence of a stored run: what ``facts`` say, and the guests' logs parsed."""
+    parts: dict[tuple[str, str], dict[int, list[Guest]]] = {}
     for row in facts["guests"]:
-        guests.setdefault(row["script"], {})[row["side"]] = _guest(folder, row)
-    return facts, Evidence(
+        of_script = parts.setdefault((row["script"], row["side"]), {})
+        of_script.setdefault(row["attempt"], []).append(_guest(folder, row))
+    guests = {
+        (script, side): merged.attempts(script, [merged.parts(script, of_one) for of_one in of_script.values()])
+        for (script, side), of_script in parts.items()
+    }
+    return Evidence(
         series=facts["series"]["name"],
         change_id=facts["series"]["change-id"],
         patches=tuple(Patch(**(row | {"state": State(row["state"])})) for row in facts["patches"]),
@@ -36,8 +46,8 @@ def read(folder: Path) -> tuple[dict[str, Any], Evidence]:
             for name, row in facts["builds"].items()
         ),
         runs=tuple(
-            ScriptRun(script, sides.get("base"), sides.get("patched"), sides.get("base_own"))
-            for script, sides in guests.items()
+            ScriptRun(script, *(guests.get((script, side)) for side in ("base", "patched", "base_own")))
+            for script in dict.fromkeys(script for script, _ in guests)
         ),
         must_flip=tuple((script, case) for script, case in facts["must_flip"]),
         known={(script, case): why for script, case, why in facts["known"]},
@@ -72,7 +82,8 @@ def _ktap(result: ScriptResult) -> str:
 
 def write(folder: Path) -> Verdict:
     """Judge a stored run and write its derived files; ``verdict.json`` comes last: it means done."""
-    facts, found = read(folder)
+    facts = read(folder)
+    found = evidence(folder, facts)
     judged = verdict.decide(found)
     for run in found.runs:
         for side, guest in (("base", run.base), ("patched", run.patched), ("base-own", run.base_own)):

@@ -4,7 +4,7 @@ import hashlib
 import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from ci.errors import PatchError, StageError
 from ci.git import Git
 
 Version = tuple[int, int]
+# The form of a patch that is in the tree, while another is to be put on.
+EDITED = "edited since"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class MustFlip:
 
 @dataclass(frozen=True)
 class Series:
-    """The ordered patches and what ``series.toml`` says; without one every patch is affected, nothing must flip."""
+    """The ordered patches and what ``series.toml`` says; without one every patch is affected, nothing must flip.
+
+    ``committed`` holds, for each file that was edited since, the patch that is committed in the series' own repository:
+    a tree that carries the series carries that one.
+    """
 
     name: str
     folder: Path
@@ -60,11 +66,18 @@ class Series:
     suite: str = ""
     must_flip: tuple[MustFlip, ...] = ()
     backports: Mapping[Version, Mapping[int, Patch]] = field(default_factory=dict)
+    committed: Mapping[Path, Patch] = field(default_factory=dict)
 
     def forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
         """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its backport, if any."""
         backport = self.backports.get(version, {}).get(patch.number)
         return (("applies", patch), *((("applies as backport", backport),) if backport else ()))
+
+    def merged_forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
+        """What a tree may carry of ``patch``: its forms; where a file was edited, as its repository has it, too."""
+        forms = self.forms(patch, version)
+        old = (self.committed.get(form.path) for _, form in forms)
+        return (*forms, *((EDITED, form) for form in old if form))
 
 
 def parse_version(text: str, where: str) -> Version:
@@ -76,11 +89,16 @@ def parse_version(text: str, where: str) -> Version:
 
 
 def read_patch(path: Path, number: int) -> Patch:
-    """One mail or format-patch file, read by ``git mailinfo``; a :class:`PatchError` names the file."""
+    """One mail or format-patch file; a :class:`PatchError` names the file."""
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise StageError("series", f"{path}: {error.strerror}") from None
+    return parse_patch(text, path, number)
+
+
+def parse_patch(text: str, path: Path, number: int) -> Patch:
+    """A patch read by ``git mailinfo``; ``path`` is for errors."""
     with tempfile.TemporaryDirectory() as scratch:
         git = Git(Path(scratch), "series")
         info = git.run("mailinfo", "--no-scissors", "msg", "patch", stdin=text, ok=None)
@@ -176,18 +194,34 @@ def load(folder: Path) -> Series:
         if not {"script", "case"} <= set(row):
             raise StageError("series", f"{toml}: [[must_flip]] needs script and case")
         flips.append(MustFlip(row["script"], row["case"], tuple(row.get("patches", ()))))
+    numbered = tuple(replace(read_patch(path, n), since=since.get(n)) for n, path in sorted(files.items()))
+    backports = {
+        parse_version(sub.name, str(sub)): {n: read_patch(path, n) for n, path in _patch_files(sub).items()}
+        for sub in sorted((folder / "backports").glob("*"))
+        if sub.is_dir()
+    }
     return Series(
         name=facts.get("name", folder.resolve().name),
         folder=folder,
-        patches=tuple(replace(read_patch(path, n), since=since.get(n)) for n, path in sorted(files.items())),
+        patches=numbered,
         base_commit=facts.get("base_commit", ""),
         base_url=facts.get("base_url", ""),
         change_id=facts.get("change_id", ""),
         suite=facts.get("suite", ""),
         must_flip=tuple(flips),
-        backports={
-            parse_version(sub.name, str(sub)): {n: read_patch(path, n) for n, path in _patch_files(sub).items()}
-            for sub in sorted((folder / "backports").glob("*"))
-            if sub.is_dir()
-        },
+        backports=backports,
+        committed=_committed(folder, (*numbered, *(one for of in backports.values() for one in of.values()))),
     )
+
+
+def _committed(folder: Path, patches: Iterable[Patch]) -> dict[Path, Patch]:
+    """The committed forms of those patches whose files were edited; none where the folder is in no git repository."""
+    git = Git(folder, "series")
+    changed = git.run("diff", "--name-only", "--relative", "-z", "HEAD", "--", ".", ok=None)
+    names = set(changed.stdout.split("\0")) if changed.returncode == 0 else set()
+    found = {}
+    for patch in patches:
+        name = patch.path.relative_to(folder).as_posix()
+        if name in names and (old := git.run("show", f"HEAD:./{name}", ok=None)).returncode == 0:
+            found[patch.path] = parse_patch(old.stdout, patch.path, patch.number)
+    return found

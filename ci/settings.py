@@ -1,12 +1,15 @@
 """What the user asked for, merged and checked once; no input or output later."""
 
 import os
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.errors import StageError
 from ci.workspace import PROJECT, Workspace
 
+LAYOUTS = ("fixed", "random")
 MODES = ("auto", "kvm", "tcg", "virtual")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
 
@@ -23,7 +26,24 @@ class Settings:
     without: frozenset[int]
     suite: str
     mode: str
-    jobs: int
+    seed: int | None
+    layout: str
+    rerun: bool
+    timings: bool
+
+    def command(self, task: str, **other: str) -> str:
+        """The words that ask for the same again, with ``other`` options in place of ours."""
+        asked = {
+            "series": os.path.relpath(self.series, self.workspace.root), "tree": str(self.tree or ""),
+            "source": "" if self.tree or self.source == "auto" else self.source,
+            "without": ",".join(map(str, sorted(self.without))), "suite": self.suite,
+            "mode": "" if self.mode == "auto" else self.mode, "seed": "" if self.seed is None else str(self.seed),
+            "layout": self.layout,
+        }  # fmt: skip
+        if asked["series"] == DEFAULT_SERIES:
+            asked["series"] = ""
+        options = [f"--{name} {shlex.quote(value)}" for name, value in (asked | other).items() if value]
+        return " ".join(["inv", task, *options])
 
 
 def _numbers(text: str) -> frozenset[int]:
@@ -32,6 +52,15 @@ def _numbers(text: str) -> frozenset[int]:
         return frozenset(int(word) for word in text.split(",") if word.strip())
     except ValueError:
         raise StageError("options", f"--without {text}: give patch numbers separated by commas, as in 1,3") from None
+
+
+def numbers(text: str, option: str) -> tuple[int, ...]:
+    """``7`` or ``1..10`` as seeds, each below 2^32."""
+    found = re.fullmatch(r"(\d{1,10})(?:\.\.(\d{1,10}))?", text)  # 1..10
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not first <= last < 2**32:
+        raise StageError("options", f"{option} {text}: give a number below 2^32, or a range such as 1..10")
+    return tuple(range(first, last + 1))
 
 
 def cache_folder() -> Path:
@@ -50,6 +79,10 @@ def make(
     suite: str = "",
     mode: str = "",
     ignore_dirty: bool = False,
+    seed: str = "",
+    layout: str = "",
+    rerun: bool = False,
+    timings: bool = False,
 ) -> Settings:
     """Settings from the options of a task; a :class:`StageError` names the option that is wrong."""
     if tree and source:
@@ -58,6 +91,8 @@ def make(
         raise StageError("options", f"--tree {tree}: no such folder")
     if (mode or "auto") not in MODES:
         raise StageError("options", f"--mode {mode}: there are {', '.join(MODES)}")
+    if layout not in ("", *LAYOUTS):
+        raise StageError("options", f"--layout {layout}: there are {', '.join(LAYOUTS)}")
     return Settings(
         workspace=Workspace(root=root, cache=cache_folder(), results=root / "results"),
         series=Path(series) if series else root / DEFAULT_SERIES,
@@ -67,5 +102,8 @@ def make(
         without=_numbers(without),
         suite=suite,
         mode=mode or "auto",
-        jobs=len(os.sched_getaffinity(0)),
+        seed=numbers(seed, "--seed")[0] if seed else None,
+        layout=layout,
+        rerun=rerun,
+        timings=timings,
     )

@@ -11,55 +11,86 @@ SELFTESTS = "tools/testing/selftests/net/mptcp"
 
 @dataclass(frozen=True)
 class Script:
-    """One selftest program and its arguments. ``limit_s`` counts guest seconds (times the mode's factor)."""
+    """One selftest program and its arguments. ``limit_s`` counts guest seconds (times the mode's factor); ``part``
+    names what of the program runs, empty for all of it."""
 
     program: str
     args: tuple[str, ...] = ()
     limit_s: int = 600
+    part: str = ""
 
     @property
     def name(self) -> str:
         """The program without ``.sh``: how its cases are known, in whatever parts it runs."""
         return self.program.removesuffix(".sh")
 
+    @property
+    def label(self) -> str:
+        """Name and part: distinct within a suite, fit for a folder."""
+        return f"{self.name}-{self.part}" if self.part else self.name
+
 
 @dataclass(frozen=True)
 class Suite:
-    """A named selection of scripts. ``known`` maps (script, case) to the reason why it may not pass."""
+    """A named selection of scripts. ``known`` are (script, case, reason why it may not pass)."""
 
     name: str
     scripts: tuple[Script, ...]
     known: tuple[tuple[str, str, str], ...] = ()
 
 
-SMOKE = (Script("userspace_pm.sh"), Script("mptcp_join.sh", ("-d",)))
+SMOKE = (Script("userspace_pm.sh"), Script("mptcp_join.sh", ("-d",), part="d"))
 DEFAULT = (*SMOKE, Script("pm_netlink.sh"), Script("mptcp_sockopt.sh"), Script("diag.sh"))
 SUITES = {"smoke": SMOKE, "default": DEFAULT}
 # MPTCP's own settings file allows 1800 s for the long ones.
 LONG_S = 1800
+# What may fail or skip though every feature is expected, with the reason: (script, case, why).
+KNOWN: tuple[tuple[str, str, str], ...] = ()
+# mptcp_join.sh lists its groups with the letter that selects each: "f@subflows_tests"
+GROUPS = re.compile(r"^all_tests_sorted=\(\n((?:\s+\w@\w+\n)+)\)$", re.M)
 
 
-def _full(tree: Tree) -> tuple[Script, ...]:
+def _shown(tree: Tree, name: str) -> str:
+    return tree.source.git.run("show", f"{tree.commit}:{SELFTESTS}/{name}", ok=None).stdout
+
+
+def programs(tree: Tree) -> tuple[str, ...]:
     """TEST_PROGS of the tree's own Makefile."""
-    text = tree.source.git.run("show", f"{tree.commit}:{SELFTESTS}/Makefile", ok=None).stdout
-    joined = text.replace("\\\n", " ")
-    names = [
-        word
-        for line in re.findall(r"^TEST_PROGS\s*[:+]?=(.*)$", joined, re.M)  # TEST_PROGS := a.sh b.sh
-        for word in line.split()
-    ]
+    joined = _shown(tree, "Makefile").replace("\\\n", " ")
+    lines = re.findall(r"^TEST_PROGS\s*[:+]?=(.*)$", joined, re.M)  # TEST_PROGS := a.sh b.sh
+    names = tuple(word for line in lines for word in line.split())
     if not names:
         raise StageError("run", f"{SELFTESTS}/Makefile of the tree names no TEST_PROGS")
-    return tuple(Script(name, limit_s=LONG_S) for name in names)
+    return names
 
 
-def known(name: str) -> str:
-    """``name``, which has to be a suite's; a :class:`StageError` lists those there are."""
-    if name != "full" and name not in SUITES:
-        raise StageError("options", f"suite {name!r}: there are {', '.join(SUITES)} and full")
-    return name
+def _parts(tree: Tree, program: str) -> tuple[Script, ...]:
+    """A program as scripts that can run at the same time: mptcp_join.sh by its groups, any other as it is."""
+    found = GROUPS.search(_shown(tree, program)) if program == "mptcp_join.sh" else None
+    letters = [word[0] for word in found[1].split()] if found else []
+    whole = (Script(program, limit_s=LONG_S),)
+    return tuple(Script(program, (f"-{one}",), LONG_S, one) for one in letters) or whole
+
+
+def _named(tree: Tree, names: str) -> tuple[Script, ...]:
+    """``userspace_pm,mptcp_join:d`` as scripts; a :class:`StageError` lists what there is."""
+    there, chosen = programs(tree), []
+    for word in names.split(","):
+        name, _, part = word.strip().partition(":")
+        program = f"{name.removesuffix('.sh')}.sh"
+        scripts = _parts(tree, program) if program in there else ()
+        wanted = [one for one in scripts if not part or one.part == part]
+        if not wanted:
+            raise StageError("options", f"suite {word!r}: there are {', '.join(SUITES)}, full, and scripts of the tree "
+                             f"separated by commas: {', '.join(one.removesuffix('.sh') for one in there)}")  # fmt: skip
+        chosen += wanted
+    return tuple(dict.fromkeys(chosen))
 
 
 def select(name: str, tree: Tree) -> Suite:
-    """The suite ``name`` for a tree."""
-    return Suite(name, _full(tree) if name == "full" else SUITES[name])
+    """The suite ``name`` for a tree: one of the table, ``full``, or names of scripts."""
+    if name in SUITES:
+        return Suite(name, SUITES[name], KNOWN)
+    if name == "full":
+        return Suite(name, tuple(part for program in programs(tree) for part in _parts(tree, program)), KNOWN)
+    return Suite(name, _named(tree, name), KNOWN)

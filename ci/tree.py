@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ci.errors import PatchError, StageError
 from ci.git import Git
-from ci.series import Patch, Series, Version
+from ci.series import EDITED, Patch, Series, Version
 from ci.source import Source
 from ci.workspace import Workspace
 
@@ -135,7 +135,7 @@ def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
         there: dict[int, tuple[str, Patch]] = {}
         refusals: dict[int, str] = {}
         for patch in reversed(affected):
-            for how, form in series.forms(patch, version):
+            for how, form in series.merged_forms(patch, version):
                 said = index.apply(form, reverse=True)
                 if not said:
                     there[patch.number] = how, form
@@ -154,9 +154,10 @@ def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
             state, said = _put_on(index, series, patch, version, there, without, affected, conflict)
             states.append(state)
             if said and not conflict:
-                conflict = PatchError("apply", f"patch {patch.number} ({patch.path.name}, \"{patch.title}\") does not apply:\n"
-                    f"{said}\nnor is it in the tree already; taking it out fails too:\n{refusals[patch.number]}",
-                    patch=patch.number)  # fmt: skip
+                also = refusals.get(patch.number, "")
+                also = f"\nnor is it in the tree already; taking it out fails too:\n{also}" if also else ""
+                what = f'patch {patch.number} ({patch.path.name}, "{patch.title}")'
+                conflict = PatchError("apply", f"{what} does not apply:\n{said}{also}", patch=patch.number)
             if state.on_patched:
                 tree_id = index.write()
                 commit = _commit(git, tree_id, patched.commit, f"{patch.title}\n\n{patch.body}")
@@ -185,9 +186,12 @@ def _put_on(
     if conflict:
         return PatchState(patch, "not tried", why=f"patch {conflict.patch} conflicts"), ""
     refused = ""
-    for how, form in (there[patch.number],) if patch.number in there else series.forms(patch, version):
+    was, taken_out = there.get(patch.number, ("", patch))
+    again = was and was != EDITED
+    for how, form in ((was, taken_out),) if again else series.forms(patch, version):
         said = index.apply(form)
         if not said:
-            return PatchState(patch, "already there" if patch.number in there else how, on_patched=True), ""
+            why = "the tree has it as it was before it was edited" if was == EDITED else ""
+            return PatchState(patch, "already there" if again else how, on_patched=True, why=why), ""
         refused += ("\n" if refused else "") + explain(form, said)
     return PatchState(patch, "conflicts", why=refused), refused

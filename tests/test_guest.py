@@ -83,7 +83,7 @@ def test_the_job_names_everything_and_nothing_twice() -> None:
 
 
 def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace) -> None:
-    words = guest.cmdline(workspace, MACHINES["virtual"]).split()
+    words = guest.cmdline(workspace, Mode("virtual", "")).split()
     assert {"console=ttyS1,115200", "rdinit=/init", "panic=-1", "softlockup_panic=1"} <= set(words)
     assert not any("#" in word or "/" in word.removeprefix("rdinit=/init") for word in words)
 
@@ -136,7 +136,8 @@ def test_each_part_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     control.touch()
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    watch = guest._Watch(control, NONCE, 50)
+    (tmp_path / "vng.log").touch()
+    watch = guest._Watch(tmp_path, NONCE, 50)
     now[0] = guest.BOOT_LIMIT_S + 1
     assert watch() == "boot"
     control.write_text(BOOT, encoding="utf-8")
@@ -149,6 +150,15 @@ def test_each_part_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert watch() == ""
     now[0] += guest.SHUTDOWN_LIMIT_S + 1
     assert watch() == "shutdown"
+
+
+def test_a_guest_that_nothing_can_wake_ends_at_once(tmp_path: Path) -> None:
+    (tmp_path / "control.log").write_text(BOOT, encoding="utf-8")
+    (tmp_path / "vng.log").write_text("", encoding="utf-8")
+    watch = guest._Watch(tmp_path, NONCE, 50)
+    assert watch() == ""
+    (tmp_path / "vng.log").write_text("qemu: warning: icount sleep disabled and no active timers\n", encoding="utf-8")
+    assert watch() == "script"
 
 
 def test_guests_at_once_are_bound_by_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,11 +65,19 @@ def test_a_mistyped_command_line_is_no_rejection(args: list[str], inv: Callable[
     assert done.returncode == 3 and done.stdout == "" and "error" in done.stderr
 
 
+def test_help_is_not_mistaken(inv: Callable[..., Done]) -> None:
+    for args in (["--help", "validate"], ["validate", "--help"], ["--help"], ["--list"]):
+        done = inv(*args)
+        assert done.returncode == 0 and done.stderr == "" and len(done.stdout.splitlines()) > 10
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["--mode", "warp"], "--mode warp"),
-        (["--suite", "huge", "--tree", "."], "suite"),
+        (["--seed", "-1"], "--seed"),
+        (["--seed", "5", "--mode", "tcg"], "real time"),
+        (["--layout", "odd"], "--layout odd"),
         (["--tree", "nowhere"], "nowhere: no such folder"),
         (["--series", "nowhere"], "nowhere: no such folder"),
         (["--source", "tar:x", "--mode", "virtual"], "--source tar:x"),

@@ -135,6 +135,28 @@ def test_a_backport_stands_in(derive: Callable[..., Trees], kernel_tree: Path, d
     assert again.base.tree_id == trees.base.tree_id
 
 
+def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
+    derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path
+) -> None:
+    """The inner loop on a tree that carries the series: what is committed is taken out, what is edited put on."""
+    git(kernel_tree, "checkout", "-q", "with-series")
+    (second,) = demo_series.glob("0002-*")
+    text = second.read_text(encoding="utf-8").replace("+int line30 = 3;", "+int line30 = 7;")
+    second.write_text(text, encoding="utf-8")
+    assert statuses(derive()) == ["conflicts", "not tried"]  # in no repository: nobody knows what the tree has
+    second.write_text(text.replace("= 7;", "= 3;"), encoding="utf-8")
+    git(demo_series, "init", "-q")
+    git(demo_series, "add", "-A")
+    git(demo_series, "commit", "-q", "-m", "series")
+    second.write_text(text, encoding="utf-8")
+    trees = derive()
+    assert statuses(trees) == ["already there", "applies"]
+    assert "before it was edited" in trees.states[1].why
+    assert trees.base.tree_id == tree_id(kernel_tree, "main")
+    shown = trees.patched.source.git.run("show", f"{trees.patched.commit}:net/demo.c").stdout
+    assert "int line10 = 1;" in shown and "int line30 = 7;" in shown
+
+
 def test_a_patch_can_not_write_outside_or_into_git(derive: Callable[..., Trees], demo_series: Path) -> None:
     (first,) = demo_series.glob("0001-*")
     evil = first.read_text(encoding="utf-8").replace("net/demo.c", "../../outside.c")

@@ -1,0 +1,63 @@
+"""Several guests at once. Which one runs when is a matter of speed only: no result can depend on it."""
+
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci import command, guest, record
+from ci.accel import Mode
+from ci.guest import GuestRun
+from ci.image import Image
+from ci.kernel import Kernel
+from ci.progress import Progress
+from ci.suite import Script
+from ci.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Job:
+    """One guest to run: ``name`` is for people, ``folder`` is where its logs go."""
+
+    name: str
+    kernel: Kernel
+    image: Image
+    script: Script
+    mode: Mode
+    folder: Path
+
+
+def run(jobs: Sequence[Job], workspace: Workspace, progress: Progress, *, again: bool = False) -> list[GuestRun]:
+    """The runs in the order of the jobs. The longest start first; whatever ends us ends all guests."""
+    if not jobs:
+        return []
+    done: dict[int, GuestRun] = {}
+    order = sorted(
+        range(len(jobs)), key=lambda n: -record.cost_s(jobs[n].script, jobs[n].mode, workspace)
+    )  # fmt: skip
+    with ThreadPoolExecutor(max_workers=guest.at_once(jobs[0].mode.machine)) as pool:
+        open_: dict[Future[GuestRun], int] = {}
+        try:
+            for n in order:
+                job = jobs[n]
+                started = pool.submit(
+                    record.run, job.kernel, job.image, job.script, job.mode, workspace, job.folder, again=again
+                )
+                open_[started] = n
+            while open_:
+                for ended in wait(open_, return_when=FIRST_COMPLETED).done:
+                    n = open_.pop(ended)
+                    done[n] = ended.result()
+                    progress.note(_told(jobs[n], done[n]))
+                    progress.update(f"run: {len(open_)} guests to go")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            command.abort()
+            raise
+    return [done[n] for n in range(len(jobs))]
+
+
+def _told(job: Job, ran: GuestRun) -> str:
+    how = f"exit {ran.exit_status}" if ran.exit_status is not None else ran.ended.value
+    spent = "from the record" if ran.from_record else f"{ran.cpu_s:.1f} CPU seconds"
+    return f"{job.name}: {job.script.label}: {how}, {ran.guest_ms / 1000:.1f} s of guest time, {spent}"

@@ -1,0 +1,77 @@
+"""Finished runs in virtual time, kept by all that they depend on: the same question is answered without a guest."""
+
+import importlib.metadata
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from ci import accel, guest
+from ci.accel import Mode
+from ci.ended import Ended
+from ci.guest import LOGS, MEMORY_MB, GuestRun
+from ci.image import Image
+from ci.kernel import Kernel
+from ci.suite import Script
+from ci.workspace import Workspace, digest, write_text
+
+# Ends that the guest came to by itself, in its own time; the others are of the host's clock or of an accident.
+OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT)
+
+
+def versions() -> dict[str, str]:
+    """What emulates a guest: the machine that the same words mean may differ between versions."""
+    return {"qemu": accel.qemu_version(), "virtme-ng": importlib.metadata.version("virtme-ng")}
+
+
+def key_of(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace) -> str:
+    """Digest of all that a run in virtual time depends on."""
+    line = guest.cmdline(workspace, mode)
+    return digest(
+        "run", kernel.image_digest, image.image_digest, asdict(script), asdict(mode.machine), line, MEMORY_MB,
+        guest.SELFTEST_ENVIRONMENT, versions(),
+    )  # fmt: skip
+
+
+def run(
+    kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path, *, again: bool = False
+) -> GuestRun:
+    """One run, from the record where the mode is repeatable and it is known; ``again`` runs it in any case."""
+    if not mode.machine.repeatable:
+        ran = guest.run(kernel, image, script, mode, workspace, folder)
+        _remember(ran, mode, workspace)
+        return ran
+    key = key_of(kernel, image, script, mode, workspace)
+    kept = workspace.entry("runs", key)
+    if kept.exists() and not again:
+        facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
+        folder.mkdir(parents=True)
+        for name in LOGS:
+            shutil.copyfile(kept / f"{name}.log", folder / f"{name}.log")
+        return GuestRun(script, folder, **(facts | {"ended": Ended[facts["ended"]]}), from_record=True)
+    # Drawn from the key, the nonce is the same in each run and stands in no other file.
+    ran = guest.run(kernel, image, script, mode, workspace, folder, key[:32])
+    _remember(ran, mode, workspace)
+    if ran.ended in OWN_ENDS and (ran.ended is not Ended.HANG_SCRIPT or ran.timed_out):
+        with workspace.lock(f"run-{key[:16]}", stage="run"), workspace.publish(kept) as fresh:
+            for name in LOGS:
+                shutil.copyfile(folder / f"{name}.log", fresh / f"{name}.log")
+            facts = {name: getattr(ran, name) for name in ("build_id", "exit_status", "timed_out", "guest_ms", "cpu_s")}
+            write_text(fresh / "run.json", json.dumps(facts | {"ended": ran.ended.name}, indent=1))
+    return ran
+
+
+def _cost(script: Script, mode: Mode, workspace: Workspace) -> Path:
+    return workspace.entry("costs", f"{mode.name}-{script.label}")
+
+
+def _remember(ran: GuestRun, mode: Mode, workspace: Workspace) -> None:
+    path = _cost(ran.script, mode, workspace)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, f"{ran.cpu_s:.1f}\n")
+
+
+def cost_s(script: Script, mode: Mode, workspace: Workspace) -> float:
+    """CPU seconds that the script took last time, infinite where it never ran: to start the longest first."""
+    path = _cost(script, mode, workspace)
+    return float(path.read_text(encoding="ascii")) if path.exists() else float("inf")

@@ -1,0 +1,73 @@
+"""ci.merged: parts of a script as one, attempts as one."""
+
+from ci import merged
+from ci.cases import Case, State
+from ci.ended import Ended
+from ci.evidence import Guest
+from ci.ktap import ScriptResult
+from ci.splats import Splat
+
+P, F, S, K, E = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR
+SPLAT = Splat("warning", "WARNING: x", "warning x", "WARNING", 1)
+
+
+def guest(
+    own: State, *cases: tuple[str, State], ended: Ended = Ended.FINISHED, splats: tuple[Splat, ...] = ()
+) -> Guest:
+    made = tuple(Case(name, state, f"why {name}" if state is F else "") for name, state in cases)
+    return Guest(ScriptResult("join", Case("join", own), made), ended, splats)
+
+
+def states(found: Guest) -> dict[str, State]:
+    assert found.result
+    return {case.name: case.state for case in (found.result.own, *found.result.cases)}
+
+
+def test_one_guest_is_itself() -> None:
+    one = guest(P, ("a", F))
+    assert merged.parts("join", [one]) is one and merged.attempts("join", [one]) is one
+
+
+def test_parts_keep_their_order_and_number_what_repeats() -> None:
+    found = merged.parts("join", [guest(P, ("a", P), ("b", F)), guest(F, ("a", F), ("join", P))])
+    assert states(found) == {"join": F, "a": P, "b": F, "a (2)": F, "join (2)": P}
+    assert list(states(found)) == ["join", "a", "b", "a (2)", "join (2)"]
+
+
+def test_the_worst_end_is_that_of_the_whole() -> None:
+    cut = guest(E, ("b", E), ended=Ended.PANIC, splats=(SPLAT,))
+    found = merged.parts("join", [guest(P, ("a", P)), cut])
+    assert (found.ended, found.splats, states(found)["join"]) == (Ended.PANIC, (SPLAT,), E)
+    lost = merged.parts("join", [cut, Guest(None, Ended.LOST, scanned=False)])
+    assert (lost.ended, lost.scanned, states(lost)["join"]) == (Ended.LOST, False, E)
+    none = merged.parts("join", [Guest(None, Ended.HANG_BOOT), Guest(None, Ended.HANG_BOOT)])
+    assert none.result is None and none.ended is Ended.HANG_BOOT
+
+
+def test_all_parts_skipped_is_skipped() -> None:
+    assert states(merged.parts("join", [guest(S), guest(S)]))["join"] is S
+    assert states(merged.parts("join", [guest(S), guest(P)]))["join"] is P
+
+
+def test_attempts_that_agree_are_one() -> None:
+    found = merged.attempts("join", [guest(F, ("a", F), ("b", P))] * 3)
+    assert states(found) == {"join": F, "a": F, "b": P}
+
+
+def test_attempts_that_differ_are_flaky_and_all_are_told() -> None:
+    found = merged.attempts("join", [guest(F, ("a", F), ("b", P)), guest(P, ("a", P)), guest(P, ("a", P), ("b", P))])
+    assert states(found) == {"join": K, "a": K, "b": K}
+    assert found.result
+    assert found.result.cases[0].detail == "attempt 1: fail, attempt 2: pass, attempt 3: pass\nwhy a"
+    assert "attempt 2: missing" in found.result.cases[1].detail
+
+
+def test_a_complaint_in_one_attempt_is_a_complaint() -> None:
+    found = merged.attempts("join", [guest(P, splats=(SPLAT,)), guest(P)])
+    assert found.splats == (SPLAT,)
+
+
+def test_a_guest_that_finished_once_can_finish() -> None:
+    hung = Guest(None, Ended.HANG_SCRIPT)
+    assert merged.attempts("join", [guest(E, ended=Ended.HANG_SCRIPT), guest(P)]).ended is Ended.FINISHED
+    assert merged.attempts("join", [hung, hung]) is hung

@@ -1,0 +1,60 @@
+"""ci.suite: what the tables and a tree's own Makefile make a suite of."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci import series, source, suite, tree
+from ci.errors import StageError
+from ci.progress import Progress
+from ci.settings import Settings
+from ci.suite import SELFTESTS, Script
+from ci.tree import Tree
+from tests.conftest import commit
+
+FILES = {
+    f"{SELFTESTS}/Makefile": "TEST_PROGS := mptcp_connect.sh mptcp_join.sh \\\n\t      diag.sh userspace_pm.sh\nTEST_GEN_FILES = x\n",
+    f"{SELFTESTS}/mptcp_join.sh": "#!/bin/bash\nall_tests_sorted=(\n\tf@subflows_tests\n\t6@ipv6_tests\n)\n",
+}
+
+
+@pytest.fixture
+def made(kernel_tree: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress) -> Tree:
+    commit(kernel_tree, FILES, "selftests")
+    loaded = series.load(demo_series)
+    return tree.derive(loaded, source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress), frozenset()).base
+
+
+def test_the_tables(made: Tree) -> None:
+    assert [script.label for script in suite.select("smoke", made).scripts] == ["userspace_pm", "mptcp_join-d"]
+    labels = [script.label for script in suite.select("default", made).scripts]
+    assert labels == ["userspace_pm", "mptcp_join-d", "pm_netlink", "mptcp_sockopt", "diag"]
+
+
+def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
+    scripts = suite.select("full", made).scripts
+    assert [script.label for script in scripts] == [
+        "mptcp_connect",
+        "mptcp_join-f",
+        "mptcp_join-6",
+        "diag",
+        "userspace_pm",
+    ]
+    assert scripts[1] == Script("mptcp_join.sh", ("-f",), suite.LONG_S, "f") and scripts[1].name == "mptcp_join"
+
+
+def test_scripts_by_name(made: Tree) -> None:
+    found = suite.select("diag, mptcp_join:6,userspace_pm.sh", made)
+    assert [script.label for script in found.scripts] == ["diag", "mptcp_join-6", "userspace_pm"]
+    assert [script.label for script in suite.select("mptcp_join", made).scripts] == ["mptcp_join-f", "mptcp_join-6"]
+
+
+@pytest.mark.parametrize("name", ["huge", "diag:x", "diag,", "mptcp_join:q", "../x"])
+def test_a_name_that_is_none_lists_what_there_is(name: str, made: Tree) -> None:
+    with pytest.raises(StageError, match="smoke, default, full, and scripts of the tree"):
+        suite.select(name, made)
+
+
+def test_a_known_limit_has_a_reason() -> None:
+    assert all(script and case and len(why) > 20 for script, case, why in suite.KNOWN)
