@@ -187,8 +187,7 @@ def check(c: Context) -> int:
 @task
 def test(c: Context, unit: bool = False, k: str = "") -> int:
     """All checks and tests; with --unit only what takes seconds and boots no guest, with --k EXPR pytest's choice."""
-    words = [*(["-m", "not guest"] if unit else []), *(["-k", k] if k else [])]
-    return checks.check(ROOT, Progress()) or checks.test(ROOT, words)
+    return checks.check(ROOT, Progress()) or checks.test(ROOT, unit=unit, choice=k)
 
 
 @task

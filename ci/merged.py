@@ -1,4 +1,4 @@
-"""Several guests as one: a script that was run in parts, and one that was run again. Pure."""
+"""Several guests as one: what was run again, and a script that was run in parts. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace

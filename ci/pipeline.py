@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from ci.tree import Tree, Trees
 from ci.workspace import write_text
 
 SIDES = ("base", "patched")
-# Where time is real, a case that would reject has to do so so many times.
+# A case that would reject has to do so so many times: with other seeds in virtual time, else in other moments.
 ATTEMPTS = 3
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
@@ -196,70 +196,77 @@ class Run:
         self.facts["known"] = [list(row) for row in chosen.known]
         return chosen
 
-    def job(self, side: str, tests: str, script: Script, mode: Mode, *, attempt: int = 1) -> Job:
-        """One guest: the kernel of ``side`` with the selftests of ``tests``; what is kept apart is in its name."""
-        name = "base-own" if (side, tests) == ("base", "base") else side
-        folder = self.folder / name / (script.label if attempt == 1 else f"{script.label}.{attempt}")
-        return Job(name, self.built[side][0], self.images[tests], script, mode, folder)
-
-    def _run(self, jobs: list[Job], *, attempt: int = 1) -> dict[tuple[str, str], list[GuestRun]]:
-        """Run the jobs and note them; (job's name, script's name) -> the runs of its parts."""
+    def _run(self, wanted: Sequence[tuple[str, str, Script]], attempt: int) -> dict[tuple[str, str], list[GuestRun]]:
+        """Run (kernel's side, selftests' side, script) and note the guests; (name, script's name) -> runs of its parts.
+        Each attempt in virtual time has a seed of its own, or it would be the same again."""
+        mode = replace(self.mode, seed=self.mode.seed + attempt - 1) if self.mode.machine.repeatable else self.mode
+        jobs = []
+        for side, tests, script in wanted:
+            name = "base-own" if (side, tests) == ("base", "base") else side
+            folder = self.folder / name / (script.label if attempt == 1 else f"{script.label}.{attempt}")
+            jobs.append(Job(name, self.built[side][0], self.images[tests], script, mode, folder))
         done: dict[tuple[str, str], list[GuestRun]] = {}
         for job, ran in zip(
             jobs, pool.run(jobs, self.workspace, self.progress, again=self.settings.rerun), strict=True
         ):
             done.setdefault((job.name, job.script.name), []).append(ran)
             self.facts["guests"].append({
-                "side": job.name.replace("-", "_"), "script": ran.script.name, "attempt": attempt,
-                "folder": str(ran.folder.relative_to(self.folder)), "ended": ran.ended.name,
-                "exit_status": ran.exit_status, "timed_out": ran.timed_out, "guest_ms": ran.guest_ms,
-                "cpu_s": ran.cpu_s, "from_record": ran.from_record,
+                "side": job.name.replace("-", "_"), "script": ran.script.name, "part": ran.script.label,
+                "attempt": attempt, "seed": mode.seed, "folder": str(ran.folder.relative_to(self.folder)),
+                "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
+                "guest_ms": ran.guest_ms, "cpu_s": ran.cpu_s, "from_record": ran.from_record,
             })  # fmt: skip
         return done
 
     @functools.cached_property
     def guests(self) -> None:
         """Both kernels through the suite, with the patched tree's scripts; then the base kernel with the base tree's
-        own script wherever the patched one did not reach all of its cases."""
+        own script wherever the patched one did not reach all of its cases. What would reject runs again, up to twice."""
         scripts, mode, _ = self.suite.scripts, self.mode, self.images
         width = guest.at_once(mode.machine)
         with self.progress.stage(
             "run", f"suite {self.suite.name}, {len(scripts)} guests for each kernel, {width} at once"
         ):
-            self._both(scripts, 1)
-            for attempt in range(2, 1 + (1 if mode.machine.repeatable else ATTEMPTS)):
-                if not (doubtful := self._rejecting()):
+            doubtful: Sequence[Script] = scripts
+            for attempt in range(1, ATTEMPTS + 1):
+                if attempt > 1:
+                    self.progress.note(f"again, attempt {attempt}: {', '.join(script.label for script in doubtful)}")
+                doubtful = self._both(doubtful, attempt)
+                if not doubtful:
                     break
-                self.progress.note(f"again, as time is real in mode {mode.name}: {', '.join(sorted(doubtful))}")
-                self._both([script for script in scripts if script.name in doubtful], attempt)
 
-    def _both(self, scripts: Sequence[Script], attempt: int) -> None:
-        """The scripts on both kernels, and those that came short on base with base's own."""
-        jobs = [self.job(side, "patched", script, self.mode, attempt=attempt) for script in scripts for side in SIDES]
-        done = self._run(jobs, attempt=attempt)
+    def _both(self, scripts: Sequence[Script], attempt: int) -> Sequence[Script]:
+        """The scripts on both kernels, and those that came short on base with base's own; those with a case that would
+        reject the series as things stand."""
+        done = self._run([(side, "patched", script) for script in scripts for side in SIDES], attempt)
         if self.images["base"].image_digest != self.images["patched"].image_digest:
             own = [script for script in scripts if _short(done["base", script.name], done["patched", script.name])]
-            self._run([self.job("base", "base", script, self.mode, attempt=attempt) for script in own], attempt=attempt)
-
-    def _rejecting(self) -> set[str]:
-        """Scripts with a case that would reject the series as things stand."""
+            done |= self._run([("base", "base", script) for script in own], attempt)
         judged = verdict.decide(report.evidence(self.folder, self.facts))
-        names = {script.name for script in self.suite.scripts}
-        suites = {case.suite for case in judged.cases if case.exit_code == 1}
-        ends = {case.name.partition(":")[0] for case in judged.cases if case.exit_code == 1 and case.suite == "kernel"}
-        return (suites | ends) & names
+        rejecting = {(case.suite, case.name) for case in judged.cases if case.exit_code == 1}
+        return [script for script in scripts if _doubtful(script, done, rejecting)]
+
+
+def _doubtful(
+    script: Script, done: Mapping[tuple[str, str], Sequence[GuestRun]], rejecting: Set[tuple[str, str]]
+) -> bool:
+    """Whether the script, or the part of one, showed a rejecting case, or went wrong where its own case or end is one."""
+    runs = [ran for side in (*SIDES, "base-own") for ran in done.get((side, script.name), ()) if ran.script == script]
+    wrong = any(ran.exit_status != 0 or ran.ended is not Ended.FINISHED for ran in runs)
+    own = {(script.name, script.name), ("kernel", f"{script.name}: guest finished")}
+    return (wrong and bool(own & rejecting)) or any(
+        (script.name, name) in rejecting for ran in runs for name in _reached(ran)
+    )
+
+
+def _reached(ran: GuestRun) -> set[str]:
+    """The cases that a run showed."""
+    return {case.name for case in ktap.parse_script(ran.script.name, ran.log("tests"), ran.exit_status).cases}
 
 
 def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun]) -> bool:
     """Whether base did not reach a case that patched has, or the script ended on neither."""
-    reached = [
-        {
-            case.name
-            for ran in runs
-            for case in ktap.parse_script(ran.script.name, ran.log("tests"), ran.exit_status).cases
-        }
-        for runs in (base, patched)
-    ]
+    reached = [{name for ran in runs for name in _reached(ran)} for runs in (base, patched)]
     stuck = [any(ran.ended is not Ended.FINISHED for ran in runs) for runs in (base, patched)]
     return bool(reached[1] - reached[0]) or all(stuck)
 

@@ -1,6 +1,8 @@
 """A stored run -> evidence -> verdict -> reports. Nothing is run; the raw logs and ``run.json`` are all there is."""
 
 import json
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,12 @@ def read(folder: Path) -> dict[str, Any]:
 
 def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
     """The evidence of a stored run: what ``facts`` say, and the guests' logs parsed."""
-    parts: dict[tuple[str, str], dict[int, list[Guest]]] = {}
+    tries: dict[tuple[str, str], dict[str, list[Guest]]] = {}
     for row in facts["guests"]:
-        of_script = parts.setdefault((row["script"], row["side"]), {})
-        of_script.setdefault(row["attempt"], []).append(_guest(folder, row))
+        tries.setdefault((row["script"], row["side"]), {}).setdefault(row["part"], []).append(_guest(folder, row))
     guests = {
-        (script, side): merged.attempts(script, [merged.parts(script, of_one) for of_one in of_script.values()])
-        for (script, side), of_script in parts.items()
+        (script, side): merged.parts(script, [merged.attempts(script, of_part) for of_part in of_script.values()])
+        for (script, side), of_script in tries.items()
     }
     return Evidence(
         series=facts["series"]["name"],
@@ -50,9 +51,21 @@ def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
             for script in dict.fromkeys(script for script, _ in guests)
         ),
         must_flip=tuple((script, case) for script, case in facts["must_flip"]),
-        known={(script, case): why for script, case, why in facts["known"]},
+        known=_known(facts["known"], guests),
         troubles=tuple(Trouble(stage, text) for stage, text in facts["troubles"]),
     )
+
+
+def _known(rows: Sequence[Sequence[str]], guests: Mapping[tuple[str, str], Guest]) -> dict[tuple[str, str], str]:
+    """(script, case) -> reason, from rows of patterns and the cases that came up."""
+    names = {(script, case.name) for (script, _), guest in guests.items() if guest.result
+             for case in (guest.result.own, *guest.result.cases)}  # fmt: skip
+    return {
+        name: why
+        for script, case, why in rows
+        for name in names
+        if fnmatchcase(name[0], script) and fnmatchcase(name[1], case)
+    }
 
 
 def _text(path: Path) -> str:

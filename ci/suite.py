@@ -44,8 +44,18 @@ DEFAULT = (*SMOKE, Script("pm_netlink.sh"), Script("mptcp_sockopt.sh"), Script("
 SUITES = {"smoke": SMOKE, "default": DEFAULT}
 # MPTCP's own settings file allows 1800 s for the long ones.
 LONG_S = 1800
-# What may fail or skip though every feature is expected, with the reason: (script, case, why).
-KNOWN: tuple[tuple[str, str, str], ...] = ()
+# What may fail or skip though every feature is expected: (script, case, why), the first two as shell patterns. Seen on
+# 6.12.117 in virtual time. A script that is named with its cases fails where one of them does.
+DISCONNECT = (
+    "mptcp_connect's client disconnects as soon as it has read all: a server that has not read the end yet gets a reset "
+    "instead. On one virtual CPU it may have had no turn since; the tests that follow are then not run"
+)
+BALANCE = "simult_flows compares transfer times with a limit of its own; the script itself marks this one as flaky"
+KNOWN: tuple[tuple[str, str, str], ...] = (
+    ("mptcp_connect*", "full disconnect: *", DISCONNECT),
+    ("mptcp_connect*", "mptcp_connect*", DISCONNECT),
+    ("simult_flows", "unbalanced bwidth*", BALANCE),
+)
 # mptcp_join.sh lists its groups with the letter that selects each: "f@subflows_tests"
 GROUPS = re.compile(r"^all_tests_sorted=\(\n((?:\s+\w@\w+\n)+)\)$", re.M)
 

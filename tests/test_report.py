@@ -25,7 +25,7 @@ def guest(
     shutil.copy(DATA / tests, logs / "tests.log")
     shutil.copy(DATA / console, logs / "kernel.log")
     row = {"side": side, "script": "userspace_pm", "folder": f"{side.replace('_', '-')}/userspace_pm", "ended": "FINISHED",
-           "exit_status": status, "timed_out": False, "guest_ms": 5000, "attempt": 1}  # fmt: skip
+           "exit_status": status, "timed_out": False, "guest_ms": 5000, "attempt": 1, "part": "userspace_pm"}  # fmt: skip
     return row | more
 
 
@@ -106,6 +106,23 @@ def test_a_guest_of_base_that_was_lost_is_not_the_patchs_fault(tmp_path: Path) -
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
     ]
     assert report.write(store(tmp_path, guests, must_flip=[])).exit_code == 3
+
+
+def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
+    log = good / "patched/userspace_pm/tests.log"
+    log.write_text(
+        log.read_text(encoding="utf-8")
+        .replace("ok 4 -", "not ok 4 -")
+        .replace("invalid token                       [ OK ]", "invalid token                       [FAIL] x"),
+        encoding="utf-8",
+    )
+    assert report.write(good).exit_code == 1
+    facts = report.read(good)
+    facts["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
+    (good / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    found = report.write(good)
+    assert [case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse] == ["a reason"]
+    assert found.exit_code == 3  # the script says that all went well, and its own case is not known
 
 
 def test_an_empty_console_is_never_a_pass(good: Path) -> None:

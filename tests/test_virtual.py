@@ -1,0 +1,122 @@
+"""Virtual time with real guests: the same inputs give the same bytes, a seed changes them, and whatever hangs ends."""
+
+import functools
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from ci import guest, image, kernel, record
+from ci.accel import Mode
+from ci.ended import Ended
+from ci.guest import LOGS, GuestRun
+from ci.image import Image
+from ci.kernel import Kernel
+from ci.progress import Progress
+from ci.suite import Script
+from ci.workspace import Workspace
+from tests.conftest import ROOT
+from tests.test_guests import shipped
+
+pytestmark = pytest.mark.guest
+PM = Script("userspace_pm.sh")
+
+
+@functools.cache
+def built() -> tuple[Kernel, Path, Path]:
+    """The patched kernel, its selftests and the guest's root."""
+    _, trees, workspace = shipped()
+    tools, log = kernel.toolchain(), Path("/dev/null")
+    ready = kernel.build(trees.patched, workspace, tools, Progress(), log)
+    return ready, image.selftests(trees.patched, workspace, tools, log), image.root(workspace, log)
+
+
+def boot(folder: Path, mode: Mode, script: Script = PM, made: Image | None = None) -> GuestRun:
+    """One guest, never from the record."""
+    ready, selftests, root = built()
+    workspace = shipped()[2]
+    made = made or image.make(selftests, workspace, root)
+    return guest.run(ready, made, script, mode, workspace, folder, "c0ffee" * 5 + "00")
+
+
+def test_one_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
+    one, again, other = (
+        boot(tmp_path / name, Mode("virtual", "", seed)) for name, seed in (("one", 1), ("again", 1), ("other", 2))
+    )
+    for log in LOGS:
+        assert one.log(log) == again.log(log), log
+    assert one.guest_ms == again.guest_ms
+    assert one.log("tests") != other.log("tests") and one.log("kernel") != other.log("kernel")
+    ports = [re.findall(r"Connection info: (\S+) -> ", ran.log("tests")) for ran in (one, other)]
+    assert ports[0] and ports[1] and ports[0] != ports[1]
+    assert [ran.exit_status for ran in (one, again, other)] == [0, 0, 0]
+
+
+def test_addresses_are_drawn_when_asked_for(tmp_path: Path) -> None:
+    mode = Mode("virtual", "", 1, "random")
+    one, again = (boot(tmp_path / name, mode, Script("mptcp_sockopt.sh")) for name in ("one", "again"))
+    assert "norandmaps" not in one.log("kernel").partition("\n\n")[0]
+    assert all(one.log(log) == again.log(log) for log in LOGS)
+    assert one.exit_status == 0
+
+
+def with_init(folder: Path, old: str, new: str) -> Image:
+    """An image whose init is another one; kept in a cache of its own."""
+    _, selftests, root = built()
+    shutil.copytree(ROOT / "images", folder / "root/images")
+    init = folder / "root/images/guest/init"
+    text = init.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    init.write_text(text.replace(old, new), encoding="utf-8")
+    return image.make(selftests, Workspace(folder / "root", folder / "cache", folder), root)
+
+
+# What may hold a guest up: a timer that goes on for ever, a read that nothing ends, a loop.
+HOLDS = {"timers": "while :; do sleep 1; done", "none": "cat /dev/ttyS0 >/dev/null", "busy": "while :; do :; done"}
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+@pytest.mark.parametrize("part", ["boot", "shutdown"])
+def test_a_guest_that_hangs_ends_within_its_limit(
+    part: str, hold: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest, "BOOT_LIMIT_S", 15.0)
+    monkeypatch.setattr(guest, "SHUTDOWN_LIMIT_S", 5.0)
+    old = "mount -a\n" if part == "boot" else "\texec 3>&-\n"
+    made = with_init(tmp_path, old, f"{old}{HOLDS[hold]}\n")
+    begin = time.monotonic()
+    ran = boot(tmp_path / "run", Mode("virtual", ""), Script("mptcp_lib.sh"), made)
+    assert ran.ended is {"boot": Ended.HANG_BOOT, "shutdown": Ended.HANG_SHUTDOWN}[part]
+    assert time.monotonic() - begin < 90
+    assert (ran.exit_status is None) == (part == "boot")
+    assert "Linux version" in ran.log("kernel")
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path: Path) -> None:
+    _, selftests, root = built()
+    shutil.copytree(selftests, tmp_path / "tests", symlinks=True)
+    script = tmp_path / "tests/selftests/net/mptcp/stuck.sh"
+    script.write_text(f"#!/bin/bash\ntrap '' TERM\necho begun\n{HOLDS[hold]}\n", encoding="utf-8")
+    script.chmod(0o755)
+    made = image.make(tmp_path / "tests", Workspace(ROOT, tmp_path / "cache", tmp_path), root)
+    begin = time.monotonic()
+    ran = boot(tmp_path / "run", Mode("virtual", ""), Script("stuck.sh", limit_s=8), made)
+    assert (ran.ended, ran.timed_out) == (Ended.HANG_SCRIPT, True)
+    assert 8000 <= ran.guest_ms < 20000
+    assert ran.log("tests") == "begun\n"
+    assert time.monotonic() - begin < 120
+
+
+def test_the_record_answers_with_the_same_logs(tmp_path: Path) -> None:
+    ready, selftests, root = built()
+    workspace = Workspace(ROOT, tmp_path / "cache", tmp_path)
+    made = image.make(selftests, shipped()[2], root)
+    script, mode = Script("mptcp_join.sh", ("-d",), part="d"), Mode("virtual", "")
+    first = record.run(ready, made, script, mode, workspace, tmp_path / "one")
+    second = record.run(ready, made, script, mode, workspace, tmp_path / "two")
+    assert (first.from_record, second.from_record) == (False, True)
+    assert all(first.log(log) == second.log(log) for log in LOGS)
+    assert (first.exit_status, first.guest_ms, first.ended) == (second.exit_status, second.guest_ms, second.ended)
