@@ -282,10 +282,10 @@ def apply(settings: Settings, progress: Progress) -> int:
 
 def show(folder: Path) -> int:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
-    judged = report.write(folder)
+    judged, replay = report.write(folder), report.read(folder).get("replay", "")
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(summary.console(judged, width=width, color=color, where=os.path.relpath(folder)), end="")
+    print(summary.console(judged, width=width, color=color, where=os.path.relpath(folder), replay=replay), end="")
     if note := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(note).open("a", encoding="utf-8") as file:
             file.write((folder / "summary.md").read_text(encoding="utf-8"))
@@ -316,7 +316,7 @@ def validate(settings: Settings, progress: Progress) -> int:
         progress.console.print_exception()
     run.facts["durations_s"] = progress.durations_s
     run.facts["cpu_s"] = progress.cpu_s
-    run.facts["replay"] = settings.command("validate", mode="virtual")
+    run.facts["replay"] = settings.command("validate", mode="virtual", suite="")
     write_text(folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
     settings.workspace.point_latest(folder)
     if settings.timings:

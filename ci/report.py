@@ -103,6 +103,6 @@ def write(folder: Path) -> Verdict:
             if guest and guest.result:
                 write_text(folder / side / f"{run.script}.ktap", _ktap(guest.result))
     write_text(folder / "junit.xml", junit.render(judged, prefix=facts["prefix"] or "unknown.guest"))
-    write_text(folder / "summary.md", summary.markdown(judged))
+    write_text(folder / "summary.md", summary.markdown(judged, replay=facts.get("replay", "")))
     write_text(folder / "verdict.json", json.dumps(verdict.to_json(judged), indent=1) + "\n")
     return judged

@@ -95,7 +95,13 @@ def _scripts(verdict: Verdict) -> dict[str, list[CaseVerdict]]:
     return of_suite
 
 
-def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/latest") -> str:
+def _replays(verdict: Verdict, replay: str) -> list[str]:
+    """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such a command."""
+    scripts = dict.fromkeys(case.suite for case in verdict.cases if case.change is Change.FLAKY)
+    return [f"{plain(replay)} --suite {plain(script)}" for script in scripts] if replay else []
+
+
+def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = "") -> str:
     """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its reasons,
     what flipped and what got worse (at most 30 cases), a line per script, where to look. ``where`` is the
     folder that is named there."""
@@ -118,6 +124,8 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
         lines.append(f"and {len(told) - MAX_ROWS} more")
     for suite, cases in _scripts(verdict).items():
         lines.append(_fit(f"in {plain(suite)}: {_counted(cases)}", width))
+    for command in _replays(verdict, replay):
+        lines += _wrapped("again: ", command, width)
     lines += _wrapped("look at: ", plain(f"{where}/summary.md, {where}/junit.xml"), width)
     return "".join(line.rstrip() + "\n" for line in lines)
 
@@ -129,7 +137,7 @@ def _code(text: str) -> str:
     return f"`{inner or ' '}`"
 
 
-def markdown(verdict: Verdict, *, where: str = "results/latest") -> str:
+def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
     """A job summary: totals, reasons, then only what changed (at most 30 rows); well under GitHub's 1 MiB."""
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
     lines += [
@@ -156,5 +164,8 @@ def markdown(verdict: Verdict, *, where: str = "results/latest") -> str:
         lines.append(f"| {case.change} | {_code(case.suite)} | {_code(case.name)} | {case.base} | {case.patched} |")
     if len(told) > MAX_ROWS:
         lines += ["", f"And {len(told) - MAX_ROWS} more."]
+    if commands := _replays(verdict, replay):
+        lines += ["", "What is flaky can be seen again, the same in each run:", ""]
+        lines += [f"- {_code(command)}" for command in commands]
     lines += ["", f"Look at {_code(where)}."]
     return "\n".join(lines) + "\n"

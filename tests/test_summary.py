@@ -11,7 +11,7 @@ from ci.ended import Ended
 from ci.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
 from ci.ktap import ScriptResult
 from ci.summary import MAX_ROWS, console, markdown
-from ci.verdict import Verdict, decide
+from ci.verdict import CaseVerdict, Change, Verdict, decide
 
 P, F = State.PASS, State.FAIL
 FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
@@ -123,3 +123,18 @@ def test_nothing_can_act(text: str) -> None:
 )
 def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
     harmless(attacked(text), width)
+
+
+def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
+    cases = (
+        CaseVerdict("simult_flows", "a", State.PASS, State.FLAKY, Change.FLAKY),
+        CaseVerdict("diag", "b", State.PASS, State.PASS, Change.KEPT),
+    )
+    verdict = Verdict("accepted", 0, (), "x", "", (), cases)
+    command = "inv validate --mode virtual --suite simult_flows"
+    assert f"again: {command}\n" in console(verdict, width=80, color=False, replay="inv validate --mode virtual")
+    assert f"- `{command}`\n" in markdown(verdict, replay="inv validate --mode virtual")
+    assert (
+        "again:" not in console(verdict, width=80, color=False)
+        and "diag" not in markdown(verdict, replay="x").split("- ")[-1]
+    )
