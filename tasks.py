@@ -10,6 +10,7 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
 
+from ci import bench as bench_stage
 from ci import checks, pipeline
 from ci import doctor as doctor_stage
 from ci import verify as verify_stage
@@ -31,7 +32,8 @@ HELP = {
     "layout": "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
     "rerun": "run guests even where the record knows the answer",
     "timings": "show wall and CPU seconds of each stage",
-    "times": "how often the suite runs (default: 2)",
+    "times": "how often (default: verify 2, bench 3)",
+    "rows": "what to measure (default: build,rebuild,boot,smoke,default)",
     "seeds": "a range such as 1..10: the suite once for each seed",
 }
 
@@ -163,6 +165,19 @@ def _verify(
 
 _verify.__name__ = "verify"
 verify = task(_verify)
+
+
+def _bench(
+    c: Context, source: str = "", tree: str = "", mode: str = "virtual", rows: str = ",".join(bench_stage.ROWS),
+    times: int = 3,
+) -> int:  # fmt: skip
+    """This pipeline against vng with its defaults, measured here and now: an hour or two."""
+    settings = make(ROOT, source=source, tree=tree, mode=mode)
+    return bench_stage.bench(settings, Progress(), rows.split(","), max(times, 1))
+
+
+_bench.__name__ = "bench"
+bench = task(_bench)
 
 
 @task

@@ -26,7 +26,7 @@ def lines(text: str, first: str = "| ") -> str:
     return "\n".join(("| " if number else first) + printable(line) for number, line in enumerate(text.splitlines()))
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
     """CPU seconds of this process and of every command that has ended."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
@@ -47,7 +47,7 @@ class Progress:
     @contextlib.contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Work on stage ``name`` goes on inside; its time is taken."""
-        begin, cpu = time.monotonic(), _cpu_s()
+        begin, cpu = time.monotonic(), cpu_s()
         if self.github:
             print(f"::group::{name}: {printable(what)}", file=sys.stderr, flush=True)
         else:
@@ -62,7 +62,7 @@ class Progress:
                 self._status.stop()
                 self._status = None
             self.durations_s[name] = round(self.durations_s.get(name, 0.0) + time.monotonic() - begin, 2)
-            self.cpu_s[name] = round(self.cpu_s.get(name, 0.0) + _cpu_s() - cpu, 2)
+            self.cpu_s[name] = round(self.cpu_s.get(name, 0.0) + cpu_s() - cpu, 2)
             if self.github:
                 print("::endgroup::", file=sys.stderr, flush=True)
 

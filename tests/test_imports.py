@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 ORDER = (
     "errors command workspace progress settings git series source tree suite kconfig kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
-    "verify doctor checks"
+    "verify bench doctor checks"
 ).split()
 # Runs on its own, below every command; nothing imports it.
 APART = {"reaper", "__init__"}
