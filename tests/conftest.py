@@ -1,6 +1,7 @@
 """What many tests need: a workspace of their own, and small git repositories that look like kernel trees."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -100,3 +101,16 @@ def settings_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Calla
         return replace(make(ROOT, **options), workspace=workspace)  # type: ignore[arg-type]
 
     return made
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what a checkout needs to run."""
+    folder = tmp_path / "project"
+    for name in ("ci", "images", "kernel-patches", "tasks.py", "pyproject.toml"):
+        source = ROOT / name
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    (folder / "results").mkdir()
+    return folder

@@ -13,24 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEMO_C, KERNEL_FILES, ROOT, commit, fingerprint, git
+from tests.conftest import DEMO_C, KERNEL_FILES, commit, fingerprint, git
 from tests.test_command import gone
 
 Done = subprocess.CompletedProcess[str]
 CONFIG = "tools/testing/selftests/net/mptcp/config"
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of what a checkout needs to run."""
-    folder = tmp_path / "project"
-    for name in ("ci", "images", "kernel-patches", "tasks.py", "pyproject.toml"):
-        source = ROOT / name
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-    (folder / "results").mkdir()
-    return folder
 
 
 @pytest.fixture
