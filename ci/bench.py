@@ -17,7 +17,6 @@ from pathlib import Path
 
 from ci import command, guest, image, kernel, pool, series, source, suite, tree
 from ci.errors import StageError
-from ci.git import Git
 from ci.kernel import Kernel
 from ci.pipeline import Run
 from ci.pool import Job
@@ -31,7 +30,7 @@ ROWS = ("build", "rebuild", "boot", "smoke", "default")
 LIMIT_S = 4 * 3600.0
 # Programs that the scripts ask for, and that the peer has to take from the host.
 PEER_NEEDS = {"iptables": "iptables", "nft": "nftables", "tcpdump": "tcpdump", "ethtool": "ethtool", "ip": "iproute2",
-              "script": "bsdutils"}  # fmt: skip
+              "script": "bsdutils", "depmod": "kmod", "/lib/systemd/systemd-udevd": "udev"}  # fmt: skip
 CHANGED = "net/mptcp/subflow.c"
 
 
@@ -159,6 +158,7 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     if unknown:
         raise StageError("options", f"--rows {','.join(sorted(unknown))}: there are {', '.join(ROWS)}")
     run = Run(settings, progress, settings.workspace.new_run())
+    git = run.trees.patched.source.git
     folder = settings.workspace.entry("bench", "now")
     remove_tree(folder)
     folder.mkdir(parents=True)
@@ -170,26 +170,29 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
             spent = figures[row][side][-1]
             progress.note(f"{row}, {side}: {spent.wall_s:.1f} s, {spent.cpu_s:.1f} CPU seconds")
 
-    with progress.stage("bench", ", ".join(rows)):
-        run.mode  # noqa: B018
-        ours, peer = _Ours(run, folder), _Peer(run, folder)
-        measure("build", "ours", ours.cold)
-        ours.build()
-        if "build" in rows:
-            measure("build", "vng", peer.cold)
-        else:
-            peer.cold()
-        peer.build()
-        measure("rebuild", "ours", ours.rebuild)
-        measure("rebuild", "vng", peer.rebuild)
-        for _ in range(times):
-            measure("boot", "ours", lambda: ours.guests([Script("mptcp_lib.sh")], "boot"))
-            measure("boot", "vng", lambda: (peer.boot(), peer.boot()))
-            for name in ("smoke", "default"):
-                measure(name, "ours", lambda name=name: ours.guests(suite.SUITES[name], name))  # type: ignore[misc]
-                measure(name, "vng", lambda name=name: peer.guests(suite.SUITES[name]))  # type: ignore[misc]
-    Git(run.trees.patched.source.slot / "src", "bench").run("worktree", "remove", "--force", peer.src)
-    remove_tree(folder)
+    try:
+        with progress.stage("bench", ", ".join(rows)):
+            run.mode  # noqa: B018
+            ours, peer = _Ours(run, folder), _Peer(run, folder)
+            measure("build", "ours", ours.cold)
+            ours.build()
+            if "build" in rows:
+                measure("build", "vng", peer.cold)
+            else:
+                peer.cold()
+            peer.build()
+            measure("rebuild", "ours", ours.rebuild)
+            measure("rebuild", "vng", peer.rebuild)
+            for _ in range(times):
+                measure("boot", "ours", lambda: ours.guests([Script("mptcp_lib.sh")], "boot"))
+                measure("boot", "vng", lambda: (peer.boot(), peer.boot()))
+                for name in ("smoke", "default"):
+                    measure(name, "ours", lambda name=name: ours.guests(suite.SUITES[name], name))  # type: ignore[misc]
+                    measure(name, "vng", lambda name=name: peer.guests(suite.SUITES[name]))  # type: ignore[misc]
+    finally:
+        # The work tree is 6 GB of objects; git forgets it with the folder.
+        remove_tree(folder)
+        git.run("worktree", "prune")
     return _show(run, figures)
 
 

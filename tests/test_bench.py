@@ -1,0 +1,41 @@
+"""ci.bench: what can be seen without an hour of two cores."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ci import bench
+from ci.accel import Mode
+from ci.bench import Spent
+from ci.errors import StageError
+from ci.progress import Progress
+from ci.settings import Settings
+
+
+def test_a_row_that_is_none_is_named(settings_for: Callable[..., Settings], progress: Progress) -> None:
+    with pytest.raises(StageError, match="--rows speed: there are build, rebuild, boot, smoke, default"):
+        bench.bench(settings_for(), progress, ["build", "speed"], 1)
+
+
+def test_a_peer_that_would_skip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(StageError, match="install iptables nftables tcpdump ethtool iproute2 bsdutils kmod"):
+        bench._Peer(SimpleNamespace(), tmp_path)  # type: ignore[arg-type]
+
+
+def test_ratios_are_of_medians_and_the_raw_figures_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = SimpleNamespace(folder=tmp_path, mode=Mode("virtual", ""))
+    figures = {
+        "smoke": {
+            "ours": [Spent(10, 8), Spent(90, 9), Spent(11, 7)],
+            "vng": [Spent(100, 80), Spent(110, 88), Spent(120, 96)],
+        }
+    }
+    assert bench._show(run, figures) == 0  # type: ignore[arg-type]
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["smoke", "11.0", "8.0", "110.0", "88.0", "10.0x", "11.0x"]
+    stored = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
+    assert stored["figures"]["smoke"]["ours"][1] == {"wall_s": 90, "cpu_s": 9}
