@@ -222,8 +222,8 @@ class Run:
     def guests(self) -> None:
         """Both kernels through the suite, with the patched tree's scripts; then the base kernel with the base tree's
         own script wherever the patched one did not reach all of its cases. What would reject runs again, up to twice."""
-        scripts, mode, _ = self.suite.scripts, self.mode, self.images
-        width = guest.at_once(mode.machine)
+        scripts, width = self.suite.scripts, guest.at_once(self.mode.machine)
+        self.images  # noqa: B018 - made in stages of their own, before that of the guests
         with self.progress.stage(
             "run", f"suite {self.suite.name}, {len(scripts)} guests for each kernel, {width} at once"
         ):

@@ -55,7 +55,7 @@ def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> 
             )
             print(lines(said, ""))
         if row.flaky:
-            (seed, _), part = row.others[0], row.script.replace("-", ":", 1) if "-" in row.script else row.script
+            (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
             print(f"  replay: {settings.command('run', mode='virtual', seed=str(seed), suite=part)}")
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
