@@ -33,7 +33,7 @@ HELP = {
     "rerun": "run guests even where the record knows the answer",
     "timings": "show wall and CPU seconds of each stage",
     "times": "how often (default: verify 2, bench 3)",
-    "rows": "what to measure (default: build,rebuild,boot,smoke,default)",
+    "rows": "what to measure (default: build,rebuild,boot,smoke,default,scripts)",
     "seeds": "a range such as 1..10: the suite once for each seed",
 }
 

@@ -36,7 +36,9 @@ SELFTEST_ENVIRONMENT = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": "1", "NO_COLO
 class GuestRun:
     """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the script's, ``None``
     where it never ended; ``timed_out`` that the guest itself ended it at its limit, healthy enough for that;
-    ``guest_ms`` is guest time, ``cpu_s`` what the host spent; ``from_record`` that no guest ran for it."""
+    ``guest_ms`` is the script's guest time and ``idle_ms`` how much of it all CPUs slept (in steps of 10 ms); in virtual
+    time each millisecond that one CPU is awake is a million instructions. ``cpu_s`` is what the host spent;
+    ``from_record`` that no guest ran for it."""
 
     script: Script
     folder: Path
@@ -45,6 +47,7 @@ class GuestRun:
     exit_status: int | None
     timed_out: bool
     guest_ms: int
+    idle_ms: int = 0
     cpu_s: float = 0.0
     from_record: bool = False
 
@@ -189,7 +192,7 @@ def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kern
         raise StageError("run", f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built",
                          log=folder / "control.log")  # fmt: skip
     end = seen.get("end", [])
-    whole = len(end) == 2 and all(word.isdigit() for word in end)
+    whole = len(end) == 3 and all(word.isdigit() for word in end)
     return GuestRun(
         script=script,
         folder=folder,
@@ -198,6 +201,7 @@ def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kern
         exit_status=int(end[0]) if whole else None,
         timed_out="timeout" in seen,
         guest_ms=int(end[1]) if whole else 0,
+        idle_ms=int(end[2]) if whole else 0,
     )
 
 

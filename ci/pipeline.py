@@ -214,7 +214,7 @@ class Run:
                 "side": job.name.replace("-", "_"), "script": ran.script.name, "part": ran.script.label,
                 "attempt": attempt, "seed": mode.seed, "folder": str(ran.folder.relative_to(self.folder)),
                 "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
-                "guest_ms": ran.guest_ms, "cpu_s": ran.cpu_s, "from_record": ran.from_record,
+                "guest_ms": ran.guest_ms, "idle_ms": ran.idle_ms, "cpu_s": ran.cpu_s, "from_record": ran.from_record,
             })  # fmt: skip
         return done
 

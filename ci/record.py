@@ -56,7 +56,8 @@ def run(
         with workspace.lock(f"run-{key[:16]}", stage="run"), workspace.publish(kept) as fresh:
             for name in LOGS:
                 shutil.copyfile(folder / f"{name}.log", fresh / f"{name}.log")
-            facts = {name: getattr(ran, name) for name in ("build_id", "exit_status", "timed_out", "guest_ms", "cpu_s")}
+            names = ("build_id", "exit_status", "timed_out", "guest_ms", "idle_ms", "cpu_s")
+            facts = {name: getattr(ran, name) for name in names}
             write_text(fresh / "run.json", json.dumps(facts | {"ended": ran.ended.name}, indent=1))
     return ran
 

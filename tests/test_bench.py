@@ -9,14 +9,14 @@ import pytest
 
 from ci import bench
 from ci.accel import Mode
-from ci.bench import Spent
+from ci.bench import Cost, Spent
 from ci.errors import StageError
 from ci.progress import Progress
 from ci.settings import Settings
 
 
 def test_a_row_that_is_none_is_named(settings_for: Callable[..., Settings], progress: Progress) -> None:
-    with pytest.raises(StageError, match="--rows speed: there are build, rebuild, boot, smoke, default"):
+    with pytest.raises(StageError, match="--rows speed: there are build, rebuild, boot, smoke, default, scripts"):
         bench.bench(settings_for(), progress, ["build", "speed"], 1)
 
 
@@ -29,13 +29,16 @@ def test_a_peer_that_would_skip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_ratios_are_of_medians_and_the_raw_figures_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = SimpleNamespace(folder=tmp_path, mode=Mode("virtual", ""))
     figures = {
-        "smoke": {
-            "ours": [Spent(10, 8), Spent(90, 9), Spent(11, 7)],
-            "vng": [Spent(100, 80), Spent(110, 88), Spent(120, 96)],
-        }
+        "smoke": {"ours": [Spent(10, 8), Spent(90, 9), Spent(11, 7)]},
+        "userspace_pm": {"vng": [Spent(20, 16), Spent(30, 24), Spent(90, 72)]},
+        "mptcp_join-d": {"vng": [Spent(25, 20)]},
     }
-    assert bench._show(run, figures) == 0  # type: ignore[arg-type]
-    row = capsys.readouterr().out.splitlines()[1].split()
-    assert row == ["smoke", "11.0", "8.0", "110.0", "88.0", "10.0x", "11.0x"]
+    costs = {"fixed": {"userspace_pm": Cost(12000, 13.0)}, "random": {"userspace_pm": Cost(13000, 52.0)}}
+    assert bench._show(run, figures, costs) == 0  # type: ignore[arg-type]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    # vng: both scripts, on two kernels
+    assert lines[1] == ["smoke", "11.0", "8.0", "110.0", "88.0", "10.0x", "11.0x"]
+    assert lines[3] == ["userspace_pm", "12000", "13.0", "13000", "52.0", "24.0"]
     stored = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert stored["figures"]["smoke"]["ours"][1] == {"wall_s": 90, "cpu_s": 9}
+    assert stored["scripts"]["random"]["userspace_pm"] == {"instructions_m": 13000, "cpu_s": 52.0}

@@ -89,8 +89,10 @@ def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace)
 
 
 def test_records() -> None:
-    text = f"noise\n{NONCE} boot {'ab' * 20} 6.12.1\nother end 0 1\n{NONCE} end 1 2500\n{NONCE} end 0 1\n{NONCE}\n"
-    assert guest.records(text, NONCE) == {"boot": ["ab" * 20, "6.12.1"], "end": ["1", "2500"]}
+    text = (
+        f"noise\n{NONCE} boot {'ab' * 20} 6.12.1\nother end 0 1\n{NONCE} end 1 2500 100\n{NONCE} end 0 1 1\n{NONCE}\n"
+    )
+    assert guest.records(text, NONCE) == {"boot": ["ab" * 20, "6.12.1"], "end": ["1", "2500", "100"]}
     assert guest.records(text, "") == {}
 
 
@@ -100,7 +102,7 @@ def ended(folder: Path, control: str, stopped: str = "", console: str = "") -> g
     return guest._result(SCRIPT, folder, NONCE, stopped, KERNEL)
 
 
-BOOT, END, DONE = f"{NONCE} boot {'ab' * 20} 6.12.1\n", f"{NONCE} end 0 2500\n", f"{NONCE} done\n"
+BOOT, END, DONE = f"{NONCE} boot {'ab' * 20} 6.12.1\n", f"{NONCE} end 0 2500 100\n", f"{NONCE} done\n"
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,8 @@ BOOT, END, DONE = f"{NONCE} boot {'ab' * 20} 6.12.1\n", f"{NONCE} end 0 2500\n",
         (BOOT, "script", "Kernel panic - not syncing: x", Ended.HANG_SCRIPT, None),
         ("", "boot", "", Ended.HANG_BOOT, None),
         ("", "", "", Ended.LOST, None),
-        (BOOT + f"{NONCE} end x 1\n" + DONE, "", "", Ended.FINISHED, None),
-        (BOOT + f"{NONCE} end 0\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} end x 1 1\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} end 0 1\n" + DONE, "", "", Ended.FINISHED, None),
         (f"{'0' * 32} done\n", "", "", Ended.LOST, None),
     ],
 )

@@ -34,7 +34,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for name in LOGS:
             (folder / f"{name}.log").write_text(f"{name} {len(nonces)}", encoding="utf-8")
         ended = Ended[mode.why or "FINISHED"]
-        return GuestRun(script, folder, ended, kernel.build_id, 0, False, 1500, 12.5)
+        return GuestRun(script, folder, ended, kernel.build_id, 0, False, 1500, 100, 12.5)
 
     monkeypatch.setattr(guest, "run", run)
     return nonces
