@@ -3,11 +3,11 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci import command
+from ci import command, debian
 from ci.errors import StageError
 from ci.git import Git
 from ci.progress import Progress
@@ -92,61 +92,21 @@ def from_git(settings: Settings, spec: str, why: str) -> Source:
     return Source(f"git:{url}@{commit}", slot, commit, why)
 
 
-def _apt_options(workspace: Workspace) -> list[str]:
-    """The host's apt sources and keyrings, with package lists and caches of our own."""
-    state = workspace.cache / "apt"
-    for sub in ("lists/partial", "cache/archives/partial"):
-        (state / sub).mkdir(parents=True, exist_ok=True)
-    return ["-o", f"Dir::State::lists={state}/lists", "-o", f"Dir::Cache={state}/cache"]
-
-
-STRICT = ["-o", "APT::Get::AllowUnauthenticated=false", "-o", "Acquire::AllowInsecureRepositories=false"]
-
-
-def _package(options: list[str], name: str) -> dict[str, str]:
-    """Fields of the newest version of a package that apt's lists know, {} for none."""
-    shown = command.run(
-        ["apt-cache", *options, "show", "--no-all-versions", name], stage="fetch", timeout_s=60, ok=None
-    )
-    rows = (line.split(": ", 1) for line in shown.stdout.splitlines() if re.match(r"[A-Za-z0-9-]+: ", line))
-    return {row[0]: row[1] for row in rows} if shown.returncode == 0 else {}
-
-
-def _download(options: list[str], name: str, fields: dict[str, str], folder: Path) -> Path:
-    """The package's file, its signature chain checked by apt and its digest by us."""
-    command.run(
-        ["apt-get", *options, *STRICT, "download", f"{name}={fields['Version']}"],
-        stage="fetch", cwd=folder, timeout_s=FETCH_S,
-    )  # fmt: skip
-    (deb,) = folder.glob("*.deb")
-    with deb.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != fields["SHA256"]:
-            raise StageError("fetch", f"{deb.name}: its SHA-256 is not the one that apt's signed lists give")
-    return deb
-
-
-def _offers(workspace: Workspace, name: str) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """What apt knows of a package, as (options, fields): by the host's lists, then by fresh ones of our own, which need
-    no root. The host's may be empty, as in a new container, or name a file that the mirror no longer has."""
-    if fields := _package([], name):
-        yield [], fields
-    options = _apt_options(workspace)
-    command.run(["apt-get", *options, *STRICT, "update"], stage="fetch", timeout_s=600, ok=None)
-    if fields := _package(options, name):
-        yield options, fields
-
-
-def from_debian(settings: Settings, release: str, why: str, progress: Progress) -> Source:
-    """``linux-source-<release>`` as the host's apt sources offer it, unpacked and committed to a repository."""
-    if not re.fullmatch(r"\d+\.\d+", release):
-        raise StageError("fetch", f"--source debian:{release}: give a release such as debian:6.12")
+def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> Source:
+    """``RELEASE`` or ``RELEASE@SUITE``: Debian's ``linux-source-RELEASE`` of the host's apt sources, else of any suite
+    that has it, or of that suite; unpacked and committed to a repository."""
+    release, at, suite = spec.partition("@")
+    if not re.fullmatch(r"\d+\.\d+", release) or not re.fullmatch(r"[a-z][a-z0-9-]*" if at else "", suite):
+        raise StageError("fetch", f"--source debian:{spec}: give a release such as debian:6.12, "
+                         "or one of a suite such as debian:7.3@trixie-backports")  # fmt: skip
     command.require("fetch", "apt-get", "apt")
     workspace, name = settings.workspace, f"linux-source-{release}"
-    slot = _slot(workspace, "debian", release)
+    slot = _slot(workspace, "debian", spec)
     had, commit = _imported(slot)
-    trouble = StageError("fetch", f"apt knows no package {name}: this host's sources do not carry it; "
-                         "use --source git:URL@COMMIT or --tree DIR")  # fmt: skip
-    for options, fields in _offers(workspace, name):
+    where = f"the suite {suite} does not" if suite else "neither this host's sources nor Debian's suites"
+    trouble = StageError("fetch", f"apt knows no package {name}: {where} carry it; use --source git:URL@COMMIT or "
+                         "--tree DIR")  # fmt: skip
+    for options, fields in debian.offers(workspace, name, suite):
         if fields["Version"] == had:
             return Source(f"debian:{had}", slot, commit, why)
         try:
@@ -162,10 +122,10 @@ def from_debian(settings: Settings, release: str, why: str, progress: Progress) 
     raise trouble
 
 
-def _import(options: list[str], name: str, fields: dict[str, str], slot: Path, progress: Progress) -> str:
+def _import(options: debian.Options, name: str, fields: Mapping[str, str], slot: Path, progress: Progress) -> str:
     """Fill a new slot with the package's kernel as one commit, whose id is returned."""
     progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) // 1_000_000} MB)")
-    deb = _download(options, name, fields, slot)
+    deb = debian.download(options, name, fields, slot)
     progress.note("unpacking")
     command.run(["dpkg-deb", "-x", deb, slot / "deb"], stage="fetch", timeout_s=600)
     (tar,) = (slot / "deb/usr/src").glob("linux-source-*.tar.*")
@@ -228,5 +188,7 @@ def fetch(settings: Settings, series: Series, progress: Progress) -> Source:
         if settings.source == "auto":
             return _auto(settings, series, progress)
         if not colon or kind not in kinds:
-            raise StageError("fetch", f"--source {settings.source}: there are auto, git:URL@COMMIT and debian:RELEASE")
+            raise StageError(
+                "fetch", f"--source {settings.source}: there are auto, git:URL@COMMIT and debian:RELEASE[@SUITE]"
+            )
         return kinds[kind](rest)

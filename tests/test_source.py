@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ci import series, source
+from ci import debian, series, source
 from ci.errors import StageError
 from ci.progress import Progress
 from ci.settings import Settings
@@ -114,6 +114,8 @@ def test_a_commit_in_the_cache_needs_no_remote(fetch: Callable[..., Source], ker
         "git:file:///x@-oops",
         "svn:x",
         "debian:sid",
+        "debian:6.12@",
+        "debian:6.12@../x",
         "debian",
     ],
 )
@@ -147,9 +149,12 @@ class Apt:
         argv = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--pinentry-mode", "loopback", *args]
         return subprocess.run(argv, check=True, capture_output=True).stdout
 
-    def publish(self, version: str, files: dict[str, str]) -> None:
-        """Offer ``linux-source-6.12`` of ``version``, whose kernel holds ``files``."""
-        work, repo = self.folder / f"work-{version}", self.folder / "repo"
+    def publish(self, version: str, files: dict[str, str], *, suite: str = "") -> None:
+        """Offer ``linux-source-6.12`` of ``version``, whose kernel holds ``files``; with a ``suite`` in that suite of an
+        archive beside, as Debian's mirrors lay it out."""
+        work, repo = self.folder / f"work-{version}", self.folder / ("mirror/debian-security" if suite else "repo")
+        lists = Path(f"dists/{suite}/main/binary-amd64" if suite else ".")
+        (repo / lists).mkdir(parents=True, exist_ok=True)
         write(work / "linux-source-6.12", files)
         (work / "deb/usr/src").mkdir(parents=True)
         tar = work / "deb/usr/src/linux-source-6.12.tar.xz"
@@ -159,15 +164,17 @@ class Apt:
         deb = repo / f"linux-source-6.12_{version}_all.deb"
         subprocess.run(["dpkg-deb", "-b", work / "deb", deb], check=True, stdout=subprocess.DEVNULL)
         scanned = subprocess.run(["dpkg-scanpackages", "-m", "."], cwd=repo, check=True, capture_output=True).stdout
-        (repo / "Packages").write_bytes(scanned)
-        (repo / "Packages.gz").write_bytes(gzip.compress(scanned, mtime=0))
+        (repo / lists / "Packages").write_bytes(scanned)
+        (repo / lists / "Packages.gz").write_bytes(gzip.compress(scanned, mtime=0))
+        top = repo / "dists" / suite if suite else repo
         rows = [
-            f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}"
-            for name in ("Packages", "Packages.gz")
-            for data in [(repo / name).read_bytes()]
+            f" {hashlib.sha256(data).hexdigest()} {len(data)} {path.relative_to(top)}"
+            for path in (repo / lists / "Packages", repo / lists / "Packages.gz")
+            for data in [path.read_bytes()]
         ]
-        write(repo, {"Release": "Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + "\n".join(rows) + "\n"})
-        self.gpg("--clearsign", "-o", str(repo / "InRelease"), str(repo / "Release"))
+        about = f"Codename: {suite}\nArchitectures: amd64\nComponents: main\n" if suite else ""
+        write(top, {"Release": f"{about}Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + "\n".join(rows) + "\n"})
+        self.gpg("--clearsign", "-o", str(top / "InRelease"), str(top / "Release"))
 
 
 @pytest.fixture
@@ -176,6 +183,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apt]:
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
     made = Apt(tmp_path / "apt", monkeypatch)
+    monkeypatch.setattr(debian, "SUITES", ())  # no test asks the real archive
     yield made
     subprocess.run(["gpgconf", "--homedir", made.home, "--kill", "all"], check=True)
 
@@ -248,6 +256,52 @@ def test_a_release_that_is_not_offered(apt: Apt, fetch: Callable[..., Source]) -
     apt.publish("6.12.9-1", KERNEL_FILES)
     with pytest.raises(StageError, match=r"no package linux-source-6\.99"):
         fetch(source="debian:6.99")
+
+
+@pytest.fixture
+def mirror(apt: Apt, monkeypatch: pytest.MonkeyPatch) -> Apt:
+    """The host follows a suite of an archive beside; what other suites it has, the host does not know."""
+    monkeypatch.setattr(debian, "KEYRING", apt.folder / "key.gpg")
+    apt.publish("6.12.1-1", KERNEL_FILES, suite="old-security")
+    uri = f"file://{apt.folder}/mirror/debian-security/"
+    write(apt.folder, {"sources.list": f"deb [signed-by={apt.folder}/key.gpg] {uri} old-security main\n"})
+    subprocess.run(["apt-get", "update"], check=True, capture_output=True)
+    apt.publish("6.12.50-1", KERNEL_FILES | {"net/other.c": "int newer;\n"}, suite="new-security")
+    return apt
+
+
+def test_a_suite_that_the_host_does_not_follow(mirror: Apt, fetch: Callable[..., Source]) -> None:
+    lists = sorted(path.name for path in (mirror.folder / "state/lists").iterdir())
+    assert fetch(source="debian:6.12").name == "debian:6.12.1-1"
+    found = fetch(source="debian:6.12@new-security")
+    assert found.name == "debian:6.12.50-1"
+    assert found.git.line("show", f"{found.commit}:net/other.c") == "int newer;"
+    # The host's own lists are as they were.
+    assert sorted(path.name for path in (mirror.folder / "state/lists").iterdir()) == lists
+    assert fetch(source="debian:6.12").name == "debian:6.12.1-1"
+
+
+def test_a_release_that_only_another_suite_has(
+    mirror: Apt, fetch: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "SUITES", ("new-security",))
+    write(mirror.folder, {"sources.list": ""})
+    shutil.rmtree(mirror.folder / "state/lists")
+    (mirror.folder / "state/lists/partial").mkdir(parents=True)
+    # A host that follows nothing of Debian asks Debian's own mirror.
+    monkeypatch.setattr(debian, "MIRROR", f"file://{mirror.folder}/mirror/")
+    assert fetch(source="debian:6.12").name == "debian:6.12.50-1"
+
+
+@pytest.mark.parametrize("suite", ["none-security", "new-security"])
+def test_a_suite_that_is_not_there_or_not_signed_by_debian(
+    suite: str, mirror: Apt, fetch: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if suite == "new-security":
+        (mirror.folder / "nobody.gpg").write_bytes(b"")
+        monkeypatch.setattr(debian, "KEYRING", mirror.folder / "nobody.gpg")
+    with pytest.raises(StageError, match=f"the suite {suite} does not carry it"):
+        fetch(source=f"debian:6.12@{suite}")
 
 
 def test_auto_takes_the_base_commit_where_it_can_be_reached(
