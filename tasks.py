@@ -13,7 +13,10 @@ from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
 from ci import bench as bench_stage
 from ci import checks, pipeline
 from ci import doctor as doctor_stage
+from ci import plan as plan_stage
+from ci import stable as stable_stage
 from ci import verify as verify_stage
+from ci.branches import select
 from ci.errors import PatchError, StageError
 from ci.progress import Progress, lines
 from ci.settings import Settings, make, numbers
@@ -34,6 +37,11 @@ HELP = {
     "timings": "show wall and CPU seconds of each stage",
     "times": "how often (default: verify 2, bench 3)",
     "rows": "what to measure (default: build,rebuild,boot,smoke,default,scripts)",
+    "branches": "all, or names such as 6.1,6.12, or NAME=git:URL@REF (default: all)",
+    "on": "base: judge each branch's base, the tree with the series taken out",
+    "format": "text or json, which a CI matrix takes (default: text)",
+    "shards": "with --format json: so many jobs for each branch (default: 1)",
+    "selftests": "own or newest: the branch's scripts, or the newest branch's on all (default: own)",
     "seeds": "a range such as 1..10: the suite once for each seed",
 }
 
@@ -175,6 +183,33 @@ def _bench(
     settings = make(ROOT, source=source, tree=tree, mode=mode)
     return bench_stage.bench(settings, Progress(), rows.split(","), max(times, 1))
 
+
+def _plan(
+    c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", on: str = "",
+    format: str = "text", shards: int = 1,
+) -> int:  # fmt: skip
+    """What each branch needs of the series, in seconds and without building anything."""
+    settings, chosen = make(ROOT, series=series, suite=suite), select(branches, source or "auto")
+    return plan_stage.show(settings, Progress(), chosen, on=on, form=format, shards=shards)
+
+
+_plan.__name__ = "plan"
+plan = task(_plan)
+
+
+def _stable(
+    c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", mode: str = "",
+    seed: str = "", without: str = "", selftests: str = "own", rerun: bool = False, timings: bool = False,
+) -> int:  # fmt: skip
+    """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
+    settings = make(
+        ROOT, series=series, suite=suite, mode=mode, seed=seed, without=without, rerun=rerun, timings=timings
+    )
+    return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
+
+
+_stable.__name__ = "stable"
+stable = task(_stable)
 
 _bench.__name__ = "bench"
 bench = task(_bench)

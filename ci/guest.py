@@ -28,8 +28,8 @@ BOOT_LIMIT_S = 120.0
 SHUTDOWN_LIMIT_S = 60.0
 # How many wall seconds a second of the guest's own limit may take: emulated, and on a host that others share.
 WALL_FACTOR = 3.0
-# What the selftests know of us. All features are expected: a case that skips is a failure to look into.
-SELFTEST_ENVIRONMENT = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": "1", "NO_COLOR": "1"}
+# What the selftests know of us, besides whether all features are expected.
+SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class GuestRun:
 def job(script: Script | None, nonce: str, limit_s: int) -> str:
     """The text that the guest's init reads: what to run, or a shell when there is no script."""
     lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/net/mptcp", f"limit_s {limit_s}"]
-    lines += [f"env {name}={value}" for name, value in SELFTEST_ENVIRONMENT.items()]
+    features = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": str(int(script is None or script.all_features))}
+    lines += [f"env {name}={value}" for name, value in (features | SELFTEST_ENVIRONMENT).items()]
     lines += ["shell yes"] if script is None else [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
     return "".join(f"{line}\n" for line in lines)
 

@@ -76,11 +76,10 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools)))
     if folder.exists():
         return folder
-    src, obj = tree.source.slot / "src", tree.source.slot / "obj"
-    with tree.checked_out(workspace), workspace.publish(folder) as fresh:
+    src = tree.source.slot / "src"
+    with tree.checked_out(workspace), kernel.objects(tree) as obj, workspace.publish(folder) as fresh:
         if folder.exists():
             return folder
-        obj.mkdir(exist_ok=True)
         build = functools.partial(
             command.run, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=kernel.environment(workspace), log=log, ok=None
         )

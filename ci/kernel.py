@@ -1,11 +1,12 @@
 """Configure and build a kernel: one object directory for base and patched, the result kept by its inputs."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,6 +113,27 @@ def make(tree: Tree, *args: str) -> list[str | Path]:
     return ["make", "-C", tree.source.slot / "src", f"O={tree.source.slot / 'obj'}", *MAKE_VARIABLES, *args]
 
 
+@contextlib.contextmanager
+def objects(tree: Tree) -> Iterator[Path]:
+    """The object directory of ``tree``'s source, for a build inside. Where the build before was killed, what it wrote goes
+    first: a half-written object would be newer than its source and pass for finished. The lock is the caller's."""
+    obj = tree.source.slot / "obj"
+    obj.mkdir(exist_ok=True)
+    mark = obj / "building"
+    if mark.exists():
+        since = mark.stat().st_mtime_ns
+        for path in obj.rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns >= since:
+                path.unlink()
+    mark.touch()
+    try:
+        yield obj
+    except PatchError:  # make came to its own end, and has removed what was half done
+        mark.unlink()
+        raise
+    mark.unlink()
+
+
 def configure(tree: Tree, workspace: Workspace, log: Path) -> None:
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an error."""
     obj = tree.source.slot / "obj"
@@ -177,9 +199,7 @@ def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress
     folder = workspace.entry("kernels", key)
     if folder.exists():
         return load(folder)
-    obj = tree.source.slot / "obj"
-    with tree.checked_out(workspace):
-        obj.mkdir(exist_ok=True)
+    with tree.checked_out(workspace), objects(tree) as obj:
         configure(tree, workspace, log)
         totals = obj / "objects-total"
         known = int(totals.read_text(encoding="ascii")) if totals.exists() else 0

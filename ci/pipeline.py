@@ -55,10 +55,14 @@ PATCH_STATES = {
 
 
 class Run:
-    """One run: each stage is a property that first runs what it needs and keeps its record."""
+    """One run: each stage is a property that first runs what it needs and keeps its record. ``tests`` is another tree
+    whose selftests both kernels run instead of the patched tree's; ``branch`` is what the run is known by."""
 
-    def __init__(self, settings: Settings, progress: Progress, folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, progress: Progress, folder: Path, *, tests: Tree | None = None, branch: str = ""
+    ) -> None:
         self.settings, self.progress, self.folder = settings, progress, folder
+        self.tests, self.branch = tests, branch
         self.workspace = settings.workspace
         self.facts: dict[str, Any] = {
             "schema": report.SCHEMA, "series": {"name": settings.series.name, "change-id": ""}, "trees": {}, "kernel": {},
@@ -104,7 +108,7 @@ class Run:
             if made.conflict:
                 lines.append(made.conflict.message)
                 for row in self.facts["patches"]:
-                    row["detail"] = made.conflict.message if row["number"] == made.conflict.patch else row["detail"]
+                    row["detail"] = made.conflict.message if row["status"] == "conflicts" else row["detail"]
             self.progress.note("\n".join(lines))
             (self.folder / "patched" / "apply.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
         affected = {state.patch.number for state in made.states if state.status != "not affected"}
@@ -116,7 +120,8 @@ class Run:
             "base": made.base.tree_id,
             "patched": made.patched.tree_id,
         }
-        self.facts["prefix"] = f"v{made.base.version[0]}.{made.base.version[1]}.guest"
+        release = f"v{made.base.version[0]}.{made.base.version[1]}"
+        self.facts["prefix"] = f"{self.branch or release}.guest"
         return made
 
     def tree(self, side: str) -> Tree:
@@ -169,6 +174,9 @@ class Run:
         """The guest's root with each side's selftests."""
         folders = {side: selftests for side, (_, selftests) in self.built.items()}
         with self.progress.stage("image", "guest root with the selftests"):
+            if self.tests:
+                theirs = image.selftests(self.tests, self.workspace, self.tools, self.folder / "image.log")
+                folders = dict.fromkeys(SIDES, theirs)
             root = image.root(self.workspace, self.folder / "image.log")
             made = {side: image.make(folder, self.workspace, root) for side, folder in folders.items()}
         self.facts["versions"]["image"] = list(made["patched"].packages)
@@ -191,8 +199,14 @@ class Run:
     def suite(self) -> Suite:
         """What to run: the option wins over the series, which wins over the default."""
         name = self.settings.suite or self.series.suite or "default"
-        chosen = suite.select(name, self.trees.base if self.trees.conflict else self.trees.patched)
+        own = self.trees.base if self.trees.conflict else self.trees.patched
+        chosen = suite.select(name, self.tests or own)
+        if self.tests and self.tests.tree_id != own.tree_id:
+            # Scripts that are newer than the kernel skip what it does not have.
+            scripts = tuple(replace(script, all_features=False) for script in chosen.scripts)
+            chosen = replace(chosen, scripts=scripts)
         self.facts["suite"] = chosen.name
+        self.facts["selftests"] = self.tests.source.name if self.tests else "own"
         self.facts["known"] = [list(row) for row in chosen.known]
         return chosen
 
@@ -277,6 +291,8 @@ def apply(settings: Settings, progress: Progress) -> int:
     trees = run.trees
     for side, made in (("shipped", trees.shipped), ("base", trees.base), ("patched", trees.patched)):
         print(f"{side}: tree {made.tree_id}, commit {made.commit} of {made.source.slot / 'src'}")
+    if trees.conflict and not isinstance(trees.conflict, PatchError):
+        raise trees.conflict
     return 2 if trees.conflict else 0
 
 
@@ -295,7 +311,17 @@ def show(folder: Path) -> int:
 def validate(settings: Settings, progress: Progress) -> int:
     """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is part of it."""
     folder = settings.workspace.new_run()
-    run = Run(settings, progress, folder)
+    collect(Run(settings, progress, folder))
+    settings.workspace.point_latest(folder)
+    if settings.timings:
+        progress.note(progress.timings())
+    return show(folder)
+
+
+def collect(run: Run) -> bool:
+    """Run all stages and write ``run.json``, the evidence of a verdict; what goes wrong is evidence, too. False where we
+    were interrupted."""
+    settings, progress, whole = run.settings, run.progress, True
     try:
         run.series  # noqa: B018 - the stages are properties
         run.tools  # noqa: B018
@@ -311,17 +337,15 @@ def validate(settings: Settings, progress: Progress) -> int:
         run.facts["troubles"].append([error.stage, error.message])
     except KeyboardInterrupt as signal:
         run.facts["troubles"].append(["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"])
+        whole = False
     except Exception as error:
         run.facts["troubles"].append(["pipeline", f"{type(error).__name__}: {error}"])
         progress.console.print_exception()
     run.facts["durations_s"] = progress.durations_s
     run.facts["cpu_s"] = progress.cpu_s
     run.facts["replay"] = settings.command("validate", mode="virtual", suite="")
-    write_text(folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
-    settings.workspace.point_latest(folder)
-    if settings.timings:
-        progress.note(progress.timings())
-    return show(folder)
+    write_text(run.folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
+    return whole
 
 
 def _blamed(run: Run, error: PatchError) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ EDITED = "edited since"
 class Patch:
     """One patch. ``digest`` names what it says and does, not how it came in: subject, body and verbatim patch id.
 
-    ``since`` is the first affected kernel version (``None``: every one); ``insertions``/``deletions`` count lines.
+    ``since`` is the first affected kernel version (``None``: every one), ``introduced`` a path of the tree and a text in
+    it that came with what the patch fixes, ``depends`` the patches without which this one is not needed;
+    ``insertions``/``deletions`` count lines.
     """
 
     number: int
@@ -34,10 +36,8 @@ class Patch:
     insertions: int
     deletions: int
     since: Version | None = None
-
-    def affects(self, version: Version) -> bool:
-        """Whether a tree of ``version`` has what this patch changes."""
-        return self.since is None or version >= self.since
+    introduced: tuple[str, str] | None = None
+    depends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,30 @@ PATCH = {
     "message_id": str,
     "fixes": str,
     "affects_since": str,
+    "introduced": dict,
     "depends": list,
     "scripts": list,
 }
 FLIP = {"script": str, "case": str, "patches": list}
+
+
+INTRODUCED = {"path": str, "text": str}
+
+
+def _told(row: Mapping[str, Any], numbers: Collection[int], where: str) -> dict[str, Any]:
+    """What a row of ``[[patch]]`` says, as fields of a :class:`Patch`."""
+    fields: dict[str, Any] = {}
+    if "affects_since" in row:
+        fields["since"] = parse_version(row["affects_since"], where)
+    if "introduced" in row:
+        _strings(row["introduced"], INTRODUCED, f"{where}: introduced")
+        if set(row["introduced"]) != set(INTRODUCED):
+            raise StageError("series", f"{where}: introduced needs path and text")
+        fields["introduced"] = row["introduced"]["path"], row["introduced"]["text"]
+    fields["depends"] = tuple(row.get("depends", ()))
+    if unknown := [number for number in fields["depends"] if number not in numbers]:
+        raise StageError("series", f"{where}: depends on {unknown[0]}, and there is no such patch")
+    return fields
 
 
 def load(folder: Path) -> Series:
@@ -181,20 +201,19 @@ def load(folder: Path) -> Series:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise StageError("series", f"{toml}: {error}") from None
         _strings(facts, TOP, str(toml))
-    since: dict[int, Version] = {}
+    told: dict[int, dict[str, Any]] = {}
     for row in facts.get("patch", []):
         _strings(row, PATCH, f"{toml}: [[patch]]")
         if row.get("number") not in files:
             raise StageError("series", f"{toml}: [[patch]] number {row.get('number')} has no file in {folder}")
-        if "affects_since" in row:
-            since[row["number"]] = parse_version(row["affects_since"], f"{toml}: patch {row['number']}")
+        told[row["number"]] = _told(row, files, f"{toml}: patch {row['number']}")
     flips = []
     for row in facts.get("must_flip", []):
         _strings(row, FLIP, f"{toml}: [[must_flip]]")
         if not {"script", "case"} <= set(row):
             raise StageError("series", f"{toml}: [[must_flip]] needs script and case")
         flips.append(MustFlip(row["script"], row["case"], tuple(row.get("patches", ()))))
-    numbered = tuple(replace(read_patch(path, n), since=since.get(n)) for n, path in sorted(files.items()))
+    numbered = tuple(replace(read_patch(path, n), **told.get(n, {})) for n, path in sorted(files.items()))
     backports = {
         parse_version(sub.name, str(sub)): {n: read_patch(path, n) for n, path in _patch_files(sub).items()}
         for sub in sorted((folder / "backports").glob("*"))

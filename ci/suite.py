@@ -12,12 +12,13 @@ SELFTESTS = "tools/testing/selftests/net/mptcp"
 @dataclass(frozen=True)
 class Script:
     """One selftest program and its arguments. ``limit_s`` counts guest seconds (times the mode's factor); ``part``
-    names what of the program runs, empty for all of it."""
+    names what of the program runs, empty for all of it; ``all_features``: a case that skips is a failure to look into."""
 
     program: str
     args: tuple[str, ...] = ()
     limit_s: int = 600
     part: str = ""
+    all_features: bool = True
 
     @property
     def name(self) -> str:

@@ -130,7 +130,7 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention or a
     link."""
     inner = plain(text, 200).replace("`", "'").replace("|", "¦")
@@ -141,14 +141,14 @@ def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "
     """A job summary: totals, reasons, then only what changed (at most 30 rows); well under GitHub's 1 MiB."""
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
     lines += [
-        f"Series {_code(verdict.series)}: {len(verdict.patches)} patches, {_LINES[verdict.verdict]}.",
+        f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_LINES[verdict.verdict]}.",
         "",
     ]
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
     if verdict.reasons:
         lines += ["", "### Why", ""]
-        lines += [f"- {_code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
+        lines += [f"- {code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
         if len(verdict.reasons) > MAX_REASONS:
             lines.append(f"- and {len(verdict.reasons) - MAX_REASONS} more")
     told = _told(verdict)
@@ -161,11 +161,11 @@ def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "
             "|---|---|---|---|---|",
         ]
     for case in told[:MAX_ROWS]:
-        lines.append(f"| {case.change} | {_code(case.suite)} | {_code(case.name)} | {case.base} | {case.patched} |")
+        lines.append(f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} | {case.patched} |")
     if len(told) > MAX_ROWS:
         lines += ["", f"And {len(told) - MAX_ROWS} more."]
     if commands := _replays(verdict, replay):
         lines += ["", "What is flaky can be seen again, the same in each run:", ""]
-        lines += [f"- {_code(command)}" for command in commands]
-    lines += ["", f"Look at {_code(where)}."]
+        lines += [f"- {code(command)}" for command in commands]
+    lines += ["", f"Look at {code(where)}."]
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ does not apply. ``git apply`` is strict: every context line has to match, only l
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,23 +45,26 @@ class Tree:
 @dataclass(frozen=True)
 class PatchState:
     """What became of one patch: ``applies``, ``applies as backport``, ``already there``, ``not affected``,
-    ``left out`` or ``conflicts``; ``on_patched`` tells whether the patched tree carries it."""
+    ``left out``, ``not tried`` or ``conflicts``; ``form`` is which of the first two holds on base, ``on_patched`` tells
+    whether the patched tree carries it."""
 
     patch: Patch
     status: str
     on_patched: bool = False
     why: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True)
 class Trees:
-    """The three trees of a run. Without a ``conflict``, patched is complete."""
+    """The three trees of a run. Without a ``conflict``, patched is complete; it is a :class:`PatchError` where a patch does
+    not apply, and no more than a :class:`StageError` where the tree has one in a form that can not be taken out."""
 
     shipped: Tree
     base: Tree
     patched: Tree
     states: tuple[PatchState, ...]
-    conflict: PatchError | None = None
+    conflict: StageError | None = None
 
 
 class _Index:
@@ -115,8 +118,54 @@ def _hunk(patch: Patch, file: str, start: int, reverse: bool) -> Iterable[str]:
                 yield f"hunk {number} of {file}: {line}"
 
 
+def _folder_of(series: Series, version: Version) -> Path:
+    return series.folder / "backports" / ".".join(map(str, version))
+
+
+# Lines shorter than this say too little of where they come from: "return 0;"
+TELLING = 16
+
+
+def moved(git: Git, commit: str, patch: Patch) -> str:
+    """Where the tree has what the patch adds, when all of it is in the folders of the files that the patch changes:
+    ``net/mptcp/pm_kernel.c:410``; empty where a line is missing, or the patch adds too little to tell."""
+    added: dict[str, None] = {}
+    for line in patch.text.partition("\ndiff --git ")[2].splitlines():
+        if line.startswith("+") and not line.startswith("+++") and len(line[1:].strip()) >= TELLING:
+            added[line[1:].strip()] = None
+    folders = sorted({str(Path(name).parent) for name in patch.files})
+    places: dict[str, None] = {}
+    for line in added:
+        found = git.run("grep", "-nF", "-e", line, commit, "--", *folders, ok=(0, 1)).stdout.partition("\n")[0]
+        if not found:
+            return ""
+        places[":".join(found.split(":")[1:3])] = None
+    return ", ".join(places) if len(added) > 1 else ""
+
+
 def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
     return git.line("commit-tree", tree_id, "-p", parent, "-m", message)
+
+
+def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mapping[int, str]:
+    """Patch number -> why the tree does not need it. What the code says wins over the version: a stable branch may have
+    got, or lost, what the patch fixes. A patch that depends on one that is not needed is not needed either."""
+    spared: dict[int, str] = {}
+    for patch in series.patches:
+        reasons = []
+        older = patch.since is not None and version < patch.since
+        if older:
+            reasons.append(f"the tree is older than v{'.'.join(map(str, patch.since or ()))}")
+        if patch.introduced:
+            path, text = patch.introduced
+            older = git.run("grep", "-qF", "-e", text, commit, "--", path, ok=(0, 1)).returncode == 1
+            if older:
+                reasons.append(f"there is no {text} in its {path}")
+        needed = [number for number in patch.depends if number in spared]
+        if older or needed:
+            reasons += [f"it depends on patch {number}, which is not needed" for number in needed]
+            spared[patch.number] = ", and ".join(reasons)
+    return spared
 
 
 def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
@@ -128,7 +177,8 @@ def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
         raise StageError("options", f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
                          f"{series.patches[0].number} to {series.patches[-1].number}")  # fmt: skip
     version = version_of(git, source.commit)
-    affected = [patch for patch in series.patches if patch.affects(version)]
+    spared = unaffected(series, git, source.commit, version)
+    affected = [patch for patch in series.patches if patch.number not in spared]
     shipped = Tree(source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version)
     with tempfile.TemporaryDirectory() as scratch:
         index = _Index(git, Path(scratch) / "index", source.commit)
@@ -149,10 +199,15 @@ def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
                 commit=_commit(git, tree_id, source.commit, "base: series taken out"),
                 tree_id=tree_id,
             )
-        patched, states, conflict = base, [], None
+        patched, states, conflict, blocked = base, [], None, 0
         for patch in series.patches:
-            state, said = _put_on(index, series, patch, version, there, without, affected, conflict)
+            state, said = _put_on(index, series, patch, version, there, without, spared, blocked)
             states.append(state)
+            blocked = blocked or (patch.number if said else 0)
+            if said and not conflict and (where := moved(git, source.commit, patch)):
+                states[-1] = PatchState(patch, "already there", why=f"in another form: {where}")
+                conflict = StageError("apply", f"the tree has patch {patch.number} in another form ({where}), so it can not "
+                                      f"be taken out; put that form into {_folder_of(series, version)}")  # fmt: skip
             if said and not conflict:
                 also = refusals.get(patch.number, "")
                 also = f"\nnor is it in the tree already; taking it out fails too:\n{also}" if also else ""
@@ -174,17 +229,16 @@ def _put_on(
     version: Version,
     there: dict[int, tuple[str, Patch]],
     without: frozenset[int],
-    affected: list[Patch],
-    conflict: PatchError | None,
+    spared: Mapping[int, str],
+    blocked: int,
 ) -> tuple[PatchState, str]:
     """Put one patch on the index; its state, and git's words where it conflicts."""
-    if patch not in affected:
-        since = ".".join(map(str, patch.since or ()))
-        return PatchState(patch, "not affected", why=f"the tree is older than v{since}"), ""
+    if patch.number in spared:
+        return PatchState(patch, "not affected", why=spared[patch.number]), ""
     if patch.number in without:
         return PatchState(patch, "left out", why="--without"), ""
-    if conflict:
-        return PatchState(patch, "not tried", why=f"patch {conflict.patch} conflicts"), ""
+    if blocked:
+        return PatchState(patch, "not tried", why=f"patch {blocked} conflicts"), ""
     refused = ""
     was, taken_out = there.get(patch.number, ("", patch))
     again = was and was != EDITED
@@ -192,6 +246,6 @@ def _put_on(
         said = index.apply(form)
         if not said:
             why = "the tree has it as it was before it was edited" if was == EDITED else ""
-            return PatchState(patch, "already there" if again else how, on_patched=True, why=why), ""
+            return PatchState(patch, "already there" if again else how, on_patched=True, why=why, form=how), ""
         refused += ("\n" if refused else "") + explain(form, said)
     return PatchState(patch, "conflicts", why=refused), refused

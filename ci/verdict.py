@@ -7,7 +7,7 @@ there is.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,6 +98,12 @@ _WORDS = {
 }
 # The exit code where several hold is the first of these.
 _CODES = (2, 1, 3, 0)
+WORDS = {0: "accepted", 1: "rejected", 2: "rejected", 3: "error"}
+
+
+def first_code(codes: Iterable[int]) -> int:
+    """The exit code of the whole, from those of its parts; 3 where there is none: nothing was found out."""
+    return min(codes, key=_CODES.index, default=3)
 
 
 def _sentence(row: Finding, what: Change, code: int, *, must_flip: bool) -> str:
@@ -174,9 +180,9 @@ def decide(evidence: Evidence) -> Verdict:
         story = "no case ran on the patched kernel"
         nothing = Finding("pipeline", "cases", State.ERROR, State.ERROR, story, story)
         cases.insert(0, _judged(nothing, evidence))
-    code = min((case.exit_code for case in cases), key=_CODES.index)
+    code = first_code(case.exit_code for case in cases)
     return Verdict(
-        verdict={0: "accepted", 3: "error"}.get(code, "rejected"),
+        verdict=WORDS[code],
         exit_code=code,
         reasons=tuple(_reasons(cases, evidence)),
         series=evidence.series,

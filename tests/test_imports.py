@@ -5,9 +5,9 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors command workspace progress settings git series debian source tree suite kconfig kernel cpio image accel ended "
+    "errors command workspace progress settings git series debian source tree suite branches plan kconfig kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
-    "verify bench doctor checks"
+    "stable verify bench doctor checks"
 ).split()
 # Runs on its own, below every command; nothing imports it.
 APART = {"reaper", "__init__"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ci import series, source, tree
-from ci.errors import StageError
+from ci.errors import PatchError, StageError
 from ci.progress import Progress
 from ci.settings import Settings
 from ci.tree import Trees
@@ -88,7 +88,7 @@ def test_a_conflict_names_patch_file_and_hunk(
     commit(kernel_tree, {"net/demo.c": changed}, "in the way")
     trees = derive()
     assert statuses(trees) == ["applies", "conflicts"]
-    assert trees.conflict and trees.conflict.patch == 2
+    assert isinstance(trees.conflict, PatchError) and trees.conflict.patch == 2
     said = trees.conflict.message
     assert "0002-demo-start-more-lines-elsewhere.patch" in said
     assert "error: patch failed: net/demo.c:27" in said  # git's own words

@@ -1,0 +1,176 @@
+"""ci.plan and ci.stable on real repositories: what each branch needs, and one answer for all of them."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci import branches, plan, series, stable
+from ci.errors import StageError
+from ci.plan import BranchPlan
+from ci.progress import Progress
+from ci.settings import Settings
+from tests.conftest import DEMO_C, KERNEL_FILES, commit, git, write
+
+TOML = """
+[[patch]]
+number = 1
+affects_since = "6.0"
+introduced = { path = "net/demo.c", text = "int line10" }
+
+[[patch]]
+number = 2
+depends = [1]
+"""
+
+
+@pytest.fixture
+def upstream(kernel_tree: Path, demo_series: Path) -> Path:
+    """Branches: ``with-series`` and ``main`` of the fixtures, ``conflict``, ``old`` (the code is not there)."""
+    write(demo_series, {"series.toml": TOML})
+    for name, files in {
+        "conflict": {"net/demo.c": DEMO_C.replace("int line29;", "long line29;")},
+        "old": {"net/demo.c": "int other;\n", "Makefile": KERNEL_FILES["Makefile"].replace("= 6", "= 5")},
+    }.items():  # fmt: skip
+        git(kernel_tree, "checkout", "-q", "-b", name, "main")
+        commit(kernel_tree, files, name)
+    git(kernel_tree, "checkout", "-q", "main")
+    return kernel_tree
+
+
+@pytest.fixture
+def planned(
+    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
+) -> Callable[..., dict[str, BranchPlan]]:
+    def made(*names: str) -> dict[str, BranchPlan]:
+        words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in names)
+        wanted, chosen = settings_for(series=str(demo_series)), branches.select(words)
+        plans = plan.of_branches(wanted, series.load(demo_series), chosen, progress)
+        return {one.name: one for one in plans}
+
+    return made
+
+
+def statuses(one: BranchPlan) -> list[str]:
+    return [state.status for state in one.states]
+
+
+def test_what_each_branch_needs(planned: Callable[..., dict[str, BranchPlan]]) -> None:
+    plans = planned("main", "with-series", "conflict", "old")
+    assert {name: statuses(one) for name, one in plans.items()} == {
+        "main": ["applies", "applies"],
+        "with-series": ["already there", "already there"],
+        "conflict": ["applies", "conflicts"],
+        "old": ["not affected", "not affected"],
+    }
+    assert [one.exit_code for one in plans.values()] == [0, 0, 2, 0]
+    assert [plan.word(state, on_base=True) for state in plans["with-series"].states] == ["applies", "applies"]
+    whys = [state.why for state in plans["old"].states]
+    assert "older than v6.0" in whys[0] and "no int line10 in its net/demo.c" in whys[0]
+    assert whys[1] == "it depends on patch 1, which is not needed"
+
+
+def test_code_that_came_to_an_older_branch_is_affected(
+    planned: Callable[..., dict[str, BranchPlan]], upstream: Path
+) -> None:
+    git(upstream, "checkout", "-q", "old")
+    commit(upstream, {"net/demo.c": DEMO_C}, "backport of what the series fixes")
+    assert statuses(planned("old")["old"]) == ["applies", "applies"]
+
+
+def test_what_was_moved_is_there_and_told(
+    kernel_tree: Path, tmp_path: Path, settings_for: Callable[..., Settings], progress: Progress
+) -> None:
+    added = "int a_long_first_line;\nint a_long_second_line;\n"
+    folder = tmp_path / "moving"
+    git(kernel_tree, "checkout", "-q", "-b", "adding")
+    commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line10;\n", f"int line10;\n{added}")}, "demo: more lines")
+    git(kernel_tree, "format-patch", "-q", "-o", str(folder), "main..adding")
+    git(kernel_tree, "checkout", "-q", "-b", "moved", "main")
+    gone = DEMO_C.replace("int line10;\n", "")
+    commit(kernel_tree, {"net/demo.c": gone, "net/more.c": f"int more;\n{added}"}, "the same elsewhere")
+    chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
+    wanted = settings_for(series=str(folder))
+    (one,) = plan.of_branches(wanted, series.load(folder), chosen, progress)
+    assert statuses(one) == ["already there"] and one.exit_code == 3
+    assert one.states[0].why == "in another form: net/more.c:2, net/more.c:3"
+    assert one.trees and one.trees.conflict and "backports/6.12" in one.trees.conflict.message
+
+    # With one line of it missing it is a conflict like any other.
+    git(kernel_tree, "checkout", "-q", "moved")
+    commit(kernel_tree, {"net/more.c": "int a_long_first_line;\n"}, "half of it")
+    (one,) = plan.of_branches(wanted, series.load(folder), chosen, progress)
+    assert statuses(one) == ["conflicts"] and one.exit_code == 2
+
+
+def test_a_branch_that_can_not_be_had_is_a_row(
+    settings_for: Callable[..., Settings], demo_series: Path, progress: Progress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = branches.select("gone=git:file:///nowhere/linux@main")
+    wanted = settings_for(series=str(demo_series))
+    assert plan.show(wanted, progress, chosen) == 3
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1].split() == ["gone", "-", "untested", "untested"]
+    assert "gone: untested: /nowhere" in shown or "can not be reached" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"on": "top"}, "--on top"), ({"form": "xml"}, "--format xml"), ({"shards": 0}, "--shards 0")],
+)
+def test_options_that_are_none(
+    options: dict[str, str], said: str, settings_for: Callable[..., Settings], progress: Progress
+) -> None:
+    with pytest.raises(StageError, match=said):
+        plan.show(settings_for(), progress, (), **options)  # type: ignore[arg-type]
+
+
+def test_a_matrix_for_a_fleet(
+    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    makefile = "TEST_PROGS := userspace_pm.sh diag.sh \\\n  pm_netlink.sh\n"
+    for name in ("main", "old"):
+        git(upstream, "checkout", "-q", name)
+        commit(upstream, {"tools/testing/selftests/net/mptcp/Makefile": makefile}, "selftests")
+    words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "old"))
+    wanted = settings_for(series=str(demo_series), suite="full")
+    assert plan.show(wanted, progress, branches.select(words), form="json", shards=2) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [(job["branch"], job["shard"], job["suite"]) for job in said["include"]] == [
+        ("main", "1/2", "userspace_pm,pm_netlink"), ("main", "2/2", "diag"),
+    ]  # fmt: skip
+    assert said["include"][0]["command"].startswith("ci/bootstrap.sh validate --series ")
+    assert f"--source git:file://{upstream}@main --suite userspace_pm,pm_netlink" in said["include"][0]["command"]
+    assert [(one["name"], one["affected"]) for one in said["branches"]] == [("main", True), ("old", False)]
+    assert {"number", "status", "on_base", "affected", "why"} <= set(said["branches"][0]["patches"][0])
+
+
+def test_one_branch_that_conflicts_does_not_stop_the_others(
+    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("conflict", "main", "old"))
+    wanted = settings_for(series=str(demo_series), mode="virtual")
+    assert stable.stable(wanted, progress, branches.select(words), "own") == 2
+    folder = wanted.workspace.latest()
+    said = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    assert (said["verdict"], said["exit_code"]) == ("rejected", 2)
+    # main is no kernel that could be built: it is found out after conflict was.
+    assert [(one["name"], one["verdict"], one["exit_code"]) for one in said["branches"]] == [
+        ("conflict", "rejected", 2), ("main", "error", 3), ("old", "not affected", 0),
+    ]  # fmt: skip
+    assert "patch failed: net/demo.c:27" in json.dumps(said["branches"][0]["reasons"])
+    shown = capsys.readouterr().out
+    assert "conflict  rejected (exit 2): " in shown and "overall: rejected (exit 2)" in shown
+    root = ET.parse(folder / "junit.xml").getroot()
+    names = {case.attrib["classname"].split(".")[0] for case in root.iter("testcase")}
+    assert names == {"conflict", "main", "old"}
+    assert int(root.attrib["failures"]) == len(root.findall(".//failure")) == 1
+    assert int(root.attrib["tests"]) == len(root.findall(".//testcase"))
+    for name in ("conflict", "main"):
+        own = json.loads((folder / "branches" / name / "verdict.json").read_text(encoding="utf-8"))
+        assert own["exit_code"] in (2, 3) and own["patches"][0]["status"] == "applies"
+    assert "| conflict | applies | conflicts | rejected | 2 |" in (folder / "summary.md").read_text(encoding="utf-8")
