@@ -1,5 +1,6 @@
 """ci.kernel: what a key depends on, what of a failing build is told. Real builds: test_guests."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_what_a_killed_build_wrote_goes_before_the_next(tmp_path: Path) -> None:
     made = Tree(Source("test", tmp_path, "0" * 40, ""), "0" * 40, "0" * 40, (6, 12))
     with kernel.objects(made) as obj:
         (obj / "whole.o").write_text("built before", encoding="utf-8")
+        os.utime(obj / "whole.o", (1_700_000_000, 1_700_000_000))
     inside = kernel.objects(made)
     obj = inside.__enter__()
     (obj / "net").mkdir()
