@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,18 +58,22 @@ MACHINES = {
 @dataclass(frozen=True)
 class Mode:
     """The choice, a key of ``MACHINES``, and why it was made. ``seed`` is where a repeatable machine takes every random
-    number from; ``layout`` is ``fixed`` or ``random``: whether the guest's addresses are drawn, too."""
+    number from; ``layout`` is ``fixed`` or ``random``: whether the guest's addresses are drawn, too. ``vcpus`` (0: as
+    the mode has them) and further words for QEMU are the user's."""
 
     name: str
     why: str
     seed: int = 1
     layout: str = "fixed"
+    vcpus: int = 0
+    qemu: tuple[str, ...] = ()
 
     @property
     def machine(self) -> Machine:
-        """The row of the mode table, with the seed in it where it has one."""
+        """The row of the mode table, with the seed in it where it has one, and what the user added."""
         row = MACHINES[self.name]
-        return replace(row, qemu=(*row.qemu, "-seed", str(self.seed))) if row.repeatable else row
+        seed = ("-seed", str(self.seed)) if row.repeatable else ()
+        return replace(row, vcpus=self.vcpus or row.vcpus, qemu=(*row.qemu, *seed, *self.qemu))
 
 
 def qemu_version(stage: str = "run") -> str:
@@ -120,9 +126,43 @@ def kvm_trouble(workspace: Workspace) -> str:
     return str(json.loads(record.read_text(encoding="utf-8"))["trouble"])
 
 
-def choose(asked: str, workspace: Workspace, *, seed: int | None = None, layout: str = "") -> Mode:
+# What QEMU may be told and still be repeatable: it changes what is watched, not what runs.
+HARMLESS = ("-s", "-S", "-d", "-D", "-gdb", "-pidfile", "-name")
+# Why the others are not: (the words' beginning, reason).
+BREAKS = (
+    (
+        re.compile(r"-icount .*(?:shift=)?auto"),
+        "an adaptive shift follows the host's speed, and the guest's time with it",
+    ),
+    (re.compile(r"-icount"), "the guest's time is a count of its instructions, and how they are counted is fixed"),
+    (re.compile(r"-(?:netdev|nic|net) "), "what a network brings comes at moments of the host's"),
+    (re.compile(r"-smp "), "several virtual CPUs take turns at moments of the host's"),
+    (re.compile(r"-(?:accel|enable-kvm|machine|M) ?"), "the machine and its accelerator are part of the promise"),
+    (re.compile(r"-(?:rtc|seed) "), "the clock and the seed are set by the mode; --seed takes another seed"),
+    (re.compile(r"-"), "nobody has shown that it keeps a run the same, byte for byte"),
+)
+
+
+def repeatable(vcpus: int, qemu: Sequence[str]) -> None:
+    """A :class:`StageError` names the first setting with which virtual time would not be the same each time, and why."""
+    if vcpus > 1:
+        raise StageError("options", f"--cpus {vcpus}: in virtual mode several virtual CPUs would take turns at moments of "
+                         "the host's, and no run would be the same; use --mode tcg or kvm")  # fmt: skip
+    for place, word in enumerate(qemu):
+        if not word.startswith("-") or word in HARMLESS:
+            continue
+        value = next((one for one in qemu[place + 1 : place + 2] if not one.startswith("-")), "")
+        reason = next(why for pattern, why in BREAKS if pattern.match(f"{word} {value}"))
+        raise StageError("options", f"--qemu '{word} {value}'".rstrip() + f": refused in virtual mode: {reason}")
+
+
+def choose(
+    asked: str, workspace: Workspace, *, seed: int | None = None, layout: str = "", vcpus: int = 0,
+    qemu: Sequence[str] = (),
+) -> Mode:  # fmt: skip
     """The mode for ``asked``; ``auto`` is kvm where the probe passes, else virtual. A :class:`StageError` for a
-    kvm that was asked for and does not work, and for a seed where time is real: nothing is ignored in silence."""
+    kvm that was asked for and does not work, for a seed where time is real, and for what would break virtual time:
+    nothing is ignored in silence."""
     name, why = asked, f"--mode {asked}"
     if asked in ("auto", "kvm"):
         trouble = kvm_trouble(workspace)
@@ -133,4 +173,6 @@ def choose(asked: str, workspace: Workspace, *, seed: int | None = None, layout:
     if seed is not None and not MACHINES[name].repeatable:
         raise StageError("options", f"--seed {seed}: mode {name} runs in real time, so no seed can make it repeat; "
                          "use --mode virtual")  # fmt: skip
-    return Mode(name, why, 1 if seed is None else seed, layout or "fixed")
+    if MACHINES[name].repeatable:
+        repeatable(vcpus, qemu)
+    return Mode(name, why, 1 if seed is None else seed, layout or "fixed", vcpus, tuple(qemu))

@@ -88,3 +88,30 @@ def test_qemu_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_version_is_qemus_own() -> None:
     said = subprocess.run([accel.QEMU, "--version"], capture_output=True, text=True, check=True).stdout
     assert accel.qemu_version() and accel.qemu_version() in said
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "words", "why"),
+    [
+        (2, "", "several virtual CPUs would take turns"),
+        (0, "-icount shift=auto,sleep=off", "an adaptive shift follows the host's speed"),
+        (0, "-icount auto", "an adaptive shift"),
+        (0, "-icount shift=3", "how they are counted is fixed"),
+        (0, "-s -netdev user,id=n", "what a network brings"),
+        (0, "-nic user", "what a network brings"),
+        (0, "-smp 4", "several virtual CPUs take turns"),
+        (0, "-enable-kvm", "the machine and its accelerator"),
+        (0, "-rtc base=utc", "--seed takes another seed"),
+        (0, "-device virtio-rng-pci", "nobody has shown"),
+    ],
+)
+def test_what_would_break_virtual_time_is_refused(vcpus: int, words: str, why: str, workspace: Workspace) -> None:
+    with pytest.raises(StageError, match=why):
+        accel.choose("virtual", workspace, vcpus=vcpus, qemu=words.split())
+    free = accel.choose("tcg", workspace, vcpus=vcpus, qemu=words.split()).machine
+    assert free.vcpus == (vcpus or 2) and free.qemu[-len(words.split()) or len(free.qemu) :] == tuple(words.split())
+
+
+def test_what_only_watches_is_taken(workspace: Workspace) -> None:
+    machine = accel.choose("virtual", workspace, vcpus=1, qemu=["-s", "-D", "log"]).machine
+    assert machine.vcpus == 1 and machine.qemu[-3:] == ("-s", "-D", "log")
