@@ -151,6 +151,11 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
     """Patch number -> why the tree does not need it. What the code says wins over the version: a stable branch may have
     got, or lost, what the patch fixes. A patch that depends on one that is not needed is not needed either."""
     spared: dict[int, str] = {}
+    sought = {patch.introduced for patch in series.patches if patch.introduced}
+    there = {
+        (path, text): git.run("grep", "-qF", "-e", text, commit, "--", path, ok=(0, 1)).returncode == 0
+        for path, text in sought
+    }
     for patch in series.patches:
         reasons = []
         older = patch.since is not None and version < patch.since
@@ -158,7 +163,7 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
             reasons.append(f"the tree is older than v{'.'.join(map(str, patch.since or ()))}")
         if patch.introduced:
             path, text = patch.introduced
-            older = git.run("grep", "-qF", "-e", text, commit, "--", path, ok=(0, 1)).returncode == 1
+            older = not there[patch.introduced]
             if older:
                 reasons.append(f"there is no {text} in its {path}")
         needed = [number for number in patch.depends if number in spared]
@@ -213,10 +218,11 @@ def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
                 also = f"\nnor is it in the tree already; taking it out fails too:\n{also}" if also else ""
                 what = f'patch {patch.number} ({patch.path.name}, "{patch.title}")'
                 conflict = PatchError("apply", f"{what} does not apply:\n{said}{also}", patch=patch.number)
-            if state.on_patched:
-                tree_id = index.write()
-                commit = _commit(git, tree_id, patched.commit, f"{patch.title}\n\n{patch.body}")
-                patched = replace(base, commit=commit, tree_id=tree_id)
+        if any(state.on_patched for state in states):
+            tree_id = index.write()
+            titles = "".join(f"{state.patch.title}\n" for state in states if state.on_patched)
+            commit = _commit(git, tree_id, base.commit, f"patched: series put on\n\n{titles}")
+            patched = replace(base, commit=commit, tree_id=tree_id)
     for side, tree in (("base", base), ("patched", patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
     return Trees(shipped, base, patched, tuple(states), conflict)
