@@ -21,7 +21,7 @@ from ci.settings import Settings, make, numbers
 ROOT = Path(__file__).resolve().parent
 COULD_NOT_FIND_OUT = 3
 HELP = {
-    "series": "folder of the patches (default: kernel-patches/deny-join-id0)",
+    "series": "folder of patches, mbox, - (mbox on stdin), A..B of --tree, message-id (default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
     "source": "auto, git:URL@COMMIT or debian:RELEASE (default: auto)",
