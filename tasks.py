@@ -24,7 +24,7 @@ from ci.settings import Settings, make, numbers
 ROOT = Path(__file__).resolve().parent
 COULD_NOT_FIND_OUT = 3
 HELP = {
-    "series": "folder of the patches (default: kernel-patches/deny-join-id0)",
+    "series": "folder of patches, mbox, - (mbox on stdin), A..B of --tree, message-id (default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
     "source": "auto, git:URL@COMMIT or debian:RELEASE[@SUITE] (default: auto)",
@@ -186,10 +186,10 @@ def _bench(
 
 def _plan(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", on: str = "",
-    format: str = "text", shards: int = 1,
+    format: str = "text", shards: int = 1, tree: str = "",
 ) -> int:  # fmt: skip
     """What each branch needs of the series, in seconds and without building anything."""
-    settings, chosen = make(ROOT, series=series, suite=suite), select(branches, source or "auto")
+    settings, chosen = make(ROOT, series=series, tree=tree, suite=suite), select(branches, source or "auto")
     return plan_stage.show(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 
@@ -199,7 +199,7 @@ plan = task(_plan)
 
 def _stable(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", mode: str = "",
-    seed: str = "", without: str = "", selftests: str = "own", rerun: bool = False, timings: bool = False,
+    seed: str = "", without: str = "", selftests: str = "own", tree: str = "", rerun: bool = False, timings: bool = False,
 ) -> int:  # fmt: skip
     """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
     settings = make(

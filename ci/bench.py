@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ci import command, guest, image, kernel, pool, series, source, suite, tree
+from ci import command, guest, image, kernel, pool, source, suite, tree
 from ci.accel import Mode
 from ci.errors import StageError
 from ci.guest import GuestRun
@@ -74,7 +74,7 @@ class _Ours:
         shipped = run.trees
         wanted = replace(run.settings, workspace=self.workspace, tree=shipped.base.source.slot / "src", source="auto",
                          ignore_dirty=True)  # fmt: skip
-        loaded = series.load(run.settings.series)
+        loaded = run.series
         borrowed = source.fetch(wanted, loaded, run.progress)
         self.trees = tree.derive(loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset())
         self.tools = kernel.toolchain()

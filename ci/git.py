@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ci import command
 from ci.command import CommandResult
+from ci.workspace import write_text
 
 SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -81,3 +82,12 @@ class Git:
     def has(self, commit: str) -> bool:
         """Whether the commit and its tree are here, without asking a remote."""
         return self.run("cat-file", "-e", f"{commit}^{{tree}}", ok=None).returncode == 0
+
+
+def borrow(user: Git, gitdir: Path) -> None:
+    """Let the repository in ``gitdir`` read the objects of the user's, in which nothing is written."""
+    common = Path(user.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    write_text(gitdir / "objects/info/alternates", f"{common / 'objects'}\n")
+    shallow = common / "shallow"
+    if shallow.exists():
+        write_text(gitdir / "shallow", shallow.read_text(encoding="ascii"))

@@ -15,6 +15,7 @@ from ci import (
     accel,
     guest,
     image,
+    intake,
     kernel,
     ktap,
     pool,
@@ -36,7 +37,7 @@ from ci.image import Image
 from ci.kernel import Kernel
 from ci.pool import Job
 from ci.progress import Progress
-from ci.settings import Settings
+from ci.settings import STDIN, Settings
 from ci.source import Source
 from ci.suite import Script, Suite
 from ci.tree import Tree, Trees
@@ -65,7 +66,7 @@ class Run:
         self.tests, self.branch = tests, branch
         self.workspace = settings.workspace
         self.facts: dict[str, Any] = {
-            "schema": report.SCHEMA, "series": {"name": settings.series.name, "change-id": ""}, "trees": {}, "kernel": {},
+            "schema": report.SCHEMA, "series": {"name": Path(settings.series).name, "change-id": ""}, "trees": {}, "kernel": {},
             "mode": {"name": settings.mode, "why": ""}, "suite": settings.suite, "versions": {}, "patches": [],
             "builds": {}, "must_flip": [], "known": [], "guests": [], "troubles": [], "prefix": "",
         }  # fmt: skip
@@ -75,7 +76,10 @@ class Run:
     @functools.cached_property
     def series(self) -> series.Series:
         """The patches."""
-        loaded = series.load(self.settings.series)
+        loaded = intake.bring(self.settings, self.progress)
+        if self.settings.series == STDIN:
+            # What came on stdin can be asked for again only where it is kept.
+            self.settings = replace(self.settings, series=str(loaded.folder))
         self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
         return loaded
 
@@ -321,7 +325,7 @@ def validate(settings: Settings, progress: Progress) -> int:
 def collect(run: Run) -> bool:
     """Run all stages and write ``run.json``, the evidence of a verdict; what goes wrong is evidence, too. False where we
     were interrupted."""
-    settings, progress, whole = run.settings, run.progress, True
+    progress, whole = run.progress, True
     try:
         run.series  # noqa: B018 - the stages are properties
         run.tools  # noqa: B018
@@ -343,7 +347,7 @@ def collect(run: Run) -> bool:
         progress.console.print_exception()
     run.facts["durations_s"] = progress.durations_s
     run.facts["cpu_s"] = progress.cpu_s
-    run.facts["replay"] = settings.command("validate", mode="virtual", suite="")
+    run.facts["replay"] = run.settings.command("validate", mode="virtual", suite="")
     write_text(run.folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
     return whole
 

@@ -5,7 +5,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ci import series, source, suite, tree
+from ci import intake, source, suite, tree
 from ci.branches import Branch
 from ci.errors import PatchError, StageError
 from ci.git import Git
@@ -118,7 +118,8 @@ def show(
             raise StageError("options", f"--{option} {given}: there is {' and '.join(filter(None, there))}")
     if not 1 <= shards <= MAX_SHARDS:
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
-    loaded = series.load(settings.series)
+    loaded = intake.bring(settings, progress)
+    settings = replace(settings, series=str(loaded.folder))
     plans = of_branches(settings, loaded, branches, progress)
     if form == "json":
         print(matrix(settings, plans, shards))

@@ -15,6 +15,9 @@ from ci.git import Git
 Version = tuple[int, int]
 # The form of a patch that is in the tree, while another is to be put on.
 EDITED = "edited since"
+# Where a base commit is from, if series.toml does not say it: `git format-patch --base` and b4 write that line.
+TRAILER = "trailer"
+BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,14 @@ class Series:
     """The ordered patches and what ``series.toml`` says; without one every patch is affected, nothing must flip.
 
     ``committed`` holds, for each file that was edited since, the patch that is committed in the series' own repository:
-    a tree that carries the series carries that one.
+    a tree that carries the series carries that one. ``base_from`` is ``TRAILER`` where a mail named the base commit.
     """
 
     name: str
     folder: Path
     patches: tuple[Patch, ...]
     base_commit: str = ""
+    base_from: str = ""
     base_url: str = ""
     change_id: str = ""
     suite: str = ""
@@ -219,11 +223,13 @@ def load(folder: Path) -> Series:
         for sub in sorted((folder / "backports").glob("*"))
         if sub.is_dir()
     }
+    trailer = "" if facts.get("base_commit") else _trailer(folder, numbered)
     return Series(
         name=facts.get("name", folder.resolve().name),
         folder=folder,
         patches=numbered,
-        base_commit=facts.get("base_commit", ""),
+        base_commit=trailer or facts.get("base_commit", ""),
+        base_from=TRAILER if trailer else "",
         base_url=facts.get("base_url", ""),
         change_id=facts.get("change_id", ""),
         suite=facts.get("suite", ""),
@@ -231,6 +237,13 @@ def load(folder: Path) -> Series:
         backports=backports,
         committed=_committed(folder, (*numbered, *(one for of in backports.values() for one in of.values()))),
     )
+
+
+def _trailer(folder: Path, patches: Iterable[Patch]) -> str:
+    """The first base-commit that the cover letter or a patch names, empty for none."""
+    covers = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("*0000-*.patch"))]
+    found = [match for text in (*covers, *(patch.text for patch in patches)) if (match := BASE_COMMIT.search(text))]
+    return found[0][1] if found else ""
 
 
 def _committed(folder: Path, patches: Iterable[Patch]) -> dict[Path, Patch]:

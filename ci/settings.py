@@ -12,14 +12,18 @@ from ci.workspace import PROJECT, Workspace
 LAYOUTS = ("fixed", "random")
 MODES = ("auto", "kvm", "tcg", "virtual")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
+STDIN = "-"
+ARCHIVE = "https://lore.kernel.org/all/"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One request. ``suite`` is empty where the series decides; ``without`` holds patch numbers."""
+    """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive`` where message-ids are
+    looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers."""
 
     workspace: Workspace
-    series: Path
+    series: str
+    archive: str
     tree: Path | None
     ignore_dirty: bool
     source: str
@@ -34,7 +38,8 @@ class Settings:
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
         asked = {
-            "series": os.path.relpath(self.series, self.workspace.root), "tree": str(self.tree or ""),
+            "series": os.path.relpath(self.series, self.workspace.root) if Path(self.series).exists() else self.series,
+            "tree": str(self.tree or ""),
             "source": "" if self.tree or self.source == "auto" else self.source,
             "without": ",".join(map(str, sorted(self.without))), "suite": self.suite,
             "mode": "" if self.mode == "auto" else self.mode, "seed": "" if self.seed is None else str(self.seed),
@@ -93,9 +98,15 @@ def make(
         raise StageError("options", f"--mode {mode}: there are {', '.join(MODES)}")
     if layout not in ("", *LAYOUTS):
         raise StageError("options", f"--layout {layout}: there are {', '.join(LAYOUTS)}")
+    if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in series.split("/")):
+        raise StageError("options", f"--series {series[:80]}...: too long for a file, a range or a message-id")
+    archive = os.environ.get("PATCHVERDICT_ARCHIVE") or ARCHIVE
+    if not re.fullmatch(r"https?://[^\s%]+", archive):  # https://lore.kernel.org/all/
+        raise StageError("options", f"PATCHVERDICT_ARCHIVE={archive}: give the address of a public-inbox archive")
     return Settings(
         workspace=Workspace(root=root, cache=cache_folder(), results=root / "results"),
-        series=Path(series) if series else root / DEFAULT_SERIES,
+        series=series or str(root / DEFAULT_SERIES),
+        archive=archive.rstrip("/"),
         tree=Path(tree).resolve() if tree else None,
         ignore_dirty=ignore_dirty,
         source=source or "auto",

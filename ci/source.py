@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ci import command, debian
 from ci.errors import StageError
-from ci.git import Git
+from ci.git import Git, borrow
 from ci.progress import Progress
-from ci.series import Series
+from ci.series import TRAILER, Series
 from ci.settings import Settings
 from ci.workspace import Workspace, write_text
 
@@ -51,8 +51,9 @@ def _ready(workspace: Workspace, slot: Path) -> Git:
     return Git(slot / "src", "fetch")
 
 
-def from_tree(settings: Settings) -> Source:
-    """HEAD of the user's checkout, whose objects a repository in the cache borrows; nothing is written there."""
+def from_tree(settings: Settings, series: Series, progress: Progress) -> Source:
+    """The commit that the series' trailer says it is based on, else HEAD, of the user's checkout, whose objects a
+    repository in the cache borrows; nothing is written there."""
     assert settings.tree
     user = Git(settings.tree, "fetch")
     head = user.run("rev-parse", "--verify", "HEAD^{commit}", ok=None)
@@ -68,14 +69,14 @@ def from_tree(settings: Settings) -> Source:
     if not (top / "Kconfig").is_file():
         raise StageError("fetch", f"--tree {settings.tree}: {top} does not look like a kernel tree (no Kconfig)")
     git = _ready(settings.workspace, slot := _slot(settings.workspace, "tree", str(top)))
-    common = Path(user.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
-    write_text(slot / "src/.git/objects/info/alternates", f"{common / 'objects'}\n")
-    shallow = common / "shallow"
-    if shallow.exists():
-        write_text(slot / "src/.git/shallow", shallow.read_text(encoding="ascii"))
-    commit = head.stdout.strip()
+    borrow(user, slot / "src/.git")
+    commit, why = head.stdout.strip(), "--tree"
+    if series.base_from == TRAILER and git.has(series.base_commit):
+        commit, why = series.base_commit, "--tree, at the base-commit of the series' trailer"
+    elif series.base_from == TRAILER:
+        progress.note(f"base-commit {series.base_commit} of the trailer: not in --tree; taking HEAD, {commit}")
     git.run("update-ref", "refs/source", commit)
-    return Source(f"tree:{commit}", slot, commit, "--tree")
+    return Source(f"tree:{commit}", slot, commit, why)
 
 
 def from_git(settings: Settings, spec: str, why: str) -> Source:
@@ -156,6 +157,9 @@ def _imported(slot: Path) -> tuple[str, str]:
 def _auto(settings: Settings, series: Series, progress: Progress) -> Source:
     """The series' base commit where its repository can be reached, else Debian's package; each try is told."""
     why_not = "the series names no base commit and repository"
+    if series.base_from == TRAILER and not series.base_url:
+        why_not = "the series' trailer names a base-commit, but no repository"
+        progress.note(f"auto: base-commit {series.base_commit} of the trailer: in no repository that we know")
     if series.base_commit and series.base_url:
         slot = _slot(settings.workspace, "git", series.base_url)
         have = slot.exists() and Git(slot / "src", "fetch").has(series.base_commit)
@@ -184,7 +188,7 @@ def fetch(settings: Settings, series: Series, progress: Progress) -> Source:
     kind, colon, rest = settings.source.partition(":")
     with settings.workspace.lock("trees", stage="fetch"):
         if settings.tree:
-            return from_tree(settings)
+            return from_tree(settings, series, progress)
         if settings.source == "auto":
             return _auto(settings, series, progress)
         if not colon or kind not in kinds:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci import junit, plan, report, series, summary
+from ci import intake, junit, plan, report, summary
 from ci.branches import Branch
 from ci.errors import StageError
 from ci.pipeline import Run, collect
@@ -37,7 +37,9 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
     folder = settings.workspace.new_run()
-    loaded = series.load(settings.series)
+    loaded = intake.bring(settings, progress)
+    # What came on stdin, or from an archive, comes once.
+    settings = replace(settings, series=str(loaded.folder))
     plans = plan.of_branches(settings, loaded, branches, progress)
     tests = _newest(plans) if selftests == "newest" else None
     outcomes: list[Outcome] = []

@@ -56,7 +56,7 @@ def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> 
             print(lines(said, ""))
         if row.flaky:
             (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
-            print(f"  replay: {settings.command('run', mode='virtual', seed=str(seed), suite=part)}")
+            print(f"  replay: {run.settings.command('run', mode='virtual', seed=str(seed), suite=part)}")
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
     return 1 if any(row.flaky for row in rows) else 0

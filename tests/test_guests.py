@@ -54,7 +54,7 @@ def verdict(project: Path) -> dict[str, Any]:
 def shipped() -> tuple[Source, Trees, Workspace]:
     """The kernel that the tests run on, and the trees of the project's series on it."""
     wanted = settings.make(ROOT, source=SOURCE)
-    loaded = series.load(wanted.series)
+    loaded = series.load(Path(wanted.series))
     found = source.fetch(wanted, loaded, Progress())
     return found, tree.derive(loaded, found, frozenset()), wanted.workspace
 
@@ -212,7 +212,7 @@ def quiet(tmp_path: Path) -> Iterator[tuple[Progress, Path]]:
 def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None:
     """Base and each base+1..n; what a step compiles is what it touches."""
     found, trees, workspace = shipped()
-    loaded, tools = series.load(settings.make(ROOT).series), kernel.toolchain()
+    loaded, tools = series.load(Path(settings.make(ROOT).series)), kernel.toolchain()
     build_ids: list[str] = []
     for upto in range(len(loaded.patches) + 1):
         left_out = frozenset(range(upto + 1, len(loaded.patches) + 1))
@@ -227,7 +227,7 @@ def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None
 
 def test_names_that_the_series_adds_are_not_in_base() -> None:
     _, trees, _ = shipped()
-    loaded = series.load(settings.make(ROOT).series)
+    loaded = series.load(Path(settings.make(ROOT).series))
     added = set()
     for one in loaded.patches:
         lines = [line[1:] for line in one.text.splitlines() if line.startswith("+") and not line.startswith("+++")]

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 def test_defaults() -> None:
     made = make(ROOT)
-    assert made.series == ROOT / "kernel-patches/deny-join-id0"
+    assert made.series == str(ROOT / "kernel-patches/deny-join-id0")
     assert (made.source, made.mode, made.suite, made.without, made.tree) == ("auto", "auto", "", frozenset(), None)
     assert made.workspace.results == ROOT / "results"
 
@@ -20,6 +20,7 @@ def test_defaults() -> None:
     ("options", "said"),
     [
         ({"without": "1;2"}, "--without 1;2"),
+        ({"series": "x" * 300}, "--series xxx"),
         ({"mode": "fast"}, "--mode fast"),
         ({"tree": "/no/such/folder"}, "--tree /no/such/folder"),
         ({"tree": "/", "source": "auto"}, "--tree and --source"),
