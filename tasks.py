@@ -33,6 +33,8 @@ HELP = {
     "mode": "auto, kvm, tcg or virtual (default: auto)",
     "seed": "in virtual mode: where all random numbers come from (default: 1)",
     "layout": "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
+    "cpus": "virtual CPUs of a guest, not in virtual mode (default: 2)",
+    "qemu": "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change nothing",
     "rerun": "run guests even where the record knows the answer",
     "timings": "show wall and CPU seconds of each stage",
     "times": "how often (default: verify 2, bench 3)",
@@ -91,10 +93,11 @@ def stage(body: Callable[[Settings], int]) -> Task[Any]:
     def run(
         c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
         mode: str = "", seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False,
-        timings: bool = False,
+        timings: bool = False, cpus: int = 0, qemu: str = "",
     ) -> int:  # fmt: skip
         return body(make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, mode=mode,
-                         seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings))  # fmt: skip
+                         seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings,
+                         cpus=cpus, qemu=qemu))  # fmt: skip
 
     run.__name__, run.__doc__ = body.__name__, body.__doc__
     return task(run)

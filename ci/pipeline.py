@@ -191,9 +191,9 @@ class Run:
     @functools.cached_property
     def mode(self) -> Mode:
         """How guests run, found out before anything is built."""
-        chosen = accel.choose(
-            self.settings.mode, self.workspace, seed=self.settings.seed, layout=self.settings.layout
-        )  # fmt: skip
+        wanted = self.settings
+        chosen = accel.choose(wanted.mode, self.workspace, seed=wanted.seed, layout=wanted.layout, vcpus=wanted.cpus,
+                              qemu=wanted.qemu)  # fmt: skip
         self.facts["mode"] = asdict(chosen)
         self.facts["versions"] |= record.versions()
         self.progress.note(f"mode: {chosen.name} ({chosen.why})")

@@ -13,13 +13,15 @@ LAYOUTS = ("fixed", "random")
 MODES = ("auto", "kvm", "tcg", "virtual")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
 STDIN = "-"
+MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
 ARCHIVE = "https://lore.kernel.org/all/"
 
 
 @dataclass(frozen=True)
 class Settings:
     """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive`` where message-ids are
-    looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers."""
+    looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers; ``cpus`` (0: as the mode has
+    them) and the words for ``qemu`` go to the guests."""
 
     workspace: Workspace
     series: str
@@ -34,6 +36,8 @@ class Settings:
     layout: str
     rerun: bool
     timings: bool
+    cpus: int = 0
+    qemu: tuple[str, ...] = ()
 
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
@@ -43,7 +47,7 @@ class Settings:
             "source": "" if self.tree or self.source == "auto" else self.source,
             "without": ",".join(map(str, sorted(self.without))), "suite": self.suite,
             "mode": "" if self.mode == "auto" else self.mode, "seed": "" if self.seed is None else str(self.seed),
-            "layout": self.layout,
+            "layout": self.layout, "cpus": str(self.cpus or ""), "qemu": shlex.join(self.qemu),
         }  # fmt: skip
         if asked["series"] == DEFAULT_SERIES:
             asked["series"] = ""
@@ -88,6 +92,8 @@ def make(
     layout: str = "",
     rerun: bool = False,
     timings: bool = False,
+    cpus: int = 0,
+    qemu: str = "",
 ) -> Settings:
     """Settings from the options of a task; a :class:`StageError` names the option that is wrong."""
     if tree and source:
@@ -98,6 +104,12 @@ def make(
         raise StageError("options", f"--mode {mode}: there are {', '.join(MODES)}")
     if layout not in ("", *LAYOUTS):
         raise StageError("options", f"--layout {layout}: there are {', '.join(LAYOUTS)}")
+    if not 0 <= cpus <= MOST_CPUS:
+        raise StageError("options", f"--cpus {cpus}: a guest has 1 to {MOST_CPUS}")
+    try:
+        words = tuple(shlex.split(qemu))
+    except ValueError as error:
+        raise StageError("options", f"--qemu {qemu}: {error}") from None
     if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in series.split("/")):
         raise StageError("options", f"--series {series[:80]}...: too long for a file, a range or a message-id")
     archive = os.environ.get("PATCHVERDICT_ARCHIVE") or ARCHIVE
@@ -117,4 +129,6 @@ def make(
         layout=layout,
         rerun=rerun,
         timings=timings,
+        cpus=cpus,
+        qemu=words,
     )

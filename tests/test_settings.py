@@ -1,6 +1,7 @@
 """ci.settings: options checked once, each error naming its option."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,12 +25,20 @@ def test_defaults() -> None:
         ({"mode": "fast"}, "--mode fast"),
         ({"tree": "/no/such/folder"}, "--tree /no/such/folder"),
         ({"tree": "/", "source": "auto"}, "--tree and --source"),
+        ({"cpus": 9}, "--cpus 9: a guest has 1 to 8"),
+        ({"qemu": "-s 'x"}, "--qemu -s 'x"),
     ],
 )
-def test_a_wrong_option_is_named(options: dict[str, str], said: str) -> None:
+def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(StageError, match="options") as caught:
-        make(ROOT, **options)  # type: ignore[arg-type]
+        make(ROOT, **options)
     assert said in caught.value.message
+
+
+def test_what_goes_to_the_guest_is_part_of_a_replay() -> None:
+    made = make(ROOT, mode="tcg", cpus=4, qemu="-s -D 'a file'")
+    assert made.qemu == ("-s", "-D", "a file")
+    assert made.command("run") == "inv run --mode tcg --cpus 4 --qemu '-s -D '\"'\"'a file'\"'\"''"
 
 
 def test_patch_numbers() -> None:
