@@ -69,12 +69,14 @@ class Series:
     change_id: str = ""
     suite: str = ""
     must_flip: tuple[MustFlip, ...] = ()
-    backports: Mapping[Version, Mapping[int, Patch]] = field(default_factory=dict)
+    backports: Mapping[Version, Mapping[int, Path]] = field(default_factory=dict)
     committed: Mapping[Path, Patch] = field(default_factory=dict)
 
     def forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
         """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its backport, if any."""
-        backport = self.backports.get(version, {}).get(patch.number)
+        path = self.backports.get(version, {}).get(patch.number)
+        # Read when it is asked for: a run is of one version, and each patch costs three processes.
+        backport = read_patch(path, patch.number) if path else None
         return (("applies", patch), *((("applies as backport", backport),) if backport else ()))
 
     def merged_forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
@@ -219,7 +221,7 @@ def load(folder: Path) -> Series:
         flips.append(MustFlip(row["script"], row["case"], tuple(row.get("patches", ()))))
     numbered = tuple(replace(read_patch(path, n), **told.get(n, {})) for n, path in sorted(files.items()))
     backports = {
-        parse_version(sub.name, str(sub)): {n: read_patch(path, n) for n, path in _patch_files(sub).items()}
+        parse_version(sub.name, str(sub)): _patch_files(sub)
         for sub in sorted((folder / "backports").glob("*"))
         if sub.is_dir()
     }
@@ -235,7 +237,7 @@ def load(folder: Path) -> Series:
         suite=facts.get("suite", ""),
         must_flip=tuple(flips),
         backports=backports,
-        committed=_committed(folder, (*numbered, *(one for of in backports.values() for one in of.values()))),
+        committed=_committed(folder, [(n, path) for of in (files, *backports.values()) for n, path in of.items()]),
     )
 
 
@@ -246,14 +248,14 @@ def _trailer(folder: Path, patches: Iterable[Patch]) -> str:
     return found[0][1] if found else ""
 
 
-def _committed(folder: Path, patches: Iterable[Patch]) -> dict[Path, Patch]:
+def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, Patch]:
     """The committed forms of those patches whose files were edited; none where the folder is in no git repository."""
     git = Git(folder, "series")
     changed = git.run("diff", "--name-only", "--relative", "-z", "HEAD", "--", ".", ok=None)
     names = set(changed.stdout.split("\0")) if changed.returncode == 0 else set()
     found = {}
-    for patch in patches:
-        name = patch.path.relative_to(folder).as_posix()
+    for number, path in patches:
+        name = path.relative_to(folder).as_posix()
         if name in names and (old := git.run("show", f"HEAD:./{name}", ok=None)).returncode == 0:
-            found[patch.path] = parse_patch(old.stdout, patch.path, patch.number)
+            found[path] = parse_patch(old.stdout, path, number)
     return found

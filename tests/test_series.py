@@ -59,15 +59,15 @@ BACKPORTS = {
 
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
     loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
-    made = {(version, n): one for version, forms in loaded.backports.items() for n, one in forms.items()}
+    made = {(v, n): series.read_patch(path, n) for v, paths in loaded.backports.items() for n, path in paths.items()}
     assert {key: (one.insertions, one.deletions) for key, one in made.items()} == BACKPORTS
     for (version, number), one in made.items():
         patch = loaded.patches[number - 1]
-        assert one.title == patch.title and patch.affects(version)
+        assert one.title == patch.title and (patch.since or version) <= version
         fixes = [line for line in patch.body.splitlines() if line.startswith("Fixes: ")]
         assert fixes and fixes[0] in one.body
-    assert loaded.backports[7, 2][2].digest == loaded.backports[7, 3][2].digest
-    assert loaded.backports[7, 2][3].digest == loaded.backports[7, 3][3].digest
+    assert made[(7, 2), 2].digest == made[(7, 3), 2].digest
+    assert made[(7, 2), 3].digest == made[(7, 3), 3].digest
 
 
 def test_any_folder_is_a_series(demo_series: Path) -> None:
