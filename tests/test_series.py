@@ -50,6 +50,26 @@ def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
     assert [how for how, _ in loaded.forms(loaded.patches[0], (6, 12))] == ["applies"]
 
 
+# (version, number) -> lines put in and taken out.
+BACKPORTS = {
+    ((6, 1), 1): (4, 0), ((6, 1), 2): (11, 2), ((6, 1), 3): (19, 2), ((6, 12), 2): (13, 4),
+    ((7, 2), 2): (4, 0), ((7, 2), 3): (13, 2), ((7, 3), 2): (4, 0), ((7, 3), 3): (13, 2),
+}  # fmt: skip
+
+
+def test_backports_are_of_the_patches_that_they_stand_for() -> None:
+    loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
+    made = {(version, n): one for version, forms in loaded.backports.items() for n, one in forms.items()}
+    assert {key: (one.insertions, one.deletions) for key, one in made.items()} == BACKPORTS
+    for (version, number), one in made.items():
+        patch = loaded.patches[number - 1]
+        assert one.title == patch.title and patch.affects(version)
+        fixes = [line for line in patch.body.splitlines() if line.startswith("Fixes: ")]
+        assert fixes and fixes[0] in one.body
+    assert loaded.backports[7, 2][2].digest == loaded.backports[7, 3][2].digest
+    assert loaded.backports[7, 2][3].digest == loaded.backports[7, 3][3].digest
+
+
 def test_any_folder_is_a_series(demo_series: Path) -> None:
     loaded = series.load(demo_series)
     assert loaded.name == "series" and loaded.must_flip == () and loaded.suite == ""
