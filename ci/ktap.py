@@ -226,7 +226,7 @@ def parse_script(script: str, text: str, exit_status: int | None, *, expect_tap:
         if line.strip():
             last = [*last[-14:], line[:MAX_LINE]]
     complete = tap.seen or (not expect_tap and exit_status in STATUS)
-    told = unique(live.finish(exit_status, complete=complete), script)
+    told = unique(live.finish(exit_status, complete=complete, tap=expect_tap), script)
     cases = list(unique(tap.finish(), script))
     problems = tap.problems
     if cases:

@@ -3,7 +3,7 @@
 Learnt from tools/testing/selftests/net/mptcp of 6.12.117: a numbered title, padded, then ``[ OK ]``, ``[FAIL]
 why``, ``[SKIP]`` or ``[IGNO] (flaky)`` (a failure that the script masks) on the same line; mptcp_join.sh puts
 the title on a line of its own and a mark on the line of each check below. Before v6.6 titles may have no
-number, and marks look like ``[ ok ]`` or ``[  ok  ]``.
+number, and marks look like ``[ ok ]``, ``[  ok  ]`` or ``[OK]``; 6.1.192's scripts are read here too.
 """
 
 import re
@@ -47,6 +47,35 @@ GROUPS = (
     # "INFO: disconnect"
     re.compile(r"INFO: ()disconnect$"),
 )
+# Before v6.6 mptcp_sockopt.sh has no line for each test, only words on what it found: words, state, name.
+SOCKOPT_WORDS = (
+    # "PASS: TCP_INQ cmsg/ioctl -6 -t tcp", "FAIL: mptcp_inq -6 -t tcp"
+    (re.compile(r"PASS: TCP_INQ cmsg/ioctl (.*)$"), State.PASS, r"TCP_INQ: \1"),
+    (re.compile(r"FAIL: mptcp_inq (.*)$"), State.FAIL, r"TCP_INQ: \1"),
+    # "FAIL: got iptables 1 0 in ns ns2-x, not 0 - not all expected packets marked"
+    (re.compile(r"PASS: (all packets had packet mark set)$"), State.PASS, r"\1"),
+    (re.compile(r"FAIL: got .* not all expected packets marked$"), State.FAIL, "all packets had packet mark set"),
+    # "PASS: SOL_MPTCP getsockopt has expected information", "FAIL: SOL_MPTCP getsockopt (ipv6)"
+    (re.compile(r"PASS: (SOL_MPTCP getsockopt has expected information)$"), State.PASS, r"\1"),
+    (re.compile(r"FAIL: (SOL_MPTCP getsockopt)\b.*$"), State.FAIL, r"\1 has expected information"),
+)
+# Checks that end their script with status 1 and not a word (make_connection of 6.1.192's userspace_pm.sh): script
+# (prefix), the case before, the case of the check.
+SILENT = (
+    (
+        "userspace_pm",
+        "Created network namespaces ns1, ns2",
+        "Established IPv4 MPTCP Connection ns2 => ns1",
+    ),
+    (
+        "userspace_pm",
+        "Established IPv4 MPTCP Connection ns2 => ns1",
+        "Established IPv6 MPTCP Connection ns2 => ns1",
+    ),
+)
+# Before v6.6 userspace_pm.sh prints the random id of an address where later ones say whose it is.
+# "ADD_ADDR id:67 10.0.2.2 (ns2) => ns1, reuse port", "RM_ADDR6 id:68 ns1 => ns2"
+_ADDRESS_ID = re.compile(r"((?:ADD|RM)_ADDR)([46]?) id:(\d+)( .*?\(?ns([12])\)? => .*)$")
 # A test skipped as a whole has a mark and no title: script (prefix), what follows the mark, name.
 SKIPS = (
     # "[SKIP] tproxy ipv6 not supported by the kernel", "[SKIP] tproxy ipv4, could not load nft ruleset"
@@ -84,6 +113,8 @@ class LiveReader:
         self.checks = script.startswith("mptcp_join")
         self.number = 0
         self.group = ""
+        # userspace_pm.sh's random ids: (command, namespace) -> the first one printed.
+        self.first_ids: dict[tuple[str, str], int] = {}
         self.open: _Open | None = None
         self.done: list[Case] = []
 
@@ -97,8 +128,10 @@ class LiveReader:
             self._begin(line[title.start(2) : max(mark.start(), title.start(2))] if mark else title[2], bool(mark))
         elif mark and mark.start() == 0 and self._skipped(line[mark.end() :].strip()):
             return
-        elif mark and not self.number and not self.checks and line[:1].strip() and mark.start() > 0:
+        elif mark and not self.number and not self.checks and line[: mark.start()].strip():
             self._begin(line[: mark.start()], True)
+        elif self.script.startswith("mptcp_sockopt") and not self.number and self._said(line.strip()):
+            return
         if self.open is None:
             return
         if len(self.open.lines) <= DETAIL_LINES:
@@ -106,8 +139,9 @@ class LiveReader:
         if mark:
             self._note_marks(line)
 
-    def finish(self, status: int | None, *, complete: bool) -> list[Case]:
-        """The cases. ``complete``: nothing of the output is missing, so the last case had all its lines."""
+    def finish(self, status: int | None, *, complete: bool, tap: bool = True) -> list[Case]:
+        """The cases. ``complete``: nothing of the output is missing, so the last case had all its lines. ``tap``: the
+        script is one that prints TAP, and a line before each check."""
         failed = self.open is not None and {State.FAIL, State.FLAKY} & self.open.marks
         if self.open and not complete and not failed and (self.checks or not self.open.marks):
             # A script that gives up with status 1 does so in this case ("ERROR: missing feature: ...").
@@ -115,6 +149,12 @@ class LiveReader:
             self.open.lines.insert(0, f"the script {why} in the middle of this case")
             self._settle(state)
         self._close()
+        if not tap and status == 1 and self.done and self.done[-1].state is State.PASS:
+            self.done += [
+                Case(case, State.FAIL, "the script ended with status 1 in this case, without a word")
+                for prefix, before, case in SILENT
+                if self.script.startswith(prefix) and self.done[-1].name == before
+            ][:1]
         return self.done
 
     def _note_marks(self, line: str) -> None:
@@ -141,6 +181,10 @@ class LiveReader:
         self.open = _Open(self._described(tidy(text)))
 
     def _described(self, title: str) -> str:
+        if self.script.startswith("userspace_pm") and (match := _ADDRESS_ID.match(title)):
+            command, whose = match[1] + match[2].replace("6", ""), "client" if match[5] == "2" else "server"
+            away = int(match[3]) - self.first_ids.setdefault((command, whose), int(match[3]))
+            return tidy(f"{match[1]}{match[2]} id:{whose}{f'{away:+d}' if away else ''}{match[4]}")
         for prefix, pattern, description in TITLES:
             if self.script.startswith(prefix) and (match := pattern.match(title)):
                 return tidy(match.expand(description))
@@ -161,6 +205,16 @@ class LiveReader:
             if self.script.startswith(prefix) and (match := pattern.match(text)):
                 self._close()
                 self.done.append(Case(match.expand(name), State.SKIP, tidy(text)))
+                return True
+        return False
+
+    def _said(self, text: str) -> bool:
+        for pattern, state, name in SOCKOPT_WORDS:
+            if match := pattern.match(text):
+                self._close()
+                name = tidy(match.expand(name))
+                if name not in {case.name for case in self.done}:
+                    self.done.append(Case(name, state, "" if state is State.PASS else text))
                 return True
         return False
 

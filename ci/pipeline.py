@@ -219,6 +219,10 @@ class Run:
         Each attempt in virtual time has a seed of its own, or it would be the same again."""
         mode = replace(self.mode, seed=self.mode.seed + attempt - 1) if self.mode.machine.repeatable else self.mode
         jobs = []
+        # A tree's scripts print TAP or not, whichever kernel they run on.
+        taps = {
+            self.images[tests]: suite.prints_tap(self.tests or self.tree(tests)) for tests in {row[1] for row in wanted}
+        }
         for side, tests, script in wanted:
             name = "base-own" if (side, tests) == ("base", "base") else side
             folder = self.folder / name / (script.label if attempt == 1 else f"{script.label}.{attempt}")
@@ -230,7 +234,7 @@ class Run:
             done.setdefault((job.name, job.script.name), []).append(ran)
             self.facts["guests"].append({
                 "side": job.name.replace("-", "_"), "script": ran.script.name, "part": ran.script.label,
-                "attempt": attempt, "seed": mode.seed, "folder": str(ran.folder.relative_to(self.folder)),
+                "attempt": attempt, "seed": mode.seed, "tap": taps[job.image], "folder": str(ran.folder.relative_to(self.folder)),
                 "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
                 "guest_ms": ran.guest_ms, "idle_ms": ran.idle_ms, "cpu_s": ran.cpu_s, "from_record": ran.from_record,
             })  # fmt: skip
@@ -258,33 +262,38 @@ class Run:
         reject the series as things stand."""
         done = self._run([(side, "patched", script) for script in scripts for side in SIDES], attempt)
         if self.images["base"].image_digest != self.images["patched"].image_digest:
-            own = [script for script in scripts if _short(done["base", script.name], done["patched", script.name])]
+            own = [
+                script
+                for script in scripts
+                if _short(done["base", script.name], done["patched", script.name], tap=self.suite.tap)
+            ]
             done |= self._run([("base", "base", script) for script in own], attempt)
         judged = verdict.decide(report.evidence(self.folder, self.facts))
         rejecting = {(case.suite, case.name) for case in judged.cases if case.exit_code == 1}
-        return [script for script in scripts if _doubtful(script, done, rejecting)]
+        return [script for script in scripts if _doubtful(script, done, rejecting, tap=self.suite.tap)]
 
 
 def _doubtful(
-    script: Script, done: Mapping[tuple[str, str], Sequence[GuestRun]], rejecting: Set[tuple[str, str]]
+    script: Script, done: Mapping[tuple[str, str], Sequence[GuestRun]], rejecting: Set[tuple[str, str]], *, tap: bool
 ) -> bool:
     """Whether the script, or the part of one, showed a rejecting case, or went wrong where its own case or end is one."""
     runs = [ran for side in (*SIDES, "base-own") for ran in done.get((side, script.name), ()) if ran.script == script]
     wrong = any(ran.exit_status != 0 or ran.ended is not Ended.FINISHED for ran in runs)
     own = {(script.name, script.name), ("kernel", f"{script.name}: guest finished")}
     return (wrong and bool(own & rejecting)) or any(
-        (script.name, name) in rejecting for ran in runs for name in _reached(ran)
+        (script.name, name) in rejecting for ran in runs for name in _reached(ran, tap=tap)
     )
 
 
-def _reached(ran: GuestRun) -> set[str]:
+def _reached(ran: GuestRun, *, tap: bool) -> set[str]:
     """The cases that a run showed."""
-    return {case.name for case in ktap.parse_script(ran.script.name, ran.log("tests"), ran.exit_status).cases}
+    parsed = ktap.parse_script(ran.script.name, ran.log("tests"), ran.exit_status, expect_tap=tap)
+    return {case.name for case in parsed.cases}
 
 
-def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun]) -> bool:
+def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun], *, tap: bool) -> bool:
     """Whether base did not reach a case that patched has, or the script ended on neither."""
-    reached = [{name for ran in runs for name in _reached(ran)} for runs in (base, patched)]
+    reached = [{name for ran in runs for name in _reached(ran, tap=tap)} for runs in (base, patched)]
     stuck = [any(ran.ended is not Ended.FINISHED for ran in runs) for runs in (base, patched)]
     return bool(reached[1] - reached[0]) or all(stuck)
 

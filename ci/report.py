@@ -78,7 +78,9 @@ def _guest(folder: Path, row: dict[str, Any]) -> Guest:
     console = _text(logs / "kernel.log")
     tests = _text(logs / "tests.log")
     started = bool(tests) or row["exit_status"] is not None
-    result = ktap.parse_script(row["script"], tests, row["exit_status"]) if started else None
+    # Runs stored before the field was written are of trees with TAP.
+    tap = row.get("tap", True)
+    result = ktap.parse_script(row["script"], tests, row["exit_status"], expect_tap=tap) if started else None
     note = "the script was stopped at its time limit" if row["timed_out"] else ""
     return Guest(result, Ended[row["ended"]], splats.scan(console), bool(console.strip()), note)
 

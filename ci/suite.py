@@ -1,7 +1,7 @@
 """What to run: suites are rows of scripts."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ci.errors import StageError
 from ci.tree import Tree
@@ -33,13 +33,17 @@ class Script:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named selection of scripts. ``known`` are (script, case, reason why it may not pass)."""
+    """A named selection of scripts. ``known`` are (script, case, reason why it may not pass); ``tap`` is whether the
+    tree's scripts end with TAP."""
 
     name: str
     scripts: tuple[Script, ...]
     known: tuple[tuple[str, str, str], ...] = ()
+    tap: bool = True
 
 
+# The group of mptcp_join.sh that smoke runs; what letter selects it is for the tree to say.
+DENY_JOIN = "deny_join_id0_tests"
 SMOKE = (Script("userspace_pm.sh"), Script("mptcp_join.sh", ("-d",), part="d"))
 DEFAULT = (*SMOKE, Script("pm_netlink.sh"), Script("mptcp_sockopt.sh"), Script("diag.sh"))
 SUITES = {"smoke": SMOKE, "default": DEFAULT}
@@ -75,12 +79,39 @@ def programs(tree: Tree) -> tuple[str, ...]:
     return names
 
 
+def prints_tap(tree: Tree) -> bool:
+    """Whether the tree's scripts end with TAP, as MPTCP's do since v6.6: its library has the function."""
+    return "mptcp_lib_result_print_all_tap" in _shown(tree, "mptcp_lib.sh")
+
+
+def _groups(tree: Tree) -> dict[str, str]:
+    """The groups of mptcp_join.sh, letter -> name; none where the script lists none (5.10)."""
+    found = GROUPS.search(_shown(tree, "mptcp_join.sh"))
+    return {word[0]: word[2:] for word in found[1].split()} if found else {}
+
+
 def _parts(tree: Tree, program: str) -> tuple[Script, ...]:
     """A program as scripts that can run at the same time: mptcp_join.sh by its groups, any other as it is."""
-    found = GROUPS.search(_shown(tree, program)) if program == "mptcp_join.sh" else None
-    letters = [word[0] for word in found[1].split()] if found else []
+    letters = _groups(tree) if program == "mptcp_join.sh" else ()
     whole = (Script(program, limit_s=LONG_S),)
     return tuple(Script(program, (f"-{one}",), LONG_S, one) for one in letters) or whole
+
+
+def _table(tree: Tree, scripts: tuple[Script, ...]) -> tuple[Script, ...]:
+    """The rows of a table as far as the tree has them."""
+    there, letters = programs(tree), [one for one, name in _groups(tree).items() if name == DENY_JOIN]
+    rows = []
+    for script in scripts:
+        if script.part and script.program in there:
+            rows += [replace(script, args=(f"-{one}",), part=one) for one in letters]
+        elif script.program in there:
+            rows.append(script)
+    if not rows:
+        names = ", ".join(dict.fromkeys(script.name for script in scripts))
+        raise StageError(
+            "options", f"the tree has none of {names}; --suite names scripts that it has: {', '.join(there)}"
+        )
+    return tuple(rows)
 
 
 def _named(tree: Tree, names: str) -> tuple[Script, ...]:
@@ -101,7 +132,9 @@ def _named(tree: Tree, names: str) -> tuple[Script, ...]:
 def select(name: str, tree: Tree) -> Suite:
     """The suite ``name`` for a tree: one of the table, ``full``, or names of scripts."""
     if name in SUITES:
-        return Suite(name, SUITES[name], KNOWN)
-    if name == "full":
-        return Suite(name, tuple(part for program in programs(tree) for part in _parts(tree, program)), KNOWN)
-    return Suite(name, _named(tree, name), KNOWN)
+        scripts = _table(tree, SUITES[name])
+    elif name == "full":
+        scripts = tuple(part for program in programs(tree) for part in _parts(tree, program))
+    else:
+        scripts = _named(tree, name)
+    return Suite(name, scripts, KNOWN, prints_tap(tree))

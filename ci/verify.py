@@ -44,7 +44,7 @@ def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> 
         of_seed = states.setdefault(seed, {})
         for script in run.suite.scripts:
             ran = runs[f"seed-{seed}", script.label]
-            found = ktap.parse_script(script.name, ran.log("tests"), ran.exit_status)
+            found = ktap.parse_script(script.name, ran.log("tests"), ran.exit_status, expect_tap=run.suite.tap)
             of_seed |= {(script.label, case.name): case.state for case in (found.own, *found.cases)}
     rows = compare.tally(states)
     for row in rows:

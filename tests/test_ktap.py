@@ -136,6 +136,57 @@ def test_legacy_text() -> None:
     assert names(diag)[0] == "no msk on netns creation"
 
 
+OLD_CASES = {"userspace_pm": 35, "mptcp_join": 7, "pm_netlink": 23, "diag": 10, "mptcp_sockopt": 7}
+
+
+@pytest.mark.parametrize("script", OLD_CASES)
+def test_what_6_1_prints(script: str) -> None:
+    result = parsed(script, f"v6.1.{script}", 0, expect_tap=False)
+    assert (result.own.state, result.problems) == (P, ())
+    assert states(result) == [P] * OLD_CASES[script]
+    # The same output of a tree whose scripts do print TAP has lost it.
+    assert parsed(script, f"v6.1.{script}", 0).own.state is E
+
+
+def test_old_and_new_names_are_the_same() -> None:
+    old = names(parsed("userspace_pm", "v6.1.userspace_pm", 0, expect_tap=False))
+    assert old[:6] == names(parsed("userspace_pm", "userspace_pm.pass", 0))
+    assert old[10:15] == [
+        "RM_ADDR id:client ns2 => ns1, invalid token", "RM_ADDR id:client+1 ns2 => ns1, invalid id",
+        "RM_ADDR id:client ns2 => ns1", "RM_ADDR id:client-1 ns2 => ns1", "RM_ADDR6 id:client-1 ns2 => ns1",
+    ]  # fmt: skip
+    assert names(parsed("mptcp_join", "v6.1.mptcp_join", 0, expect_tap=False))[:3] == [
+        "single subflow allow join id0 ns1", "single subflow allow join id0 ns2", "signal address allow join id0 ns1",
+    ]  # fmt: skip
+    assert names(parsed("pm_netlink", "v6.1.pm_netlink", 0, expect_tap=False))[-2:] == [
+        "(nofullmesh)",
+        "(backup,fullmesh)",
+    ]
+
+
+def test_a_check_that_ends_its_script_without_a_word_is_the_case_that_fails() -> None:
+    base = parsed("userspace_pm", "v6.1.userspace_pm.base", 1, expect_tap=False)
+    assert [(case.name, case.state) for case in base.cases] == [
+        ("Created network namespaces ns1, ns2", P), ("Established IPv4 MPTCP Connection ns2 => ns1", F),
+    ]  # fmt: skip
+    assert base.own.state is F and "without a word" in base.cases[1].detail
+    # With another status, with TAP, or behind a check that said so, nothing is made up.
+    for status, tap in ((None, False), (0, False), (137, False), (1, True)):
+        assert names(parsed("userspace_pm", "v6.1.userspace_pm.base", status, expect_tap=tap)) == names(base)[:1]
+    said = read("v6.1.userspace_pm.base").replace("[OK]", "[FAIL]")
+    assert len(parse_script("userspace_pm", said, 1, expect_tap=False).cases) == 1
+    second = read("v6.1.userspace_pm").partition("Established IPv6")[0]
+    assert names(parse_script("userspace_pm", second, 1, expect_tap=False))[-1].startswith("Established IPv6")
+
+
+def test_old_sockopt_words() -> None:
+    text = "FAIL: got iptables 1 0 in ns ns2-x, not 0 - not all expected packets marked\n" * 2
+    text += "FAIL: SOL_MPTCP getsockopt (ipv6)\nPASS: TCP_INQ cmsg/ioctl -t tcp\nFAIL: mptcp_inq -6 -t tcp\n"
+    result = parse_script("mptcp_sockopt", text, 1, expect_tap=False)
+    good = parsed("mptcp_sockopt", "v6.1.mptcp_sockopt", 0, expect_tap=False)
+    assert names(result) == names(good)[:4] and states(result) == [F, F, P, F]
+
+
 LINES = [
     ("ok 1 - foo", P), ("not ok 1 - foo", F), ("ok 1 foo # SKIP", S), ("not ok 1 foo # skip why", S),
     ("not ok 1 foo # TODO later", P), ("ok 1 foo # XFAIL", P), ("not ok 1 foo # XFAIL", P), ("ok 1 foo # XPASS", F),

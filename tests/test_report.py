@@ -64,6 +64,20 @@ def test_the_verdict_of_a_stored_run(good: Path) -> None:
     assert f"not ok 2 {FLIP}" in (good / "base/userspace_pm.ktap").read_text(encoding="utf-8")
 
 
+def test_scripts_that_print_no_tap(tmp_path: Path) -> None:
+    """6.1: base's script ends without a word, and base's own has the cases behind."""
+    guests = [
+        guest(tmp_path, "base", "v6.1.userspace_pm.base.log", 1, tap=False),
+        guest(tmp_path, "patched", "v6.1.userspace_pm.log", 0, tap=False),
+        guest(tmp_path, "base_own", "v6.1.userspace_pm.log", 0, tap=False),
+    ]
+    found = report.write(store(tmp_path, guests))
+    assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
+    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
+    assert set(changes.values()) == {"kept"} and len(changes) == 34
+
+
 def test_again_gives_the_same_bytes(good: Path) -> None:
     report.write(good)
     before = fingerprint(good)

@@ -15,7 +15,8 @@ from tests.conftest import commit
 
 FILES = {
     f"{SELFTESTS}/Makefile": "TEST_PROGS := mptcp_connect.sh mptcp_join.sh \\\n\t      diag.sh userspace_pm.sh\nTEST_GEN_FILES = x\n",
-    f"{SELFTESTS}/mptcp_join.sh": "#!/bin/bash\nall_tests_sorted=(\n\tf@subflows_tests\n\t6@ipv6_tests\n)\n",
+    f"{SELFTESTS}/mptcp_join.sh": "#!/bin/bash\nall_tests_sorted=(\n\tf@subflows_tests\n\tD@deny_join_id0_tests\n)\n",
+    f"{SELFTESTS}/mptcp_lib.sh": "mptcp_lib_result_print_all_tap() {\n\t:\n}\n",
 }
 
 
@@ -27,9 +28,33 @@ def made(kernel_tree: Path, demo_series: Path, settings_for: Callable[..., Setti
 
 
 def test_the_tables(made: Tree) -> None:
-    assert [script.label for script in suite.select("smoke", made).scripts] == ["userspace_pm", "mptcp_join-d"]
+    found = suite.select("smoke", made)
+    assert [script.label for script in found.scripts] == ["userspace_pm", "mptcp_join-D"] and found.tap
+    assert found.scripts[1].args == ("-D",)
+    # What the tree's Makefile does not name is left out.
     labels = [script.label for script in suite.select("default", made).scripts]
-    assert labels == ["userspace_pm", "mptcp_join-d", "pm_netlink", "mptcp_sockopt", "diag"]
+    assert labels == ["userspace_pm", "mptcp_join-D", "diag"]
+
+
+OLD = {
+    f"{SELFTESTS}/Makefile": "TEST_PROGS := mptcp_connect.sh mptcp_join.sh\n",
+    f"{SELFTESTS}/mptcp_join.sh": "#!/bin/bash\nsubflows_tests\n",
+    f"{SELFTESTS}/mptcp_lib.sh": "mptcp_lib_has_file() {\n\t:\n}\n",
+}
+
+
+def test_a_tree_that_predates_the_tables(
+    kernel_tree: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
+) -> None:
+    commit(kernel_tree, OLD, "selftests")
+    loaded = series.load(demo_series)
+    made = tree.derive(loaded, source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress), frozenset()).base
+    with pytest.raises(
+        StageError, match=r"none of userspace_pm, mptcp_join; --suite names scripts .*: mptcp_connect\.sh"
+    ):
+        suite.select("smoke", made)
+    full = suite.select("full", made)
+    assert [script.label for script in full.scripts] == ["mptcp_connect", "mptcp_join"] and not full.tap
 
 
 def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
@@ -37,7 +62,7 @@ def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
     assert [script.label for script in scripts] == [
         "mptcp_connect",
         "mptcp_join-f",
-        "mptcp_join-6",
+        "mptcp_join-D",
         "diag",
         "userspace_pm",
     ]
@@ -45,9 +70,9 @@ def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
 
 
 def test_scripts_by_name(made: Tree) -> None:
-    found = suite.select("diag, mptcp_join:6,userspace_pm.sh", made)
-    assert [script.label for script in found.scripts] == ["diag", "mptcp_join-6", "userspace_pm"]
-    assert [script.label for script in suite.select("mptcp_join", made).scripts] == ["mptcp_join-f", "mptcp_join-6"]
+    found = suite.select("diag, mptcp_join:D,userspace_pm.sh", made)
+    assert [script.label for script in found.scripts] == ["diag", "mptcp_join-D", "userspace_pm"]
+    assert [script.label for script in suite.select("mptcp_join", made).scripts] == ["mptcp_join-f", "mptcp_join-D"]
 
 
 @pytest.mark.parametrize("name", ["huge", "diag:x", "diag,", "mptcp_join:q", "../x"])
