@@ -204,6 +204,31 @@ def test_a_checkout_with_and_without_the_series(inv: Callable[..., Done], tmp_pa
     assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
 
 
+def test_a_branch_of_a_repository_and_a_series_on_stdin_give_the_plan_of_the_package(
+    project: Path, checkout: Path
+) -> None:
+    """Whichever way branch and series come: the same digests, and the same states."""
+    found, _, _ = shipped()
+    checkout.mkdir()
+    git(checkout, "init", "-q", "--bare")
+    git(checkout, "fetch", "-q", "--depth=1", f"file://{found.slot / 'src'}", f"{found.commit}:refs/heads/linux-6.12.y")
+    mails = b"".join(path.read_bytes() for path in sorted((project / "kernel-patches/deny-join-id0").glob("0*.patch")))
+    plans = []
+    for source_, series_, stdin in (
+        (SOURCE, "kernel-patches/deny-join-id0", b""),
+        (f"git:file://{checkout}@linux-6.12.y", "-", mails),
+    ):
+        argv = [str(Path(sys.executable).with_name("inv")), "plan", "--branches", f"one={source_}", "--series", series_,
+                "--format", "json"]  # fmt: skip
+        done = subprocess.run(argv, cwd=project, input=stdin, capture_output=True, timeout=LIMIT_S)
+        assert done.returncode == 0, done.stderr.decode()
+        (branch,) = json.loads(done.stdout)["branches"]
+        plans.append(branch["patches"])
+    assert plans[0] == plans[1]
+    assert [row["status"] for row in plans[0]] == ["already there"] * 5
+    assert [row["on_base"] for row in plans[0]] == ["applies", "applies as backport", "applies", "applies", "applies"]
+
+
 @pytest.fixture
 def quiet(tmp_path: Path) -> Iterator[tuple[Progress, Path]]:
     yield Progress(), tmp_path / "log"
