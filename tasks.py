@@ -24,7 +24,7 @@ HELP = {
     "series": "folder of the patches (default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
-    "source": "auto, git:URL@COMMIT or debian:RELEASE (default: auto)",
+    "source": "auto, git:URL@REF or debian:RELEASE (default: auto)",
     "without": "numbers of patches not to put on, as in 1,3",
     "suite": "smoke, default or full (default: what the series says)",
     "mode": "auto, kvm, tcg or virtual (default: auto)",

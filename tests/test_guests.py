@@ -181,11 +181,13 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     """Where a user's checkout is to lie; what the cache keeps for it goes with the test."""
     folder = tmp_path / "linux"
     yield folder
-    for kind, name in (("tree", str(folder)), ("git", f"file://{folder}")):
-        remove_tree(source._slot(shipped()[2], kind, name))
+    remove_tree(source._slot(shipped()[2], "tree", str(folder)))
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
 
-def test_a_checkout_with_and_without_the_series(inv: Callable[..., Done], tmp_path: Path, checkout: Path) -> None:
+def test_a_checkout_with_and_without_the_series(
+    inv: Callable[..., Done], tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user's own tree gives the trees, and with them the verdict, that the package gives; it stays as it is."""
     found, trees, _ = shipped()
     git(tmp_path, "clone", "-q", "--shared", "--no-checkout", f"{found.slot / 'src'}", "linux")
@@ -200,6 +202,7 @@ def test_a_checkout_with_and_without_the_series(inv: Callable[..., Done], tmp_pa
         assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
         assert (checkout / ".git/index").read_bytes() == index and git(checkout, "show-ref") == refs
         assert git(checkout, "status", "--porcelain") == ""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the user's would share and keep these objects
     stated = inv("apply", "--source", f"git:file://{checkout}@{git(checkout, 'rev-parse', 'HEAD')}").stdout
     assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
 

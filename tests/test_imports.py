@@ -5,7 +5,7 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors command workspace progress settings git series source tree suite kconfig kernel cpio image accel ended "
+    "errors command workspace progress settings git gitstore series source tree suite kconfig kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "verify bench doctor checks"
 ).split()
