@@ -27,7 +27,7 @@ HELP = {
     "series": "folder of patches, mbox, - (mbox on stdin), A..B of --tree, message-id (default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
-    "source": "auto, git:URL@COMMIT or debian:RELEASE[@SUITE] (default: auto)",
+    "source": "auto, git:URL@REF or debian:RELEASE[@SUITE] (default: auto)",
     "without": "numbers of patches not to put on, as in 1,3",
     "suite": "smoke, default or full (default: what the series says)",
     "mode": "auto, kvm, tcg or virtual (default: auto)",

@@ -10,10 +10,11 @@ from pathlib import Path
 from ci import command, debian
 from ci.errors import StageError
 from ci.git import Git, borrow
+from ci.gitstore import GitStore
 from ci.progress import Progress
 from ci.series import TRAILER, Series
 from ci.settings import Settings
-from ci.workspace import Workspace, write_text
+from ci.workspace import Workspace, digest, write_text
 
 AUTO_DEBIAN = "debian:6.12"
 REACH_S = 10.0
@@ -79,17 +80,30 @@ def from_tree(settings: Settings, series: Series, progress: Progress) -> Source:
     return Source(f"tree:{commit}", slot, commit, why)
 
 
-def from_git(settings: Settings, spec: str, why: str) -> Source:
-    """``URL@COMMIT``: that commit alone, fetched shallow; a full commit id that is in the cache needs no network."""
-    url, at, commit = spec.rpartition("@")
+def from_git(settings: Settings, spec: str, why: str, progress: Progress) -> Source:
+    """``URL@REF``: the commit of a branch, a tag or a full commit id, alone, fetched shallow. A commit id that is in the
+    cache needs no network; a branch or tag that can not be asked for is what it was when last seen."""
+    url, at, ref = spec.rpartition("@")
     if not at or not re.fullmatch(r"(https?|git|ssh|file)://\S+", url):
-        raise StageError("fetch", f"--source git:{spec}: give git:URL@COMMIT with a https, git, ssh or file URL")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", commit):
-        raise StageError("fetch", f"--source git:{spec}: {commit!r} is not a commit, tag or branch")
-    git = _ready(settings.workspace, slot := _slot(settings.workspace, "git", url))
-    if not (re.fullmatch(r"[0-9a-f]{40}", commit) and git.has(commit)):
-        git.run("fetch", "--depth=1", "--no-tags", "--force", url, f"{commit}:refs/source", timeout_s=FETCH_S)
-        commit = git.line("rev-parse", "refs/source^{commit}")
+        raise StageError("fetch", f"--source git:{spec}: give git:URL@REF with a https, git, ssh or file URL")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", ref):
+        raise StageError("fetch", f"--source git:{spec}: {ref!r} is not a commit, tag or branch")
+    store, exact = GitStore.of(settings.workspace), re.fullmatch(r"[0-9a-f]{40}", ref)
+    name = f"refs/commits/{ref}" if exact else f"refs/names/{digest(url, ref)}"
+    commit = had = store.commit(name)
+    if not (exact and had):
+        progress.note(f"fetching {ref} of {url}")
+        try:
+            commit = store.fetch(url, ref, name, timeout_s=FETCH_S)
+        except StageError as error:
+            # "`git -c core.hooksPath=/dev/null ...` ended with exit code 128"
+            said = f"{ref} of {url} can not be fetched: " + re.sub(r"^`.*` ", "git ", error.message)
+            if not had or "couldn't find remote ref" in said:
+                raise StageError("fetch", said, log=error.log) from None
+            progress.note(f"{said}\ntaking commit {had}, which is in the cache")
+    # A branch that moves keeps its object directory; commits that are named by id share one for their URL.
+    git = _ready(settings.workspace, slot := _slot(settings.workspace, "git", url if exact else f"{url}@{ref}"))
+    store.lend(git.folder / ".git")
     return Source(f"git:{url}@{commit}", slot, commit, why)
 
 
@@ -105,7 +119,7 @@ def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> 
     slot = _slot(workspace, "debian", spec)
     had, commit = _imported(slot)
     where = f"the suite {suite} does not" if suite else "neither this host's sources nor Debian's suites"
-    trouble = StageError("fetch", f"apt knows no package {name}: {where} carry it; use --source git:URL@COMMIT or "
+    trouble = StageError("fetch", f"apt knows no package {name}: {where} carry it; use --source git:URL@REF or "
                          "--tree DIR")  # fmt: skip
     for options, fields in debian.offers(workspace, name, suite):
         if fields["Version"] == had:
@@ -161,15 +175,14 @@ def _auto(settings: Settings, series: Series, progress: Progress) -> Source:
         why_not = "the series' trailer names a base-commit, but no repository"
         progress.note(f"auto: base-commit {series.base_commit} of the trailer: in no repository that we know")
     if series.base_commit and series.base_url:
-        slot = _slot(settings.workspace, "git", series.base_url)
-        have = slot.exists() and Git(slot / "src", "fetch").has(series.base_commit)
+        have = GitStore.of(settings.workspace).commit(f"refs/commits/{series.base_commit}")
         try:
             if not have:
                 Git(settings.workspace.root, "fetch").run(
                     "ls-remote", "--exit-code", series.base_url, "HEAD", timeout_s=REACH_S
                 )
-            return from_git(settings, f"{series.base_url}@{series.base_commit}",
-                            "auto: the series' base commit, " + ("in the cache" if have else "its repository answers"))  # fmt: skip
+            why = "auto: the series' base commit, " + ("in the cache" if have else "its repository answers")
+            return from_git(settings, f"{series.base_url}@{series.base_commit}", why, progress)
         except StageError as error:
             why_not = f"{series.base_url} can not be reached"
             progress.note(f"auto: {why_not} ({error.message.splitlines()[-1][:120]})")
@@ -182,7 +195,7 @@ def _auto(settings: Settings, series: Series, progress: Progress) -> Source:
 def fetch(settings: Settings, series: Series, progress: Progress) -> Source:
     """The source that the settings name; ``auto`` is the first that can be reached, and ``why`` says so."""
     kinds: dict[str, Callable[[str], Source]] = {
-        "git": lambda rest: from_git(settings, rest, "--source"),
+        "git": lambda rest: from_git(settings, rest, "--source", progress),
         "debian": lambda rest: from_debian(settings, rest, "--source", progress),
     }
     kind, colon, rest = settings.source.partition(":")
@@ -193,6 +206,6 @@ def fetch(settings: Settings, series: Series, progress: Progress) -> Source:
             return _auto(settings, series, progress)
         if not colon or kind not in kinds:
             raise StageError(
-                "fetch", f"--source {settings.source}: there are auto, git:URL@COMMIT and debian:RELEASE[@SUITE]"
+                "fetch", f"--source {settings.source}: there are auto, git:URL@REF and debian:RELEASE[@SUITE]"
             )
         return kinds[kind](rest)

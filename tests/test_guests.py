@@ -181,11 +181,13 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     """Where a user's checkout is to lie; what the cache keeps for it goes with the test."""
     folder = tmp_path / "linux"
     yield folder
-    for kind, name in (("tree", str(folder)), ("git", f"file://{folder}")):
-        remove_tree(source._slot(shipped()[2], kind, name))
+    remove_tree(source._slot(shipped()[2], "tree", str(folder)))
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
 
-def test_a_checkout_with_and_without_the_series(inv: Callable[..., Done], tmp_path: Path, checkout: Path) -> None:
+def test_a_checkout_with_and_without_the_series(
+    inv: Callable[..., Done], tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user's own tree gives the trees, and with them the verdict, that the package gives; it stays as it is."""
     found, trees, _ = shipped()
     git(tmp_path, "clone", "-q", "--shared", "--no-checkout", f"{found.slot / 'src'}", "linux")
@@ -200,12 +202,13 @@ def test_a_checkout_with_and_without_the_series(inv: Callable[..., Done], tmp_pa
         assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
         assert (checkout / ".git/index").read_bytes() == index and git(checkout, "show-ref") == refs
         assert git(checkout, "status", "--porcelain") == ""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the user's would share and keep these objects
     stated = inv("apply", "--source", f"git:file://{checkout}@{git(checkout, 'rev-parse', 'HEAD')}").stdout
     assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
 
 
 def test_a_branch_of_a_repository_and_a_series_on_stdin_give_the_plan_of_the_package(
-    project: Path, checkout: Path
+    project: Path, checkout: Path, tmp_path: Path
 ) -> None:
     """Whichever way branch and series come: the same digests, and the same states."""
     found, _, _ = shipped()
@@ -214,13 +217,16 @@ def test_a_branch_of_a_repository_and_a_series_on_stdin_give_the_plan_of_the_pac
     git(checkout, "fetch", "-q", "--depth=1", f"file://{found.slot / 'src'}", f"{found.commit}:refs/heads/linux-6.12.y")
     mails = b"".join(path.read_bytes() for path in sorted((project / "kernel-patches/deny-join-id0").glob("0*.patch")))
     plans = []
-    for source_, series_, stdin in (
-        (SOURCE, "kernel-patches/deny-join-id0", b""),
-        (f"git:file://{checkout}@linux-6.12.y", "-", mails),
+    apart = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # the user's would share and keep these objects
+    for source_, series_, stdin, env in (
+        (SOURCE, "kernel-patches/deny-join-id0", b"", {}),
+        (f"git:file://{checkout}@linux-6.12.y", "-", mails, apart),
     ):
         argv = [str(Path(sys.executable).with_name("inv")), "plan", "--branches", f"one={source_}", "--series", series_,
                 "--format", "json"]  # fmt: skip
-        done = subprocess.run(argv, cwd=project, input=stdin, capture_output=True, timeout=LIMIT_S)
+        done = subprocess.run(
+            argv, cwd=project, input=stdin, capture_output=True, timeout=LIMIT_S, env=os.environ | env
+        )
         assert done.returncode == 0, done.stderr.decode()
         (branch,) = json.loads(done.stdout)["branches"]
         plans.append(branch["patches"])
