@@ -37,13 +37,15 @@ class Build:
 @dataclass(frozen=True)
 class Guest:
     """One script in one guest. ``result`` is None where the script never began; ``scanned`` is False where
-    the console could not be read; ``note`` says more about the end, e.g. where the log is."""
+    the console could not be read; ``note`` says more about the end, e.g. where the log is; ``attempt`` is what the run
+    is told by where there are several: ``seed 2``."""
 
     result: ScriptResult | None
     ended: Ended
     splats: tuple[Splat, ...] = ()
     scanned: bool = True
     note: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True)

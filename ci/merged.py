@@ -46,11 +46,12 @@ def attempts(script: str, guests: Sequence[Guest]) -> Guest:
     names = dict.fromkeys(case.name for result in results for case in result.cases)
     tables = [{case.name: case for case in result.cases} for result in results]
     absent = Case("", State.MISSING)
+    told = [guest.attempt or f"attempt {number}" for number, guest in enumerate(guests, start=1) if guest.result]
     return Guest(
         ScriptResult(
             script,
-            _told([result.own for result in results]),
-            tuple(_told([replace(table.get(name, absent), name=name) for table in tables]) for name in names),
+            _told([result.own for result in results], told),
+            tuple(_told([replace(table.get(name, absent), name=name) for table in tables], told) for name in names),
             tuple(problem for result in results for problem in result.problems),
         ),
         max((guest.ended for guest in guests), key=_ENDS.index),
@@ -60,10 +61,10 @@ def attempts(script: str, guests: Sequence[Guest]) -> Guest:
     )
 
 
-def _told(cases: Sequence[Case]) -> Case:
+def _told(cases: Sequence[Case], attempts: Sequence[str]) -> Case:
     """One case of several attempts."""
     if len({case.state for case in cases}) == 1:
         return cases[0]
-    history = ", ".join(f"attempt {number}: {case.state}" for number, case in enumerate(cases, start=1))
+    history = ", ".join(f"{one}: {case.state}" for one, case in zip(attempts, cases, strict=True))
     detail = "\n".join(filter(None, (history, *(case.detail for case in cases))))
     return replace(cases[0], state=State.FLAKY, detail=detail)

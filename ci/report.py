@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
     """The evidence of a stored run: what ``facts`` say, and the guests' logs parsed."""
     tries: dict[tuple[str, str], dict[str, list[Guest]]] = {}
     for row in facts["guests"]:
-        tries.setdefault((row["script"], row["side"]), {}).setdefault(row["part"], []).append(_guest(folder, row))
+        told = f"seed {row['seed']}" if facts["mode"]["name"] == "virtual" else f"attempt {row['attempt']}"
+        one = replace(_guest(folder, row), attempt=told)
+        tries.setdefault((row["script"], row["side"]), {}).setdefault(row["part"], []).append(one)
     guests = {
         (script, side): merged.parts(script, [merged.attempts(script, of_part) for of_part in of_script.values()])
         for (script, side), of_script in tries.items()

@@ -1,5 +1,7 @@
 """ci.merged: parts of a script as one, attempts as one."""
 
+from dataclasses import replace
+
 from ci import merged
 from ci.cases import Case, State
 from ci.ended import Ended
@@ -60,6 +62,13 @@ def test_attempts_that_differ_are_flaky_and_all_are_told() -> None:
     assert found.result
     assert found.result.cases[0].detail == "attempt 1: fail, attempt 2: pass, attempt 3: pass\nwhy a"
     assert "attempt 2: missing" in found.result.cases[1].detail
+
+
+def test_attempts_are_told_by_their_seeds() -> None:
+    found = merged.attempts(
+        "join", [replace(guest(F, ("a", F)), attempt="seed 1"), replace(guest(P, ("a", P)), attempt="seed 2")]
+    )
+    assert found.result and found.result.cases[0].detail.startswith("seed 1: fail, seed 2: pass")
 
 
 def test_a_complaint_in_one_attempt_is_a_complaint() -> None:

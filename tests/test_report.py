@@ -25,7 +25,7 @@ def guest(
     shutil.copy(DATA / tests, logs / "tests.log")
     shutil.copy(DATA / console, logs / "kernel.log")
     row = {"side": side, "script": "userspace_pm", "folder": f"{side.replace('_', '-')}/userspace_pm", "ended": "FINISHED",
-           "exit_status": status, "timed_out": False, "guest_ms": 5000, "attempt": 1, "part": "userspace_pm"}  # fmt: skip
+           "exit_status": status, "timed_out": False, "guest_ms": 5000, "attempt": 1, "seed": 1, "part": "userspace_pm"}  # fmt: skip
     return row | more
 
 
@@ -33,6 +33,7 @@ def store(folder: Path, guests: list[dict[str, Any]], **more: Any) -> Path:
     facts = {
         "schema": 1, "series": {"name": "deny-join-id0", "change-id": "x"}, "patches": [], "builds": {}, "known": [],
         "must_flip": [["userspace_pm", FLIP]], "guests": guests, "troubles": [], "prefix": "v6.12.guest",
+        "mode": {"name": "virtual"},
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(facts | more), encoding="utf-8")
     return folder
