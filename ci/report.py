@@ -27,6 +27,9 @@ def read(folder: Path) -> dict[str, Any]:
         raise StageError("report", f"{folder}: no stored run: {error}") from None
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         raise StageError("report", f"{folder}: no stored run of schema {SCHEMA}")
+    if "branches" in facts:
+        names = ", ".join(f"{folder}/branches/{path.name}" for path in sorted((folder / "branches").glob("*")))
+        raise StageError("report", f"{folder} is a run over branches; name one of them: {names or 'none was tested'}")
     return facts
 
 

@@ -51,14 +51,15 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
         progress.note(f"branch {one.name}: {one.source.name if one.source else ''}")
         where = folder / "branches" / one.name
         where.mkdir(parents=True)
-        run = Run(replace(settings, source=one.spec, tree=None), progress, where, tests=tests, branch=one.name)
+        clock = Progress()  # each branch's own: its run.json tells what it took
+        run = Run(replace(settings, source=one.spec, tree=None), clock, where, tests=tests, branch=one.name)
         whole = collect(run)
+        if settings.timings:
+            progress.note(clock.timings())
         judged = report.write(where)
         outcomes.append(Outcome(one, judged.verdict, judged.exit_code, judged.reasons))
         if not whole:
             break
-    if settings.timings:
-        progress.note(progress.timings())
     return _publish(settings, folder, loaded, outcomes, selftests, tests)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci import branches, plan, series, stable
+from ci import branches, plan, report, series, stable
 from ci.errors import StageError
 from ci.plan import BranchPlan
 from ci.progress import Progress
@@ -173,4 +173,9 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
     for name in ("conflict", "main"):
         own = json.loads((folder / "branches" / name / "verdict.json").read_text(encoding="utf-8"))
         assert own["exit_code"] in (2, 3) and own["patches"][0]["status"] == "applies"
+    with pytest.raises(
+        StageError, match=r"a run over branches; name one of them: .*/branches/conflict, .*/branches/main"
+    ):
+        report.read(folder)
+    assert report.read(folder / "branches/main")["prefix"] == "main.guest"
     assert "| conflict | applies | conflicts | rejected | 2 |" in (folder / "summary.md").read_text(encoding="utf-8")
