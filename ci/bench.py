@@ -172,11 +172,10 @@ def _expect(good: bool, what: str) -> None:
 
 
 def _one_line_more(src: Path) -> None:
-    path = src / CHANGED
-    line = (
-        f"\nint mptcp_bench_{time.monotonic_ns()}(void);\nint mptcp_bench_{time.monotonic_ns()}(void) {{ return 1; }}\n"
-    )
-    path.write_text(path.read_text(encoding="utf-8") + line, encoding="utf-8")
+    """A function that is new each time; declared, as a kernel may be built with -Werror=missing-prototypes."""
+    path, name = src / CHANGED, f"mptcp_bench_{time.monotonic_ns()}"
+    more = f"\nint {name}(void);\nint {name}(void) {{ return 1; }}\n"
+    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
 
 
 Figures = dict[str, dict[str, list[Spent]]]
@@ -200,6 +199,7 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
         spent = _timed(work)
         figures.setdefault(row, {}).setdefault(side, []).append(spent)
         progress.note(f"{row}, {side}: {spent.wall_s:.1f} s, {spent.cpu_s:.1f} CPU seconds")
+        _keep(run, figures, costs)  # what took an hour is not lost by what fails after it
 
     try:
         with progress.stage("bench", ", ".join(rows)):
@@ -232,6 +232,17 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     return _show(run, figures, costs)
 
 
+def _keep(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> None:
+    """Write the raw figures, as far as there are any."""
+    facts = {
+        "mode": run.mode.name,
+        "cores": os.cpu_count(),
+        "figures": {row: {side: list(map(asdict, many)) for side, many in of.items()} for row, of in figures.items()},
+        "scripts": {layout: {label: asdict(cost) for label, cost in of.items()} for layout, of in costs.items()},
+    }
+    write_text(run.folder / "bench.json", json.dumps(facts, indent=1))
+
+
 def _median(spent: Sequence[Spent]) -> Spent:
     return Spent(statistics.median(one.wall_s for one in spent), statistics.median(one.cpu_s for one in spent))
 
@@ -252,6 +263,7 @@ def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -
             f"{row:<16}{ours.wall_s:>12.1f}{ours.cpu_s:>9.1f}{vng.wall_s:>12.1f}{vng.cpu_s:>9.1f}"
             f"{vng.wall_s / ours.wall_s:>8.1f}x{vng.cpu_s / ours.cpu_s:>7.1f}x"
         )
+    _keep(run, figures, costs)
     if costs:
         print(f"{'script':<16}{'10^6 instructions':>18}{'CPU s':>9}{'random layout':>18}{'CPU s':>9}{'vng: CPU s':>12}")
         for label, fixed in costs["fixed"].items():
@@ -262,12 +274,5 @@ def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -
                 f"{label:<16}{fixed.instructions_m:>18}{fixed.cpu_s:>9.1f}"
                 f"{drawn.instructions_m:>18}{drawn.cpu_s:>9.1f}{vng_s:>12}"
             )
-    facts = {
-        "mode": run.mode.name,
-        "cores": os.cpu_count(),
-        "figures": {row: {side: list(map(asdict, many)) for side, many in of.items()} for row, of in figures.items()},
-        "scripts": {layout: {label: asdict(cost) for label, cost in of.items()} for layout, of in costs.items()},
-    }
-    write_text(run.folder / "bench.json", json.dumps(facts, indent=1))
     print(f"raw figures: {run.folder / 'bench.json'}")
     return 0

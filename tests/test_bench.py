@@ -1,6 +1,7 @@
 """ci.bench: what can be seen without an hour of two cores."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,3 +43,14 @@ def test_ratios_are_of_medians_and_the_raw_figures_are_kept(tmp_path: Path, caps
     stored = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert stored["figures"]["smoke"]["ours"][1] == {"wall_s": 90, "cpu_s": 9}
     assert stored["scripts"]["random"]["userspace_pm"] == {"instructions_m": 13000, "cpu_s": 52.0}
+
+
+def test_the_line_more_compiles_with_all_warnings_as_errors(tmp_path: Path) -> None:
+    source = tmp_path / bench.CHANGED
+    source.parent.mkdir(parents=True)
+    source.write_text("", encoding="utf-8")
+    bench._one_line_more(tmp_path)
+    bench._one_line_more(tmp_path)
+    done = subprocess.run(["gcc", "-c", "-Wall", "-Wmissing-prototypes", "-Werror", "-o", "/dev/null", source], text=True,
+                          capture_output=True)  # fmt: skip
+    assert done.returncode == 0 and source.read_text(encoding="utf-8").count("return 1;") == 2, done.stderr
