@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +14,8 @@ from ci.progress import Progress
 from ci.settings import Settings, make
 from ci.workspace import Workspace
 
+# Where these tests run in the background of a shell, SIGINT is ignored, and so it would be in what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_C = "".join(f"int line{number};\n" for number in range(1, 41))
 KERNEL_FILES = {
