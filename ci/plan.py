@@ -1,7 +1,6 @@
 """What each branch needs of a series and how it gets it, found out without building anything."""
 
 import json
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -51,7 +50,7 @@ class BranchPlan:
 
 
 class Reach:
-    """Which git servers answer: each is asked once, for as long as ten seconds."""
+    """Which repositories answer: each is asked once, for as long as ten seconds."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         self.git, self.progress = Git(settings.workspace.root, "plan"), progress
@@ -59,19 +58,21 @@ class Reach:
 
     def trouble(self, url: str) -> str:
         """Why a repository can not be reached, empty where it can."""
-        server = urllib.parse.urlsplit(url).netloc or url
-        if server not in self.known:
-            try:
-                asked = self.git.run("ls-remote", "--exit-code", url, "HEAD", ok=None, timeout_s=REACH_S)
-                said = asked.stderr.strip().splitlines() or [""]
-                # 2: it answers, and has no such ref
-                trouble = "" if asked.returncode in (0, 2) else said[-1].rpartition("': ")[2]
-            except StageError:
-                trouble = f"no answer within {REACH_S:.0f} s"
-            self.known[server] = f"{server} can not be reached ({trouble})" if trouble else ""
-            if trouble:
-                self.progress.note(self.known[server])
-        return self.known[server]
+        if url not in self.known:
+            self.known[url] = self._ask(url)
+            if self.known[url]:
+                self.progress.note(self.known[url])
+        return self.known[url]
+
+    def _ask(self, url: str) -> str:
+        try:
+            asked = self.git.run("ls-remote", "--exit-code", url, "HEAD", ok=None, timeout_s=REACH_S)
+        except StageError:
+            return f"{url}: no answer within {REACH_S:.0f} s"
+        if asked.returncode in (0, 2):  # 2: it answers, and has no such ref
+            return ""
+        said = [line for line in asked.stderr.splitlines() if line.startswith("fatal: ")]
+        return f"{url}: {said[0] if said else 'it does not answer'}"
 
 
 def of_branches(

@@ -113,7 +113,17 @@ def test_a_branch_that_can_not_be_had_is_a_row(
     assert plan.show(wanted, progress, chosen) == 3
     shown = capsys.readouterr().out
     assert shown.splitlines()[1].split() == ["gone", "-", "untested", "untested"]
-    assert "gone: untested: /nowhere" in shown or "can not be reached" in shown
+    assert (
+        "gone: untested: file:///nowhere/linux: fatal: '/nowhere/linux' does not appear to be a git repository" in shown
+    )
+
+
+def test_one_repository_that_is_gone_says_nothing_of_another(
+    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
+) -> None:
+    chosen = branches.select(f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main")
+    plans = plan.of_branches(settings_for(series=str(demo_series)), series.load(demo_series), chosen, progress)
+    assert [bool(one.trouble) for one in plans] == [True, False]
 
 
 @pytest.mark.parametrize(
