@@ -84,9 +84,10 @@ class Git:
         return self.run("cat-file", "-e", f"{commit}^{{tree}}", ok=None).returncode == 0
 
 
-def borrow(user: Git, gitdir: Path) -> None:
-    """Let the repository in ``gitdir`` read the objects of the user's, in which nothing is written."""
-    common = Path(user.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
+def borrow(lender: Git, gitdir: Path) -> None:
+    """Let the repository in ``gitdir`` read the objects of another, in which nothing is written; commits end there where
+    they end in the other."""
+    common = Path(lender.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
     write_text(gitdir / "objects/info/alternates", f"{common / 'objects'}\n")
     shallow = common / "shallow"
     if shallow.exists():

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.errors import StageError
-from ci.git import Git
-from ci.workspace import Workspace, write_text
+from ci.git import Git, borrow
+from ci.workspace import Workspace
 
 # What a git leaves that was killed: locks, lists of shallow commits, packs half there and marks that keep a pack.
 LEFT = ("*.lock", "refs/**/*.lock", "shallow_*", "objects/pack/tmp_*", "objects/pack/*.keep")
@@ -55,7 +55,4 @@ class GitStore:
 
     def lend(self, repository: Path) -> None:
         """Let a repository (its ``.git``) borrow all that is here; commits end there where they end here."""
-        write_text(repository / "objects/info/alternates", f"{self.folder / 'objects'}\n")
-        shallow = self.folder / "shallow"
-        if shallow.exists():
-            write_text(repository / "shallow", shallow.read_text(encoding="ascii"))
+        borrow(Git(self.folder, "fetch"), repository)

@@ -315,9 +315,7 @@ def show(folder: Path) -> int:
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     print(summary.console(judged, width=width, color=color, where=os.path.relpath(folder), replay=replay), end="")
-    if note := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(note).open("a", encoding="utf-8") as file:
-            file.write((folder / "summary.md").read_text(encoding="utf-8"))
+    report.to_job_summary(folder)
     return judged.exit_code
 
 

@@ -1,6 +1,7 @@
 """A stored run -> evidence -> verdict -> reports. Nothing is run; the raw logs and ``run.json`` are all there is."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -114,3 +115,10 @@ def write(folder: Path) -> Verdict:
     write_text(folder / "summary.md", summary.markdown(judged, replay=facts.get("replay", "")))
     write_text(folder / "verdict.json", json.dumps(verdict.to_json(judged), indent=1) + "\n")
     return judged
+
+
+def to_job_summary(folder: Path) -> None:
+    """Add a run's ``summary.md`` to the summary of GitHub's job, where we run in one."""
+    if note := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(note).open("a", encoding="utf-8") as file:
+            file.write((folder / "summary.md").read_text(encoding="utf-8"))

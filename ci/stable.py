@@ -43,7 +43,11 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
     plans = plan.of_branches(settings, loaded, branches, progress)
     tests = _newest(plans) if selftests == "newest" else None
     outcomes: list[Outcome] = []
+    whole = True
     for one in plans:
+        if not whole:
+            outcomes.append(Outcome(one, plan.UNTESTED, 3, ("interrupted before it was tested",)))
+            continue
         if not one.trees or not one.affected:
             word = "not affected" if one.trees else plan.UNTESTED
             outcomes.append(Outcome(one, word, one.exit_code, (one.trouble,) if one.trouble else ()))
@@ -58,8 +62,6 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
             progress.note(clock.timings())
         judged = report.write(where)
         outcomes.append(Outcome(one, judged.verdict, judged.exit_code, judged.reasons))
-        if not whole:
-            break
     return _publish(settings, folder, loaded, outcomes, selftests, tests)
 
 
@@ -86,9 +88,7 @@ def _publish(
     write_text(folder / "verdict.json", json.dumps(facts(wanted, outcomes, code), indent=1) + "\n")
     settings.workspace.point_latest(folder)
     print(text + f"look at: {os.path.relpath(folder)}/summary.md", flush=True)
-    if note := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(note).open("a", encoding="utf-8") as file:
-            file.write((folder / "summary.md").read_text(encoding="utf-8"))
+    report.to_job_summary(folder)
     return code
 
 

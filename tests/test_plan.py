@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci import branches, plan, report, series, stable
+from ci import branches, kernel, plan, report, series, stable
 from ci.errors import StageError
 from ci.plan import BranchPlan
 from ci.progress import Progress
@@ -189,3 +189,20 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
         report.read(folder)
     assert report.read(folder / "branches/main")["prefix"] == "main.guest"
     assert "| conflict | applies | conflicts | rejected | 2 |" in (folder / "summary.md").read_text(encoding="utf-8")
+
+
+def test_branches_after_an_interruption_are_untested_rows(
+    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    monkeypatch.setattr(kernel, "toolchain", interrupt)
+    words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "with-series"))
+    wanted = settings_for(series=str(demo_series), mode="virtual")
+    assert stable.stable(wanted, progress, branches.select(words), "own") == 3
+    said = json.loads((wanted.workspace.latest() / "verdict.json").read_text(encoding="utf-8"))
+    assert [(one["name"], one["verdict"], one["exit_code"]) for one in said["branches"]] == [
+        ("main", "error", 3), ("with-series", "untested", 3),
+    ]  # fmt: skip
