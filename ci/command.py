@@ -1,11 +1,15 @@
 """The only door to processes: an argument list in, a :class:`CommandResult` out, nothing left running.
 
-Every command runs below :mod:`ci.reaper` in a session of its own, so a time limit, Ctrl-C, an exception or the
+Every command runs below a supervisor of :mod:`ci.reaper` in a session of its own, so a time limit, Ctrl-C, an exception or the
 death of this process ends the whole tree of processes, detached ones included.
 """
 
+import contextlib
+import json
 import os
+import select
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +22,9 @@ from typing import IO
 from ci.errors import StageError
 
 _live: set[int] = set()
-_live_lock = threading.Lock()
+_lock = threading.Lock()
+_reaper: tuple["subprocess.Popen[bytes]", socket.socket] | None = None
+_spent_s = 0.0
 REAPER = Path(__file__).with_name("reaper.py")
 TAIL_LINES = 20
 WATCH_EVERY_S = 0.2
@@ -67,18 +73,19 @@ class _Reader(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        for raw in self.stream:
-            line = raw.decode("utf-8", "replace")
-            self.lines.append(line)
-            if self.log:
-                self.log.write(line)
-            if self.on_line:
-                self.on_line(line.rstrip("\n"))
+        with self.stream:
+            for raw in self.stream:
+                line = raw.decode("utf-8", "replace")
+                self.lines.append(line)
+                if self.log:
+                    self.log.write(line)
+                if self.on_line:
+                    self.on_line(line.rstrip("\n"))
 
 
 def _let_go(alive: int) -> None:
     """Tell a command's supervisor to end it, by closing our end of its pipe, once."""
-    with _live_lock:
+    with _lock:
         if alive in _live:
             _live.remove(alive)
             os.close(alive)
@@ -90,26 +97,71 @@ def abort() -> None:
         _let_go(alive)
 
 
-def _wait(process: subprocess.Popen[bytes], timeout_s: float, watch: Callable[[], str] | None) -> str:
-    """Wait for the end, at most ``timeout_s`` seconds (then subprocess.TimeoutExpired); what ``watch`` said, if it did."""
-    if not watch:
-        process.wait(timeout_s)
-        return ""
+def spent_s() -> float:
+    """CPU seconds of every command that has ended."""
+    return _spent_s
+
+
+def _requests() -> socket.socket:
+    """Where :mod:`ci.reaper` takes requests; it is started with the first, and again should somebody have killed it."""
+    global _reaper
+    if _reaper and _reaper[0].poll() is None:
+        return _reaper[1]
+    ours, theirs = socket.socketpair()
+    with theirs:
+        argv = [sys.executable, "-I", "-S", str(REAPER), str(theirs.fileno())]
+        void = subprocess.DEVNULL
+        process = subprocess.Popen(
+            argv, stdin=void, stdout=void, stderr=void, cwd="/", env=environment(), pass_fds=[theirs.fileno()]
+        )
+    _reaper = process, ours
+    return ours
+
+
+def _launch(
+    words: Sequence[str], cwd: Path | None, env: dict[str, str], streams: Sequence[int], *, own_session: bool
+) -> tuple[int, int]:
+    """Start a command below a supervisor of its own: the end of its status pipe to read from, and that of the pipe which
+    ends it when it is closed, by us or with us."""
+    alive_r, alive_w = os.pipe()
+    status_r, status_w = os.pipe()
+    request = os.memfd_create("request")
+    try:
+        os.write(request, json.dumps([words, str((cwd or Path.cwd()).absolute()), env, own_session]).encode())
+        with _lock:
+            socket.send_fds(_requests(), [b"\0"], [request, *streams, status_w, alive_r])
+            _live.add(alive_w)
+    finally:
+        for fd in (request, status_w, alive_r):
+            os.close(fd)
+    return status_r, alive_w
+
+
+def _status(status_r: int) -> tuple[str, str]:
+    """Wait for a supervisor's last word: how the command ended, or ``exec`` with the errno, or nothing where it was
+    killed itself."""
+    global _spent_s
+    with os.fdopen(status_r, encoding="ascii") as file:
+        how, _, rest = file.readline().strip().partition(" ")
+    if how not in ("", "exec"):
+        with _lock:
+            _spent_s += float(rest)
+    return how, rest
+
+
+def _wait(status_r: int, timeout_s: float, watch: Callable[[], str] | None) -> str:
+    """Wait for the end, at most ``timeout_s`` seconds (then TimeoutError); what ``watch`` said, if it did."""
     end = time.monotonic() + timeout_s
+    status = select.poll()
+    status.register(status_r, select.POLLIN)
     while True:
-        try:
-            process.wait(WATCH_EVERY_S)
+        left = end - time.monotonic()
+        if status.poll(max(0.0, 1000 * (min(left, WATCH_EVERY_S) if watch else left))):
             return ""
-        except subprocess.TimeoutExpired:
-            if word := watch():
-                return word
-            if time.monotonic() > end:
-                raise
-
-
-def _supervised(status_w: int, alive_r: int) -> list[str]:
-    """What goes before a command so that it runs below the supervisor."""
-    return [sys.executable, "-I", "-S", str(REAPER), str(status_w), str(alive_r)]
+        if watch and (word := watch()):
+            return word
+        if time.monotonic() > end:
+            raise TimeoutError
 
 
 def run(
@@ -133,80 +185,55 @@ def run(
     a second: a word from it ends the command, as an answer and not an error.
     """
     words = tuple(str(word) for word in argv)
-    alive_r, alive_w = os.pipe()
-    with _live_lock:
-        _live.add(alive_w)
-    status_r, status_w = os.pipe()
-    log_file = log.open("a", buffering=1, encoding="utf-8") if log else None
-    try:
-        process = subprocess.Popen(
-            [*_supervised(status_w, alive_r), *words],
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=environment(env),
-            pass_fds=(alive_r, status_w),
-            start_new_session=True,
-            umask=0o022,
-        )
-        os.close(alive_r)
-        os.close(status_w)
-        assert process.stdout and process.stderr
-        out = _Reader(process.stdout, log_file, on_line)
-        err = _Reader(process.stderr, log_file, on_line)
+    in_r, in_w = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
+    out_r, out_w = os.pipe()
+    err_r, err_w = os.pipe()
+    with log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext() as log_file:
+        try:
+            status_r, alive_w = _launch(words, cwd, environment(env), (in_r, out_w, err_w), own_session=True)
+        finally:
+            for fd in (in_r, out_w, err_w):
+                os.close(fd)
+        out = _Reader(os.fdopen(out_r, "rb"), log_file, on_line)
+        err = _Reader(os.fdopen(err_r, "rb"), log_file, on_line)
         timed_out, stopped = False, ""
         try:
-            if process.stdin:
-                try:
-                    process.stdin.write((stdin or "").encode("utf-8", "surrogateescape"))
-                    process.stdin.close()
-                except BrokenPipeError:
-                    pass
-            stopped = _wait(process, timeout_s, watch)
-        except subprocess.TimeoutExpired:
+            if in_w is not None:
+                with contextlib.suppress(BrokenPipeError), os.fdopen(in_w, "wb") as file:
+                    file.write((stdin or "").encode("utf-8", "surrogateescape"))
+            stopped = _wait(status_r, timeout_s, watch)
+        except TimeoutError:
             timed_out = True
         finally:
             _let_go(alive_w)
-            process.wait()
+            how, rest = _status(status_r)
             out.join()
             err.join()
-        with os.fdopen(status_r, encoding="ascii") as status_file:
-            status = status_file.readline().split()
-    finally:
-        if log_file:
-            log_file.close()
     what = f"`{' '.join(words)[:300]}`"
     tail = "".join((out.lines + err.lines)[-TAIL_LINES:]).rstrip()
     if timed_out:
         raise StageError(stage, f"{what} did not end within {timeout_s:.0f} s\n{tail}".rstrip(), log=log)
     if stopped:
-        return CommandResult(words, -9, "".join(out.lines), "".join(err.lines), 0.0, stopped)
-    if len(status) != 3:
-        why = os.strerror(int(status[1])) if len(status) == 2 else "its supervisor was killed"
+        return CommandResult(words, -9, "".join(out.lines), "".join(err.lines), float(rest or 0), stopped)
+    if not how.isdigit():
+        why = os.strerror(int(rest)) if how == "exec" else "its supervisor was killed"
         raise StageError(stage, f"{what} could not be run: {why}", log=log)
-    code = os.waitstatus_to_exitcode(int(status[0]))
+    code = os.waitstatus_to_exitcode(int(how))
     if ok is not None and code not in ok:
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise StageError(stage, f"{what} {how}\n{tail}".rstrip(), log=log)
-    return CommandResult(words, code, "".join(out.lines), "".join(err.lines), float(status[1]) + float(status[2]))
+        ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise StageError(stage, f"{what} {ended}\n{tail}".rstrip(), log=log)
+    return CommandResult(words, code, "".join(out.lines), "".join(err.lines), float(rest))
 
 
 def interactive(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> int:
     """Run ``argv`` on this terminal until the user ends it; its exit code, 1 where a signal ended it. It dies with us,
     as every command does, but stays in our session: the terminal is its own."""
-    alive_r, alive_w = os.pipe()
-    status_r, status_w = os.pipe()
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
+    words = [str(word) for word in argv]
+    status_r, alive_w = _launch(words, cwd, environment(terminal | dict(env)), (0, 1, 2), own_session=False)
     try:
-        subprocess.run(
-            [*_supervised(status_w, alive_r), *(str(word) for word in argv)],
-            cwd=cwd, env=environment(terminal | dict(env)), pass_fds=(alive_r, status_w),
-        )  # fmt: skip
+        how, _ = _status(status_r)
     finally:
-        for fd in (alive_r, alive_w, status_w):
-            os.close(fd)
-    with os.fdopen(status_r, encoding="ascii") as status_file:
-        status = status_file.readline().split()
-    code = os.waitstatus_to_exitcode(int(status[0])) if len(status) == 3 else 1
+        _let_go(alive_w)
+    code = os.waitstatus_to_exitcode(int(how)) if how.isdigit() else 1
     return code if code >= 0 else 1

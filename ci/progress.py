@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.status import Status
 
+from ci import command
+
 PLAIN_EVERY_S = 15.0
 # Anything that could move a terminal's cursor, colour it or start a line of its own.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -29,7 +31,7 @@ def lines(text: str, first: str = "| ") -> str:
 def cpu_s() -> float:
     """CPU seconds of this process and of every command that has ended."""
     used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    return used.user + used.system + command.spent_s()
 
 
 class Progress:

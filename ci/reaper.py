@@ -1,20 +1,27 @@
-"""Run one command and leave none of its descendants behind, whatever ends it or us.
+"""Run commands and leave none of their descendants behind, whatever ends them or us.
 
-Run as ``python -I -S reaper.py STATUS_FD ALIVE_FD ARGV...`` by :mod:`ci.command`, never imported by it. The
-process is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant that detaches itself, as QEMU behind
-vng's shell can, becomes our child instead of init's. ALIVE_FD is the read end of a pipe whose only write end
+Started once as ``python -I -S reaper.py FD`` by :mod:`ci.command`, never imported by it: starting Python for each command
+would take longer than most of them. FD is a socket. Each message on it brings six file descriptors: a file with the
+request in JSON ``(argv, cwd, environment, own session?)``, the command's stdin, stdout and stderr, STATUS and ALIVE.
+For each, a supervisor is forked. End of file on the socket ends the server; its supervisors look after themselves.
+
+A supervisor is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant that detaches itself, as QEMU behind
+vng's shell can, becomes its child instead of init's. ALIVE is the read end of a pipe whose only write end
 the parent holds: end of file means that the parent is gone, by SIGKILL too, or wants us to stop. On the
-command's exit, or then, every process that descends from us is killed until none is left.
+command's exit, or then, every process that descends from the supervisor is killed until none is left.
 
-STATUS_FD gets one line: ``<wait status> <user CPU seconds> <system CPU seconds>``, or ``exec <errno>``.
-Only the standard library without ``site``: this starts for each command, so it has to start fast.
+STATUS gets one line: ``<wait status> <CPU seconds>`` with the CPU seconds of all descendants, ``stopped <CPU seconds>``
+where the command was ended by ALIVE or SIGTERM, or ``exec <errno>``. Only the standard library without ``site``.
 """
 
 import ctypes
+import json
 import os
 import select
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -66,15 +73,40 @@ def kill_all() -> None:
             return
 
 
-def main(status_fd: int, alive_fd: int, argv: list[str]) -> None:
-    """Start ``argv``, wait for its end or the parent's, kill what is left, report."""
+def start(argv: list[str], cwd: str, env: dict[str, str], close: Sequence[int], status_fd: int) -> int:
+    """The process id of ``argv``, which has the standard streams, no other file descriptor and no signal ignored."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        for fd in close:
+            os.close(fd)
+        os.set_inheritable(status_fd, False)
+        os.chdir(cwd)
+        os.execvpe(argv[0], argv, env)
+    except OSError as error:
+        os.write(status_fd, f"exec {error.errno}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: int) -> None:
+    """Start what is asked for, wait for its end or the parent's, kill what is left, report."""
+    with open(request, encoding="ascii") as file:
+        file.seek(0)
+        argv, cwd, env, own_session = json.load(file)
+    if own_session:
+        os.setsid()
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+        os.close(fd)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wake_r, wake_w = os.pipe()
     os.set_blocking(wake_w, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     stopped = False
 
     def stop(*_: object) -> None:
@@ -82,41 +114,49 @@ def main(status_fd: int, alive_fd: int, argv: list[str]) -> None:
         stopped = True
 
     signal.signal(signal.SIGTERM, stop)
-    child = os.fork()
-    if child == 0:
-        try:
-            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
-            for fd in (alive_fd, wake_r, wake_w):
-                os.close(fd)
-            os.set_inheritable(status_fd, False)
-            os.execvp(argv[0], argv)
-        except OSError as error:
-            os.write(status_fd, f"exec {error.errno}\n".encode())
-        finally:
-            os._exit(127)
-    report = ""
-    while not report and not stopped:
+    child = start(argv, cwd, env, (alive_fd, wake_r, wake_w), status_fd)
+    how = ""
+    while not how and not stopped:
         ready, _, _ = select.select([alive_fd, wake_r], [], [])
         if wake_r in ready:
             os.read(wake_r, 512)
             while True:
                 try:
-                    pid, status, usage = os.wait4(-1, os.WNOHANG)
+                    pid, status = os.waitpid(-1, os.WNOHANG)
                 except ChildProcessError:
                     break
                 if pid == child:
-                    report = f"{status} {usage.ru_utime:.3f} {usage.ru_stime:.3f}\n"
+                    how = str(status)
                 if pid == 0:
                     break
         if alive_fd in ready:
             break
     kill_all()
+    used = os.times()
     try:
-        os.write(status_fd, report.encode())
+        os.write(status_fd, f"{how or 'stopped'} {used.children_user + used.children_system:.3f}\n".encode())
     except BrokenPipeError:
         pass
 
 
+def serve(requests: socket.socket) -> None:
+    """Fork a supervisor for each message until the other side is gone."""
+    os.umask(0o022)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        _, (*fds,), _, _ = socket.recv_fds(requests, 1, 6)
+        if not fds:
+            return
+        if os.fork() == 0:
+            try:
+                requests.close()
+                supervise(fds[0], fds[1:4], fds[4], fds[5])
+            finally:
+                os._exit(0)
+        for fd in fds:
+            os.close(fd)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    serve(socket.socket(fileno=int(sys.argv[1])))

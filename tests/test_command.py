@@ -46,6 +46,41 @@ def test_output_exit_code_and_cpu_time() -> None:
     assert 0 < done.cpu_s < 10
 
 
+def test_cpu_seconds_of_what_is_detached_and_of_what_is_ended_count_too() -> None:
+    before, busy = command.spent_s(), "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"
+    done = run(f"setsid sh -c '{busy}; exec sleep 300' & sleep 2")
+    assert done.cpu_s > 0.02 and command.spent_s() >= before + done.cpu_s
+    before = command.spent_s()
+    with pytest.raises(StageError, match="did not end"):
+        run(f"{busy}; sleep 300", timeout_s=2)
+    assert command.spent_s() > before + 0.02
+
+
+def test_where_a_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    assert run("pwd -P; umask").stdout.split() == [str(tmp_path.resolve()), "0022"]
+    assert run("pwd -P", cwd=Path("below")).stdout == f"{tmp_path.resolve()}/below\n"
+    with pytest.raises(StageError, match="could not be run: No such file"):
+        run("true", cwd=tmp_path / "gone")
+
+
+def test_no_file_of_ours_is_open_in_a_command(tmp_path: Path) -> None:
+    with (tmp_path / "ours").open("w", encoding="ascii") as file:
+        os.set_inheritable(file.fileno(), True)
+        assert run("ls /proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3: the folder that ls reads
+
+
+def test_a_reaper_that_is_killed_is_started_again() -> None:
+    assert run("echo one").stdout == "one\n"
+    assert command._reaper
+    killed, _ = command._reaper
+    killed.kill()
+    killed.wait()
+    assert run("echo two").stdout == "two\n"
+    assert command._reaper[0] is not killed
+
+
 def test_an_exit_code_that_is_no_answer_is_an_error_with_the_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with pytest.raises(StageError) as caught:
@@ -106,7 +141,7 @@ def test_a_time_limit_ends_everything(tmp_path: Path) -> None:
 def test_a_watch_ends_the_command_with_its_word() -> None:
     begin = time.monotonic()
     done = run("sleep 300", watch=lambda: "enough" if time.monotonic() - begin > 0.5 else "")
-    assert done.stopped == "enough"
+    assert done.stopped == "enough" and done.cpu_s < 1
     assert time.monotonic() - begin < 10
 
 
