@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ci import command, guest, image, kernel, pool, source, suite, tree
@@ -36,7 +37,9 @@ from ci.workspace import Workspace, remove_tree, write_text
 
 ROWS = ("build", "rebuild", "boot", "smoke", "default", "scripts")
 SUITES = ("smoke", "default")
-LIMIT_S = 4 * 3600.0
+BUILD_LIMIT_S = 4 * 3600.0
+GUEST_LIMIT_S = 1800.0
+TRIES = 3
 # Programs that the scripts ask for, and that the peer has to take from the host.
 PEER_NEEDS = {"iptables": "iptables", "nft": "nftables", "tcpdump": "tcpdump", "ethtool": "ethtool", "ip": "iproute2",
               "script": "bsdutils", "depmod": "kmod", "/lib/systemd/systemd-udevd": "udev"}  # fmt: skip
@@ -69,7 +72,7 @@ class _Ours:
     """This pipeline, in a cache of its own that begins empty."""
 
     def __init__(self, run: Run, folder: Path) -> None:
-        self.run, self.folder, self.log = run, folder, folder / "ours.log"
+        self.run, self.folder, self.log = run, folder, run.folder / "ours.log"
         self.workspace = Workspace(run.workspace.root, folder / "cache", folder)
         shipped = run.trees
         wanted = replace(run.settings, workspace=self.workspace, tree=shipped.base.source.slot / "src", source="auto",
@@ -127,8 +130,9 @@ class _Peer:
     """vng with its defaults, in a work tree of its own."""
 
     def __init__(self, run: Run, folder: Path) -> None:
-        self.src, self.log = folder / "vng", folder / "vng.log"
-        self.failed: list[str] = []
+        self.src, self.log = folder / "vng", run.folder / "vng.log"
+        self.failed: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
         missing = [package for program, package in PEER_NEEDS.items() if not shutil.which(program)]
         if missing:
             raise StageError("bench", f"vng takes its scripts' programs from the host; install {' '.join(missing)}")
@@ -136,34 +140,46 @@ class _Peer:
         made.source.git.run("worktree", "prune")
         made.source.git.run("worktree", "add", "-q", "-f", "--detach", self.src, made.commit)
 
-    def _command(self, argv: Sequence[str | Path], cwd: Path) -> command.CommandResult:
-        return command.run(argv, stage="bench", timeout_s=LIMIT_S, cwd=cwd, log=self.log, env=guest.environment())
+    def _command(self, *argv: str | Path, timeout_s: float = BUILD_LIMIT_S) -> command.CommandResult:
+        return command.run(
+            argv, stage="bench", timeout_s=timeout_s, cwd=self.src, log=self.log, env=guest.environment()
+        )
 
     def cold(self) -> None:
-        self._command([guest.vng_program(), "--build", "--config", f"{SELFTESTS}/config"], self.src)
+        self._command(guest.vng_program(), "--build", "--config", f"{SELFTESTS}/config")
 
     def build(self) -> None:
         """What is not timed: the selftests."""
-        self._command(["make", "headers"], self.src)
-        self._command(["make", f"-j{os.cpu_count()}", "-C", "tools/testing/selftests", "TARGETS=net/mptcp"], self.src)
+        self._command("make", "headers")
+        self._command("make", f"-j{os.cpu_count()}", "-C", "tools/testing/selftests", "TARGETS=net/mptcp")
 
     def rebuild(self) -> None:
         _one_line_more(self.src)
-        self._command(["make", f"-j{os.cpu_count()}"], self.src)
+        self._command("make", f"-j{os.cpu_count()}")
 
     def boot(self, line: str = "true") -> command.CommandResult:
         words = [guest.vng_program(), "--run", str(self.src), "--disable-kvm", "--cpus", "2", "--memory", "2G", "--user",
                  "root", "--cwd", str(self.src / SELFTESTS), "--exec", line]  # fmt: skip
         # vng asks for a terminal.
-        return self._command(["script", "-qec", shlex.join(words), "/dev/null"], self.src)
+        return self._command("script", "-qec", shlex.join(words), "/dev/null", timeout_s=GUEST_LIMIT_S)
 
     def script(self, script: Script) -> None:
         """One script on one kernel. A case that fails is of the peer's making, and told; one that skips would be fast."""
         said = self.boot(shlex.join([f"./{script.program}", *script.args]) + "; echo ended $?").stdout
         ended = re.findall(r"^ended (\d+)", said, re.M)  # ended 0
         _expect(ended in (["0"], ["1"]), f"{script.label} under vng:\n{said[-500:]}")
-        if ended == ["1"]:
-            self.failed.append(script.label)
+        self.failed[script.label] += ended == ["1"]
+
+    def again(self, script: Script, measured: Callable[[], None], progress: Progress) -> None:
+        """``measured`` runs the script; a guest that breaks down is told, not counted, and tried again, up to twice."""
+        for left in reversed(range(TRIES)):
+            try:
+                return measured()
+            except StageError as error:
+                self.broken[script.label] += 1
+                progress.note(error.message)
+                if not left:
+                    raise
 
 
 def _expect(good: bool, what: str) -> None:
@@ -220,15 +236,17 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
                     measure("boot", "ours", lambda: ours.guests([Script("mptcp_lib.sh")], "boot"))
                     measure("boot", "vng", lambda: (peer.boot(), peer.boot()))
                 for name in suites:
-                    measure(name, "ours", lambda name=name: ours.guests(suite.SUITES[name], name))  # type: ignore[misc]
+                    measure(name, "ours", partial(ours.guests, suite.SUITES[name], name))
                 for script in dict.fromkeys(script for name in suites for script in suite.SUITES[name]):
-                    measure(script.label, "vng", lambda script=script: peer.script(script))  # type: ignore[misc]
+                    once = partial(measure, script.label, "vng", partial(peer.script, script))
+                    peer.again(script, once, progress)
     finally:
         # The work tree is 6 GB of objects; git forgets it with the folder.
         remove_tree(folder)
         git.run("worktree", "prune")
-    for label, count in Counter(peer.failed).items():
-        print(f"vng: {label} ended with exit code 1, {count} of {times} times")
+    for what, counts in (("ended with exit code 1", peer.failed), ("broke down (not counted)", peer.broken)):
+        for label, count in (+counts).items():
+            print(f"vng: {label} {what}: {count} of {times + peer.broken[label]} times")
     return _show(run, figures, costs)
 
 

@@ -14,6 +14,7 @@ from ci.bench import Cost, Spent
 from ci.errors import StageError
 from ci.progress import Progress
 from ci.settings import Settings
+from ci.suite import Script
 
 
 def test_a_row_that_is_none_is_named(settings_for: Callable[..., Settings], progress: Progress) -> None:
@@ -24,7 +25,40 @@ def test_a_row_that_is_none_is_named(settings_for: Callable[..., Settings], prog
 def test_a_peer_that_would_skip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(StageError, match="install iptables nftables tcpdump ethtool iproute2 bsdutils kmod"):
-        bench._Peer(SimpleNamespace(), tmp_path)  # type: ignore[arg-type]
+        bench._Peer(SimpleNamespace(folder=tmp_path), tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def peer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bench._Peer:
+    """A peer with the host's programs and no kernel."""
+    monkeypatch.setattr(bench, "PEER_NEEDS", {})
+    git = SimpleNamespace(run=lambda *args: None)
+    patched = SimpleNamespace(source=SimpleNamespace(git=git), commit="0" * 40)
+    run = SimpleNamespace(folder=tmp_path, trees=SimpleNamespace(patched=patched))
+    return bench._Peer(run, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_peers_guest_that_breaks_down_is_tried_again_and_told(
+    peer: bench._Peer, progress: Progress, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, said = (
+        Script("diag.sh"),
+        iter(["Kernel panic\n", "ok 1\nended 4\n", "not ok 1\r\nended 1\r\n", "ended 0\n"]),
+    )
+    monkeypatch.setattr(peer, "boot", lambda line: SimpleNamespace(stdout=next(said, "")))
+    counted: list[str] = []
+
+    def once() -> None:
+        peer.script(script)
+        counted.append(script.label)
+
+    peer.again(script, once, progress)
+    peer.again(script, once, progress)
+    assert counted == ["diag", "diag"] and (peer.broken, peer.failed) == ({"diag": 2}, {"diag": 1})
+    assert "Kernel panic" in capsys.readouterr().err
+    with pytest.raises(StageError, match="diag under vng"):
+        peer.again(script, once, progress)
+    assert peer.broken == {"diag": 5} and len(counted) == 2
 
 
 def test_ratios_are_of_medians_and_the_raw_figures_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
