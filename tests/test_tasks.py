@@ -205,8 +205,8 @@ def test_check_finds_what_is_wrong(inv: Callable[..., Done], project: Path) -> N
         ("ci/types.py", "def f(x):\n    return x\n"),
         ("ci/shell.sh", "#!/bin/sh\nrm $1\n"),
     ):
-        path = project / name
-        path.write_text(text, encoding="utf-8")
-        done = inv("check")
-        assert done.returncode == 1, name
-        path.unlink()
+        (project / name).write_text(text, encoding="utf-8")
+    done = inv("check")
+    assert done.returncode == 1
+    for checker, fault in (("format", "ugly.py"), ("lint", "lint.py"), ("types", "types.py"), ("shell", "shell.sh")):
+        assert f"{checker}: FAILED" in done.stderr and fault in done.stdout
