@@ -52,7 +52,7 @@ def _skip_message(case: CaseVerdict) -> str:
     """Why a case counts as skipped, empty where it does not."""
     if case.exit_code:
         return ""
-    if case.excuse:
+    if case.excuse and case.change is not Change.FIXED:
         return f"known limit: {case.excuse}"
     if case.change is Change.STILL_FAILING:
         return "fails on base too"

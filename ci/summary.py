@@ -72,9 +72,15 @@ def _wrapped(first: str, text: str, width: int) -> list[str]:
     return lines
 
 
+def _line(verdict: Verdict) -> str:
+    """What a verdict comes to, in half a sentence."""
+    limits = verdict.exit_code == 0 and any(case.excuse for case in verdict.cases)
+    return _LINES[verdict.verdict] + (" but for known limits" if limits else "")
+
+
 def _told(verdict: Verdict) -> list[CaseVerdict]:
     """The cases that are worth a row: what rejects first, then what changed."""
-    told = [case for case in verdict.cases if case.exit_code or case.change in _TOLD]
+    told = [case for case in verdict.cases if case.exit_code or (case.change in _TOLD and not case.excuse)]
     return sorted(told, key=lambda case: (not case.exit_code, _place(case.change)))
 
 
@@ -95,6 +101,15 @@ def _scripts(verdict: Verdict) -> dict[str, list[CaseVerdict]]:
     return of_suite
 
 
+def _limits(verdict: Verdict) -> dict[tuple[str, str], list[CaseVerdict]]:
+    """Script and known limit -> the cases that it explains."""
+    explained: dict[tuple[str, str], list[CaseVerdict]] = {}
+    for case in verdict.cases:
+        if case.excuse:
+            explained.setdefault((case.suite, case.excuse), []).append(case)
+    return explained
+
+
 def _replays(verdict: Verdict, replay: str) -> list[str]:
     """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such a command."""
     scripts = dict.fromkeys(case.suite for case in verdict.cases if case.change is Change.FLAKY)
@@ -103,11 +118,11 @@ def _replays(verdict: Verdict, replay: str) -> list[str]:
 
 def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = "") -> str:
     """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its reasons,
-    what flipped and what got worse (at most 30 cases), a line per script, where to look. ``where`` is the
+    what flipped and what got worse (at most 30 cases), known limits, a line per script, where to look. ``where`` is the
     folder that is named there."""
     width = max(width, MIN_WIDTH)
     word = verdict.verdict
-    head = f" (exit {verdict.exit_code}): {_LINES[word]}"
+    head = f" (exit {verdict.exit_code}): {_line(verdict)}"
     shown = f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m" if color else word
     lines = [shown + _fit(head, width - len(word))]
     lines += _wrapped("series: ", f"{plain(verdict.series)}, {len(verdict.patches)} patches", width)
@@ -122,6 +137,8 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
         lines.append(_fit(label, width - len(sides)) + sides)
     if len(told) > MAX_ROWS:
         lines.append(f"and {len(told) - MAX_ROWS} more")
+    for (suite, why), cases in _limits(verdict).items():
+        lines += _wrapped("known limit: ", plain(f"{suite}: {_counted(cases)}: {why}"), width)
     for suite, cases in _scripts(verdict).items():
         lines.append(_fit(f"in {plain(suite)}: {_counted(cases)}", width))
     for command in _replays(verdict, replay):
@@ -130,18 +147,29 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def code(text: str) -> str:
+def code(text: str, limit: int = 200) -> str:
     """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention or a
     link."""
-    inner = plain(text, 200).replace("`", "'").replace("|", "¦")
+    inner = plain(text, limit).replace("`", "'").replace("|", "¦")
     return f"`{inner or ' '}`"
 
 
+def _table(title: str, cases: list[CaseVerdict]) -> list[str]:
+    """A headed Markdown table of at most 30 cases, nothing where there is none."""
+    if not cases:
+        return []
+    lines = ["", f"### {title}", "", "| change | script | case | base | patched |", "|---|---|---|---|---|"]
+    for case in cases[:MAX_ROWS]:
+        lines.append(f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} | {case.patched} |")
+    return lines + (["", f"And {len(cases) - MAX_ROWS} more."] if len(cases) > MAX_ROWS else [])
+
+
 def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
-    """A job summary: totals, reasons, then only what changed (at most 30 rows); well under GitHub's 1 MiB."""
+    """A job summary: totals, reasons, then only what changed and what known limits explain (at most 30 rows each); well
+    under GitHub's 1 MiB."""
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
     lines += [
-        f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_LINES[verdict.verdict]}.",
+        f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_line(verdict)}.",
         "",
     ]
     lines += ["| change | cases |", "|---|---|"]
@@ -151,19 +179,9 @@ def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "
         lines += [f"- {code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
         if len(verdict.reasons) > MAX_REASONS:
             lines.append(f"- and {len(verdict.reasons) - MAX_REASONS} more")
-    told = _told(verdict)
-    if told:
-        lines += [
-            "",
-            "### What changed",
-            "",
-            "| change | script | case | base | patched |",
-            "|---|---|---|---|---|",
-        ]
-    for case in told[:MAX_ROWS]:
-        lines.append(f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} | {case.patched} |")
-    if len(told) > MAX_ROWS:
-        lines += ["", f"And {len(told) - MAX_ROWS} more."]
+    lines += _table("What changed", _told(verdict))
+    for (_, why), cases in _limits(verdict).items():
+        lines += [*_table("Known limit", cases), "", f"Why: {code(why, 600)}"]
     if commands := _replays(verdict, replay):
         lines += ["", "What is flaky can be seen again, the same in each run:", ""]
         lines += [f"- {code(command)}" for command in commands]

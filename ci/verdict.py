@@ -43,7 +43,7 @@ _ABSENT = (State.SKIP, State.MISSING)
 class CaseVerdict:
     """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for: 0, 1 (it
     rejects), 2 (so it does, before any test) or 3 (unknown); ``reason`` the sentence where that is not 0.
-    ``excuse`` is the known limit that kept a failure from counting. ``detail`` is bounded, uncleaned text;
+    ``excuse`` is the known limit that explains a failure on a side, and keeps it from counting. ``detail`` is bounded, uncleaned text;
     ``time_ms`` guest time on patched, else on base."""
 
     suite: str
@@ -131,9 +131,9 @@ def _judged(row: Finding, evidence: Evidence) -> CaseVerdict:
         code = 2
     elif must_flip and what is not Change.FIXED:
         code = 1
-    elif what in REJECTING:
+    elif not must_flip and what in (*REJECTING, Change.STILL_FAILING, Change.FIXED):
         excuse = evidence.known.get((row.suite, row.name), "")
-        code = 0 if excuse else 1
+        code = int(what in REJECTING and not excuse)
     reason = _sentence(row, what, code, must_flip=must_flip) if code else ""
     return CaseVerdict(row.suite, row.name, row.base, row.patched, what, row.detail, code, reason, excuse, row.time_ms)
 
@@ -212,6 +212,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
                 "patched": case.patched.value,
                 "change": case.change.value,
             }
+            | ({"known limit": case.excuse} if case.excuse else {})
             for case in verdict.cases
         ],
         "counts": verdict.counts,

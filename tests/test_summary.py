@@ -138,3 +138,20 @@ def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
         "again:" not in console(verdict, width=80, color=False)
         and "diag" not in markdown(verdict, replay="x").split("- ")[-1]
     )
+
+
+def test_known_limits_are_told_apart_with_their_reason() -> None:
+    sides = {"a": P, "b": P, "c": F, "d": P, "e": F}, {"a": F, "c": P, "d": P, "e": F}
+    why = "a reset, as one CPU had no turn"
+    known = {("s", name): why for name in "abcde"}
+    verdict = decide(Evidence("x", "", runs=(run("s", *sides), run("t", {"f": F}, {"f": P})), known=known))
+    assert verdict.exit_code == 0
+    lines = console(verdict, width=100, color=False).splitlines()
+    assert lines[0] == "accepted (exit 0): everything was found out, and nothing got worse but for known limits"
+    assert f"known limit: s: 1 fixed, 1 regressed, 1 still-failing, 1 lost: {why}" in lines
+    assert [line for line in lines if "->" in line] == ["fixed:        t: f (fail -> pass)"]
+    before, _, limit = markdown(verdict).partition("### Known limit\n")
+    assert "| fixed | `t` | `f` |" in before and "`s`" not in before
+    for row in ("regressed | `s` | `a`", "lost | `s` | `b`", "fixed | `s` | `c`", "still-failing | `s` | `e`"):
+        assert f"| {row} |" in limit
+    assert f"Why: `{why}`" in limit and "`d`" not in limit
