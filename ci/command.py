@@ -124,13 +124,18 @@ def _launch(
     """Start a command below a supervisor of its own: the end of its status pipe to read from, and that of the pipe which
     ends it when it is closed, by us or with us."""
     alive_r, alive_w = os.pipe()
+    with _lock:
+        _live.add(alive_w)  # from here on abort() ends what is started below
     status_r, status_w = os.pipe()
     request = os.memfd_create("request")
     try:
         os.write(request, json.dumps([words, str((cwd or Path.cwd()).absolute()), env, own_session]).encode())
         with _lock:
             socket.send_fds(_requests(), [b"\0"], [request, *streams, status_w, alive_r])
-            _live.add(alive_w)
+    except BaseException:
+        _let_go(alive_w)
+        os.close(status_r)
+        raise
     finally:
         for fd in (request, status_w, alive_r):
             os.close(fd)
