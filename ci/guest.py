@@ -222,5 +222,7 @@ def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder
     (folder / "job").write_text(job(None, secrets.token_hex(16), 0), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
-    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), folder, empty)
+    argv = vng_argv(
+        kernel.bzimage, image.path, replace(mode, interactive=True), cmdline(workspace, mode), folder, empty
+    )
     return command.interactive(argv, cwd=folder, env=environment())

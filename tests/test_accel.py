@@ -115,3 +115,9 @@ def test_what_would_break_virtual_time_is_refused(vcpus: int, words: str, why: s
 def test_what_only_watches_is_taken(workspace: Workspace) -> None:
     machine = accel.choose("virtual", workspace, vcpus=1, qemu=["-s", "-D", "log"]).machine
     assert machine.vcpus == 1 and machine.qemu[-3:] == ("-s", "-D", "log")
+
+
+def test_a_guest_that_someone_types_into_is_not_recorded() -> None:
+    recorded, typed = (accel.Mode("virtual", "", interactive=one).machine.qemu for one in (False, True))
+    assert "rr=record" in " ".join(recorded) and "rr=record" not in " ".join(typed)
+    assert len(recorded) == len(typed) and "shift=0,sleep=off" in typed

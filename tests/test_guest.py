@@ -35,7 +35,7 @@ def test_the_whole_command_line_in_virtual_mode() -> None:
         "--disable-microvm", "--cpus", "1", "--memory", "1024M", "--verbose", "--disable-kvm",
     ]  # fmt: skip
     assert shlex.split(words[-1].removeprefix("--qemu-opts=")) == [
-        "-no-reboot", "-initrd", "/i/root.cpio", "-accel", "tcg", "-icount", "shift=0,sleep=off",
+        "-no-reboot", "-initrd", "/i/root.cpio", "-accel", "tcg", "-icount", "shift=0,sleep=off,rr=record,rrfile=/dev/null",
         "-rtc", "base=2025-01-01T00:00:00,clock=vm", "-seed", "1",
         "-chardev", "file,id=kernellog,path=/run/a,,b/kernel.log", "-serial", "chardev:kernellog",
         "-chardev", "file,id=testslog,path=/run/a,,b/tests.log", "-serial", "chardev:testslog",

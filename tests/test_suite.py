@@ -36,6 +36,13 @@ def test_the_tables(made: Tree) -> None:
     assert labels == ["userspace_pm", "mptcp_join-D", "diag"]
 
 
+def test_a_script_is_the_same_in_each_suite(made: Tree) -> None:
+    # Else a replay by the script's name would be another run than the one that it is to show again.
+    tables = suite.select("default", made).scripts
+    assert suite.select("userspace_pm,mptcp_join:D,diag", made).scripts == tables
+    assert set(tables) < set(suite.select("full", made).scripts)
+
+
 OLD = {
     f"{SELFTESTS}/Makefile": "TEST_PROGS := mptcp_connect.sh mptcp_join.sh\n",
     f"{SELFTESTS}/mptcp_join.sh": "#!/bin/bash\nsubflows_tests\n",

@@ -1,14 +1,16 @@
 """Virtual time with real guests: the same inputs give the same bytes, a seed changes them, and whatever hangs ends."""
 
 import functools
+import os
 import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from ci import guest, image, kernel, record
+from ci import accel, guest, image, kernel, record
 from ci.accel import Mode
 from ci.ended import Ended
 from ci.guest import LOGS, GuestRun
@@ -73,6 +75,34 @@ def with_init(folder: Path, old: str, new: str) -> Image:
     return image.make(selftests, Workspace(folder / "root", folder / "cache", folder), root)
 
 
+def with_script(folder: Path, text: str) -> Image:
+    """An image with one selftest more, ``extra.sh``."""
+    _, selftests, root = built()
+    shutil.copytree(selftests, folder / "tests", symlinks=True)
+    script = folder / "tests/selftests/net/mptcp/extra.sh"
+    script.write_text(f"#!/bin/bash\n{text}", encoding="utf-8")
+    script.chmod(0o755)
+    return image.make(folder / "tests", Workspace(ROOT, folder / "cache", folder), root)
+
+
+def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps = "exec 3<> <(:)\nfor nap in {1..99}; do read -rt 0.01 -u 3; echo $EPOCHREALTIME; done\n"
+    made, script = with_script(tmp_path, naps), Script("extra.sh")
+    calm = boot(tmp_path / "calm", Mode("virtual", ""), script, made)
+    shim, bin_folder = tmp_path / "restless.so", tmp_path / "bin"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, ROOT / "tests/restless.c", "-ldl"], check=True)
+    bin_folder.mkdir()
+    qemu = bin_folder / accel.QEMU
+    qemu.write_text(f'#!/bin/sh\nLD_PRELOAD={shim} exec {shutil.which(accel.QEMU)} "$@"\n', encoding="ascii")
+    qemu.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    restless = boot(tmp_path / "restless", Mode("virtual", ""), script, made)
+    assert len(calm.log("tests").splitlines()) == 99 and calm.idle_ms > 900
+    assert [restless.log(log) for log in LOGS] == [calm.log(log) for log in LOGS]
+
+
 # What may hold a guest up: a timer that goes on for ever, a read that nothing ends, a loop.
 HOLDS = {"timers": "while :; do sleep 1; done", "none": "cat /dev/ttyS0 >/dev/null", "busy": "while :; do :; done"}
 
@@ -96,14 +126,9 @@ def test_a_guest_that_hangs_ends_within_its_limit(
 
 @pytest.mark.parametrize("hold", HOLDS)
 def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path: Path) -> None:
-    _, selftests, root = built()
-    shutil.copytree(selftests, tmp_path / "tests", symlinks=True)
-    script = tmp_path / "tests/selftests/net/mptcp/stuck.sh"
-    script.write_text(f"#!/bin/bash\ntrap '' TERM\necho begun\n{HOLDS[hold]}\n", encoding="utf-8")
-    script.chmod(0o755)
-    made = image.make(tmp_path / "tests", Workspace(ROOT, tmp_path / "cache", tmp_path), root)
+    made = with_script(tmp_path, f"trap '' TERM\necho begun\n{HOLDS[hold]}\n")
     begin = time.monotonic()
-    ran = boot(tmp_path / "run", Mode("virtual", ""), Script("stuck.sh", limit_s=8), made)
+    ran = boot(tmp_path / "run", Mode("virtual", ""), Script("extra.sh", limit_s=8), made)
     assert (ran.ended, ran.timed_out) == (Ended.HANG_SCRIPT, True)
     assert 8000 <= ran.guest_ms < 20000
     assert ran.log("tests") == "begun\n"
