@@ -65,9 +65,13 @@ def test_where_a_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         run("true", cwd=tmp_path / "gone")
 
 
-def test_no_file_of_ours_is_open_in_a_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_no_file_of_ours_is_open_in_a_command(fresh: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("true")
     with (tmp_path / "ours").open("w", encoding="ascii") as file:
         os.set_inheritable(file.fileno(), True)
+        if fresh:  # a reaper that starts while the file is open
+            monkeypatch.setattr(command, "_reaper", None)
         assert run("ls /proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3: the folder that ls reads
 
 
