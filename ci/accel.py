@@ -1,5 +1,6 @@
 """How guests run here: hardware virtualisation where a probe that runs guest code says so, else emulation."""
 
+import functools
 import json
 import os
 import platform
@@ -14,6 +15,8 @@ from ci.workspace import Workspace, digest, file_digest, write_text
 
 QEMU = "qemu-system-x86_64"
 PROBE_LIMIT_S = 5.0
+# What a guest runs before its kernel: packages of its own in most distributions.
+FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
 # isa-debug-exit ends QEMU with (value << 1) | 1; images/kvm-probe.S writes 0x15.
 PROBE_PASSED = 43
 PROBE_MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "64"]
@@ -88,6 +91,19 @@ def qemu_version(stage: str = "run") -> str:
     command.require(stage, QEMU, "qemu-system-x86")
     first = command.run([QEMU, "--version"], stage=stage, timeout_s=20).stdout.splitlines()[0]
     return first.removeprefix("QEMU emulator version ").strip()
+
+
+@functools.cache
+def _build_digest(program: Path) -> str:
+    folders = command.run([program, "-L", "help"], stage="run", timeout_s=20).stdout.splitlines()
+    found = (next((Path(one, name) for one in folders if Path(one, name).exists()), None) for name in FIRMWARE)
+    return digest(*(path and file_digest(path) for path in (program, *found)))
+
+
+def qemu_build() -> str:
+    """SHA-256 (hex) over QEMU's program and the firmware it boots our guests with, which the same version may come with
+    in other forms."""
+    return _build_digest(Path(command.require("run", QEMU, "qemu-system-x86")))
 
 
 def probe(accelerator: str, stub: Path) -> str:

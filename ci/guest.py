@@ -66,6 +66,11 @@ def job(script: Script | None, nonce: str, limit_s: int) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def limit_s(script: Script, mode: Mode) -> int:
+    """Seconds of the guest's time after which it ends the script."""
+    return script.limit_s * mode.machine.time_factor
+
+
 def cmdline(workspace: Workspace, mode: Mode) -> str:
     """The kernel command line: ``images/cmdline`` without its comments, then what the mode adds."""
     text = (workspace.root / "images" / "cmdline").read_text(encoding="utf-8")
@@ -159,17 +164,17 @@ def run(
     ``nonce`` (32 hex digits, drawn where none is given) begins each control record."""
     folder.mkdir(parents=True)
     nonce = nonce or secrets.token_hex(16)
-    limit_s = script.limit_s * mode.machine.time_factor
+    limit = limit_s(script, mode)
     for name in LOGS:
         (folder / f"{name}.log").touch()
-    (folder / "job").write_text(job(script, nonce, limit_s), encoding="utf-8")
+    (folder / "job").write_text(job(script, nonce, limit), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
     argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), folder, empty)
-    watch = _Watch(folder, nonce, limit_s * WALL_FACTOR + 60)
+    watch = _Watch(folder, nonce, limit * WALL_FACTOR + 60)
     # vng's own exit status says nothing (always 255 with a command line that is not its own).
     done = command.run(
-        argv, stage="run", timeout_s=limit_s * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
+        argv, stage="run", timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
         cwd=folder, env=environment(), log=folder / "vng.log", ok=None, watch=watch,
     )  # fmt: skip
     (folder / "job").unlink()

@@ -3,13 +3,12 @@
 import importlib.metadata
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from ci import accel, guest
 from ci.accel import Mode
 from ci.ended import Ended
-from ci.guest import LOGS, MEMORY_MB, GuestRun
+from ci.guest import LOGS, GuestRun
 from ci.image import Image
 from ci.kernel import Kernel
 from ci.suite import Script
@@ -21,16 +20,16 @@ OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT)
 
 def versions() -> dict[str, str]:
     """What emulates a guest: the machine that the same words mean may differ between versions."""
-    return {"qemu": accel.qemu_version(), "virtme-ng": importlib.metadata.version("virtme-ng")}
+    return {"qemu": accel.qemu_version(), "qemu build": accel.qemu_build(),
+            "virtme-ng": importlib.metadata.version("virtme-ng")}  # fmt: skip
 
 
 def key_of(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace) -> str:
     """Digest of all that a run in virtual time depends on."""
-    line = guest.cmdline(workspace, mode)
-    return digest(
-        "run", kernel.image_digest, image.image_digest, asdict(script), asdict(mode.machine), line, MEMORY_MB,
-        guest.SELFTEST_ENVIRONMENT, versions(),
-    )  # fmt: skip
+    anywhere = Path()
+    _, *words = guest.vng_argv(anywhere, anywhere, mode, guest.cmdline(workspace, mode), anywhere, anywhere)
+    job = guest.job(script, "", guest.limit_s(script, mode))
+    return digest("run", kernel.image_digest, image.image_digest, words, job, versions())
 
 
 def run(

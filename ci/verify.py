@@ -30,7 +30,8 @@ def repeat(settings: Settings, progress: Progress, times: int) -> int:
                 print(lines(str(compare.first_difference(f"{script.label}/{log}.log", texts[0], text)), "  "))
             different += not same
     total = len(run.suite.scripts) * len(LOGS)
-    print(f"{total - different} of {total} logs are the same in {times} runs with seed {run.mode.seed}: {run.folder}")
+    print(f"{total - different} of {total} logs are the same in {times} runs with seed {run.mode.seed}, "
+          f"QEMU's build {run.facts['versions']['qemu build'][:12]}: {run.folder}")  # fmt: skip
     return 1 if different else 0
 
 

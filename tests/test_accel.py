@@ -90,6 +90,20 @@ def test_the_version_is_qemus_own() -> None:
     assert accel.qemu_version() and accel.qemu_version() in said
 
 
+def test_a_build_is_the_program_and_the_firmware_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds = []
+    for name, firmware in (("one", b"bios"), ("same", b"bios"), ("newer", b"BIOS"), ("bare", None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / accel.QEMU).write_text('#!/bin/sh\necho /nonexistent\necho "${0%/*}"\n', encoding="ascii")
+        (folder / accel.QEMU).chmod(0o755)
+        if firmware:
+            (folder / accel.FIRMWARE[0]).write_bytes(firmware)
+        monkeypatch.setenv("PATH", str(folder))
+        builds.append(accel.qemu_build())
+    assert builds[0] == builds[1] and len(set(builds)) == 3
+
+
 @pytest.mark.parametrize(
     ("vcpus", "words", "why"),
     [
