@@ -38,7 +38,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             said = command.run([program, "--version"], stage="doctor", timeout_s=20).stdout.splitlines()[0]
             yield Finding(f"{program} version", said)
     try:
-        yield Finding("qemu version", accel.qemu_version("doctor"))
+        yield Finding("qemu version", f"{accel.qemu_version('doctor')}, build {accel.qemu_build()[:12]}")
         yield Finding("vng", vng_program())
         trouble = accel.kvm_trouble(settings.workspace)
         yield Finding("mode kvm", f"does not work: {trouble}" if trouble else "works: the probe passed")
