@@ -29,7 +29,9 @@ REPRODUCIBLE = {
 MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=ccache gcc", "HOSTCC=ccache gcc")
 OBJECT_LINE = re.compile(r"  (?:HOST)?(?:CC|AS|LD|AR)\s")  # "  CC      net/mptcp/pm.o"
 COMPILED_LINE = re.compile(r"  CC\s+(?:\[M\]\s+)?(\S+\.o)$")  # "  CC      net/mptcp/pm.o"
-ERROR_LINE = re.compile(r"error:|undefined reference|\*\*\*|No rule to make|multiple definition")
+ERROR_LINE = re.compile(
+    r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple definition"
+)
 
 
 @dataclass(frozen=True)

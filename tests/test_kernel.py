@@ -80,6 +80,8 @@ def test_the_compilers_lines(tree_with: Callable[..., Tree]) -> None:
     said = "net/x.c:7:2: error: expected ';'\n    7 | int x\n      |  ^\nmake[3]: *** [net/x.o] Error 1\n"
     printed = said.replace("net/x.c", f"{made.source.slot}/src/net/x.c")
     assert kernel.errors(made, noise + printed + noise).splitlines()[:4] == said.splitlines()
+    missing = "/bin/sh: 1: lz4: not found"
+    assert kernel.errors(made, f"{noise}{missing}\n{noise}").splitlines()[0] == missing
     assert kernel.errors(made, "all is\nlost\n") == "all is\nlost"
     assert len(kernel.errors(made, "x: error: y\n" * 1000).splitlines()) == 30
 
