@@ -170,13 +170,13 @@ class _Peer:
         _expect(ended in (["0"], ["1"]), f"{script.label} under vng:\n{said[-500:]}")
         self.failed[script.label] += ended == ["1"]
 
-    def again(self, script: Script, measured: Callable[[], None], progress: Progress) -> None:
-        """``measured`` runs the script; a guest that breaks down is told, not counted, and tried again, up to twice."""
+    def again(self, label: str, measured: Callable[[], None], progress: Progress) -> None:
+        """``measured`` runs guests; where one breaks down it is told, not counted, and tried again, up to twice."""
         for left in reversed(range(TRIES)):
             try:
                 return measured()
             except StageError as error:
-                self.broken[script.label] += 1
+                self.broken[label] += 1
                 progress.note(error.message)
                 if not left:
                     raise
@@ -234,12 +234,13 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
             for _ in range(times):
                 if "boot" in rows:
                     measure("boot", "ours", lambda: ours.guests([Script("mptcp_lib.sh")], "boot"))
-                    measure("boot", "vng", lambda: (peer.boot(), peer.boot()))
+                    twice = partial(measure, "boot", "vng", lambda: (peer.boot(), peer.boot()))
+                    peer.again("boot", twice, progress)
                 for name in suites:
                     measure(name, "ours", partial(ours.guests, suite.SUITES[name], name))
                 for script in dict.fromkeys(script for name in suites for script in suite.SUITES[name]):
                     once = partial(measure, script.label, "vng", partial(peer.script, script))
-                    peer.again(script, once, progress)
+                    peer.again(script.label, once, progress)
     finally:
         # The work tree is 6 GB of objects; git forgets it with the folder.
         remove_tree(folder)

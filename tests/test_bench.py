@@ -52,12 +52,12 @@ def test_a_peers_guest_that_breaks_down_is_tried_again_and_told(
         peer.script(script)
         counted.append(script.label)
 
-    peer.again(script, once, progress)
-    peer.again(script, once, progress)
+    peer.again(script.label, once, progress)
+    peer.again(script.label, once, progress)
     assert counted == ["diag", "diag"] and (peer.broken, peer.failed) == ({"diag": 2}, {"diag": 1})
     assert "Kernel panic" in capsys.readouterr().err
     with pytest.raises(StageError, match="diag under vng"):
-        peer.again(script, once, progress)
+        peer.again(script.label, once, progress)
     assert peer.broken == {"diag": 5} and len(counted) == 2
 
 
