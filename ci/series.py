@@ -24,6 +24,7 @@ BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
 class Patch:
     """One patch. ``digest`` names what it says and does, not how it came in: subject, body and verbatim patch id.
 
+    ``diff`` is what ``git apply`` gets: the change alone, without mail headers and message.
     ``since`` is the first affected kernel version (``None``: every one), ``introduced`` a path of the tree and a text in
     it that came with what the patch fixes, ``depends`` the patches without which this one is not needed;
     ``insertions``/``deletions`` count lines.
@@ -33,6 +34,7 @@ class Patch:
     title: str
     body: str
     text: str
+    diff: str
     path: Path
     digest: str
     files: tuple[str, ...]
@@ -111,9 +113,10 @@ def parse_patch(text: str, path: Path, number: int) -> Patch:
         if info.returncode != 0:
             raise PatchError("series", f"{path}: git can not read it as a patch: {info.stderr.strip()}", patch=number)
         body = (Path(scratch) / "msg").read_text(encoding="utf-8", errors="replace").strip()
+        diff = (Path(scratch) / "patch").read_bytes().decode("utf-8", "surrogateescape")
         titles = re.findall(r"^Subject: (.+)$", info.stdout, re.M)  # Subject: mptcp: set the flag
-        counts = git.run("apply", "--numstat", "-z", stdin=text, ok=None)
-        patch_id = git.run("patch-id", "--verbatim", stdin=text).stdout.split()
+        counts = git.run("apply", "--numstat", "-z", stdin=diff, ok=None)
+        patch_id = git.run("patch-id", "--verbatim", stdin=diff).stdout.split()
     if not titles:
         raise PatchError("series", f"{path}: no Subject line; write it with `git format-patch`", patch=number)
     if counts.returncode != 0 or not patch_id:
@@ -126,6 +129,7 @@ def parse_patch(text: str, path: Path, number: int) -> Patch:
         title=titles[0],
         body=body,
         text=text,
+        diff=diff,
         path=path,
         digest=hashlib.sha256("\0".join((titles[0], body, patch_id[0])).encode()).hexdigest(),
         files=tuple(row[2] for row in rows),

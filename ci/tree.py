@@ -77,7 +77,7 @@ class _Index:
     def apply(self, patch: Patch, *, reverse: bool = False) -> str:
         """Apply whole or not at all; git's words when it does not, else an empty string."""
         words = ["apply", "--cached", "--whitespace=nowarn", *(["--reverse"] if reverse else []), "-"]
-        done = self.git.run(*words, stdin=patch.text, env=self.env, ok=None)
+        done = self.git.run(*words, stdin=patch.diff, env=self.env, ok=None)
         return "" if done.returncode == 0 else done.stderr.strip() or "git apply failed without a word"
 
     def write(self) -> str:
@@ -108,7 +108,7 @@ def explain(patch: Patch, said: str, *, reverse: bool = False) -> str:
 def _hunk(patch: Patch, file: str, start: int, reverse: bool) -> Iterable[str]:
     """``hunk 2 of FILE: @@ ... @@`` for the hunk of ``file`` that begins at line ``start`` of its old side."""
     inside, number = False, 0
-    for line in patch.text.splitlines():
+    for line in patch.diff.splitlines():
         if line.startswith("diff --git "):
             inside, number = line.endswith(f" b/{file}"), 0
         found = re.match(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@", line)  # @@ -10,6 +10,9 @@ int f(void)
@@ -130,7 +130,7 @@ def moved(git: Git, commit: str, patch: Patch) -> str:
     """Where the tree has what the patch adds, when all of it is in the folders of the files that the patch changes:
     ``net/mptcp/pm_kernel.c:410``; empty where a line is missing, or the patch adds too little to tell."""
     added: dict[str, None] = {}
-    for line in patch.text.partition("\ndiff --git ")[2].splitlines():
+    for line in patch.diff.partition("diff --git ")[2].splitlines():
         if line.startswith("+") and not line.startswith("+++") and len(line[1:].strip()) >= TELLING:
             added[line[1:].strip()] = None
     folders = sorted({str(Path(name).parent) for name in patch.files})
