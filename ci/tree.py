@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.errors import PatchError, StageError
+from ci.facts import Version
 from ci.git import Git
-from ci.series import EDITED, Patch, Series, Version
+from ci.series import EDITED, Patch, Series
 from ci.source import Source
 from ci.workspace import Workspace
 

@@ -59,7 +59,12 @@ BACKPORTS = {
 
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
     loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
-    made = {(v, n): series.read_patch(path, n) for v, paths in loaded.backports.items() for n, path in paths.items()}
+    made = {
+        (v, n): series.read_patch(path, n)
+        for v, rows in loaded.backports.items()
+        for n, paths in rows.items()
+        for path in paths
+    }
     assert {key: (one.insertions, one.deletions) for key, one in made.items()} == BACKPORTS
     for (version, number), one in made.items():
         patch = loaded.patches[number - 1]
@@ -83,11 +88,12 @@ def test_any_folder_is_a_series(demo_series: Path) -> None:
 
 def test_a_digest_does_not_depend_on_how_the_patch_came_in(kernel_tree: Path, demo_series: Path) -> None:
     before = series.load(demo_series).patches[0]
-    text = before.text.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
+    raw = before.path.read_text(encoding="utf-8")
+    text = raw.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
     text = text.replace("\n-- \n2", "\n-- \n9").replace("@@ -7,7 +7,7 @@", "@@ -9,7 +9,7 @@")
     before.path.write_text(text, encoding="utf-8")
     after = series.load(demo_series).patches[0]
-    assert after.text != before.text and after.digest == before.digest
+    assert after.diff != before.diff and after.digest == before.digest
     before.path.write_text(text.replace("+int line10 = 1;", "+int line10 =  1;"), encoding="utf-8")
     assert series.load(demo_series).patches[0].digest != before.digest
     before.path.write_text(text.replace("It was zero.", "It is one."), encoding="utf-8")
@@ -100,15 +106,15 @@ def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) 
     git(kernel_tree, "commit", "-qam", "other: say where")
     git(kernel_tree, "format-patch", "-q", "-o", str(tmp_path / "latin"), "main..latin")
     (patch,) = series.load(tmp_path / "latin").patches
-    assert b"caf\xe9" in patch.text.encode("utf-8", "surrogateescape")
+    assert b"caf\xe9" in patch.diff.encode("utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "holds no *.patch file"),
-        ({"fix.patch": "x"}, "fix.patch: the name has to begin with the patch's number"),
-        ({"0001-a.patch": "x", "v2-0001-b.patch": "x"}, "number 0001 is taken by 0001-a.patch"),
+        ({}, "holds no *.patch, *.diff, *.eml or *.mbox file"),
+        ({"fix.patch": "x"}, "fix.patch: not a patch: there is no diff in it"),
+        ({"0001-a.patch": "x", "v2-0001-b.patch": "x"}, "number 1 is taken by 0001-a.patch"),
         ({"0001-a.patch": "hello\n"}, "0001-a.patch"),
         ({"0001-a.patch": "From: a@b.c\nSubject: [PATCH] x\n\nwords\n"}, "0001-a.patch: not a patch"),
     ],
@@ -138,8 +144,8 @@ def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None
     [
         ("name = ", "series.toml"),
         ("nmae = 'x'", "unknown key 'nmae'"),
-        ("suite = 7", "suite has to be a str"),
-        ("[[patch]]\nnumber = 9", "number 9 has no file"),
+        ("suite = 7", "suite has to be a text"),
+        ("[[patch]]\nnumber = 9", "number 9 has no patch file"),
         ("[[patch]]\nnumber = 1\naffects_since = 'five'", "'five' is not a kernel version"),
         ("[[must_flip]]\nscript = 'x'", "needs script and case"),
     ],
