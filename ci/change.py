@@ -24,7 +24,7 @@ WRAPPED_AT = 60
 @dataclass(frozen=True)
 class Separated:
     """``change`` begins with its first diff, empty for none; ``message`` is what of the commit message stood before it, and
-    ``quoted`` the heads of the diffs in there."""
+    ``quoted`` the files of the diffs in there."""
 
     message: str
     quoted: tuple[str, ...]
@@ -102,6 +102,20 @@ def _message_end(lines: Sequence[str], begins: Sequence[int], outside: Sequence[
     return stats[0] if stats else -1
 
 
+def _bare(line: str) -> str:
+    """The name in a line ``--- a/net/core.c``, without its first folder; empty for /dev/null."""
+    found = NAME.match(line)
+    name = found[1].strip() if found else ""
+    return "" if name == "/dev/null" else name.partition("/")[2] or name
+
+
+def _named(lines: Sequence[str], at: int) -> str:
+    """The file of the diff that begins at ``at``."""
+    if lines[at].startswith("--- "):
+        return _bare(lines[at + 1]) or _bare(lines[at])
+    return lines[at].split()[-1].removeprefix("b/")
+
+
 def separate(text: str) -> Separated:
     """What ``git mailinfo`` took for the change, as what is still of the message, and the change. All that stands behind the
     message counts, as it does for ``git am``."""
@@ -110,8 +124,8 @@ def separate(text: str) -> Separated:
     begins = [at for at in outside if _begins(lines, at)]
     end = _message_end(lines, begins, outside, broken)
     first = next((at for at in begins if at > end), len(lines))
-    quoted = tuple(lines[at] for at in begins if at < end and not lines[at].startswith("--- "))
-    return Separated("\n".join(lines[: max(end, 0)]), quoted, "\n".join(lines[first:]))
+    quoted = dict.fromkeys(_named(lines, at) for at in begins if at < end)
+    return Separated("\n".join(lines[: max(end, 0)]), tuple(quoted), "\n".join(lines[first:]))
 
 
 def with_crs(change: str) -> str:
@@ -120,6 +134,25 @@ def with_crs(change: str) -> str:
     outside = set(walk(lines)[0])
     whole = enumerate(lines)
     return "\n".join(line if at in outside or line.startswith(("@@", "\\")) else f"{line}\r" for at, line in whole)
+
+
+def with_git_heads(change: str) -> str:
+    """The change as git writes it: each file's diff behind a ``diff --git`` line, which quilt leaves out. git finds the id of
+    a patch only with these, and so it is the same with and without."""
+    lines = change.split("\n")
+    outside, has_git, made = set(walk(lines)[0]), False, []
+    for at, line in enumerate(lines):
+        if at in outside and line.startswith("diff --git "):
+            has_git = True
+        if at in outside and line.startswith("--- ") and _begins(lines, at):
+            old, new = _bare(line), _bare(lines[at + 1])
+            if not has_git:
+                made.append(f"diff --git a/{old or new} b/{new or old}")
+                made += ["new file mode 100644"] if not old else ["deleted file mode 100644"] if not new else []
+                line, lines[at + 1] = f"--- a/{old}" if old else line, f"+++ b/{new}" if new else lines[at + 1]
+            has_git = False
+        made.append(line)
+    return "\n".join(made)
 
 
 def changed_lines(change: str) -> list[str]:
@@ -166,7 +199,7 @@ def fault(change: str) -> tuple[str, str]:
         return "", ""
     one = broken[0]
     line, before = (lines[one.end], lines[one.end - 1]) if one.end < len(lines) else ("", lines[-1])
-    ended = not line or line.startswith(("diff ", "-- ", "--- ", "@@ ")) or one.end >= len(lines) - 1
+    ended = not line or before == "-- " or line.startswith(("diff ", "-- ", "--- ", "@@ ")) or one.end >= len(lines) - 1
     if ended or line.startswith(("+", "-", " ")):
         return (
             f"the hunk {lines[one.head].strip()!r} has other line counts than it says: it was edited, or cut short",

@@ -139,19 +139,19 @@ def _headless(text: bytes) -> list[bytes]:
     """Mails that no From line parts. A new one begins where headers with From and Subject follow a diff, or stand behind
     a body in base64: before the diff they may be of the message."""
     begins, names, block, at = [0], set[bytes](), 0, 0
-    # The first headers end at the first blank line; until then nothing can follow a diff.
-    ended, head = False, True
+    head, encoded, ended = True, False, False
     for line in text.split(b"\n"):
         if HEADER_LINE.match(line):
             block = block if names else at
             names.add(line.partition(b":")[0].lower())
-            ended |= head and bool(ENCODED.match(line))
-        elif not line and {b"from", b"subject"} <= names and ended and block:
+            encoded |= bool(ENCODED.match(line))
+        elif not line and head:
+            names, head, ended = set(), False, encoded
+        elif not line and ended and {b"from", b"subject"} <= names:
             begins.append(block)
-            encoded = ENCODED.search(text[block:at])
-            names, ended, head = set(), bool(encoded), False
+            names, ended, encoded = set(), encoded, False
         elif not (names and line[:1] in (b" ", b"\t")):
-            names, head = set(), head and bool(line)
+            names, encoded = set(), head and encoded
             ended |= line.startswith((b"diff -", b"+++ "))
         at += len(line) + 1
     return [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
@@ -189,7 +189,7 @@ def _few(path: Path, names: Sequence[str]) -> None:
 def _in_order(folder: Path, documents: Sequence[Document]) -> Given:
     """The patch files of a folder, numbered by their names where all have format-patch's number, else in their order."""
     found = [NUMBERED.match(document.path.name) for document in documents]
-    if not all(found):
+    if not all(found) or _far_apart([int(one[1]) for one in found if one]):
         order = tuple(range(1, len(documents) + 1))
         note = f"{folder}: the patches are taken in the order of their names" if len(documents) > 1 else ""
         return Given(tuple(documents), order, by_name=True, notes=(note,) if note else ())
@@ -200,6 +200,11 @@ def _in_order(folder: Path, documents: Sequence[Document]) -> Given:
             raise StageError("series", f"{documents[place].where}: number {number} is taken by {first}; where a folder holds "
                              "two versions of a series, give a folder with one of them")  # fmt: skip
     return Given(tuple(documents), numbers)
+
+
+def _far_apart(numbers: Sequence[int]) -> bool:
+    """Whether the numbers are no count of format-patch but an order with room between, as distributions number theirs."""
+    return len(numbers) > 1 and (min(numbers) > 1 or max(numbers) - len(numbers) >= len(numbers))
 
 
 def _quilt(folder: Path) -> Given:

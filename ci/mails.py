@@ -21,7 +21,8 @@ from ci.git import Git
 
 # [PATCH net v2 3/5] mptcp: set the flag; [PATCH [RESEND] 1/2]; [RFC][PATCH 2/3]
 TAGS = re.compile(r"\s*((?:\[(?:[^\[\]]|\[[^\[\]]*\])*\]\s*)+)")
-NUMBERS = re.compile(r"(?<![\w.])(\d{1,4})/(\d{1,4})(?![\w.])", re.ASCII)
+# 3/5, and hg's 3 of 5
+NUMBERS = re.compile(r"(?<![\w.])(\d{1,4})(?:/| of )(\d{1,4})(?![\w.])", re.ASCII)
 VERSION = re.compile(r"(?:\b|PATCH)v(\d{1,3})\b", re.I | re.ASCII)
 # Re: [PATCH 3/5] mptcp: set the flag
 REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*(?:\[\d+\])?:", re.I)
@@ -33,7 +34,7 @@ BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "u
 TITLE_LENGTH = 200
 SUBJECT = re.compile(rb"^Subject:[ \t]*\S", re.M | re.I)
 # Lines before a diff that are no title: of git show, of Debian's and others' headers, of CVS and hg.
-NO_TITLE = re.compile(r"(?:commit [0-9a-f]{7,40}\b|From |[A-Z][A-Za-z-]*:(?<!Description:)\s|#|=+$|-+$|@@ )")
+NO_TITLE = re.compile(r"(?:commit [0-9a-f]{7,40}\b|From |[A-Z][A-Za-z-]*:(?<!Description:)(?:\s|$)|#|=+$|-+$|@@ )")
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,16 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
     with tempfile.TemporaryDirectory() as scratch:
         git, message, rest = Git(Path(scratch), "series"), Path(scratch) / "msg", Path(scratch) / "patch"
         for scissors in ("--no-scissors", "--scissors"):
-            said = git.run(
-                "mailinfo", "--quoted-cr=nowarn", scissors, "msg", "patch",
-                stdin=data.decode("utf-8", "surrogateescape"), ok=None,
-            )  # fmt: skip
+            for charset in ((), ("-n",)):  # as it stands where its charset is none that git knows
+                said = git.run(
+                    "mailinfo", "--quoted-cr=nowarn", scissors, *charset, "msg", "patch",
+                    stdin=data.decode("utf-8", "surrogateescape"), ok=None,
+                )  # fmt: skip
+                if "cannot convert from" not in said.stderr:
+                    break
             if said.returncode != 0:
-                raise StageError("series", f"{where}: git cannot read it as a mail: {said.stderr.strip()}")
+                why = said.stderr.strip() or "it has no headers, or no text"
+                raise StageError("series", f"{where}: git cannot read it as a mail: {why}")
             if not SCISSORS.search(message.read_bytes()):
                 break
         text = message.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")

@@ -125,7 +125,8 @@ def patch_of(letter: Letter) -> Patch:
         if counts.returncode != 0:
             raise PatchError("series", f"{where}: {_damage(letter, counts.stderr)}", patch=number)
         verbatim, stable = (
-            git.run("patch-id", kind, stdin=parts.change).stdout.split()[:1] for kind in ("--verbatim", "--stable")
+            git.run("patch-id", kind, stdin=change.with_git_heads(parts.change)).stdout.split()[:1]
+            for kind in ("--verbatim", "--stable")
         )
     if not verbatim or not stable:
         raise StageError("series", f"{where}: not a patch: it changes nothing")
@@ -202,8 +203,8 @@ def of_posting(posting: Posting, folder: Path, told: Facts) -> Series:
     changes = [letter.parts.change_id for letter in posting.letters if letter.parts.change_id]
     covers = [letter.mail.message_id for letter in posting.letters if not letter.number]
     quoting = tuple(
-        f"{letter.mail.document.where}: its message quotes a diff, which is not of the patch and is not applied: "
-        f"{letter.parts.quoted[0][:100]}"
+        f"{letter.mail.document.where}: its message quotes a diff of {letter.parts.quoted[0][:100]}, "
+        "which is not of the patch and is not applied"
         for letter in posting.letters
         if letter.number and letter.parts.quoted
     )

@@ -53,8 +53,10 @@ def choose(
     if not whole and not asked:
         holding = [mail for mail in posted if mail.number or not mail.total]
         holding = [mail for mail in holding if opened(mail).change] if len(posted) <= MAX_PATCHES else holding
+        if not holding:
+            return _loose([], where, posted)
         if len(holding) == 1 and len({mail.series for mail in posted if mail.total}) <= 1:
-            return _alone(holding[0], posted, opened, only)
+            return _alone(holding[0], where, posted, opened, only)
     groups = {key: [mail for mail in posted if mail.total and mail.series == key] for key in sorted(_keys(posted))}
     loose = [mail for mail in posted if not mail.total and opened(mail).change]
     notes: tuple[str, ...] = ()
@@ -76,18 +78,19 @@ def _keys(mails: Iterable[Mail]) -> set[tuple[int, int]]:
     return {mail.series for mail in mails if mail.total}
 
 
-def _alone(mail: Mail, posted: Sequence[Mail], opened: _Opened, only: Collection[int]) -> Posting:
+def _alone(mail: Mail, where: str, posted: Sequence[Mail], opened: _Opened, only: Collection[int]) -> Posting:
     """The only patch of a file."""
     number = mail.number or 1
     if only and number not in only:
-        raise StageError("series", f"{mail.document.where}: it holds patch {number} alone, and --only asks for another")
+        raise StageError("series", f"{where}: it holds patch {number} alone, and --only asks for another")
     covers = [
         Letter(0, one, opened(one)) for one in posted if one.total and not one.number and one.series == mail.series
     ]
-    note = f"{mail.document.where}: patch {number} of {mail.total} alone; the rest of its series is not there"
     if covers and mail.total > 1 and not only:
-        raise StageError("series", f"{mail.document.where}: v{mail.version} of {mail.total} patches: all but {number} missing or "
-                         f"without a diff; --only {number} takes that one")  # fmt: skip
+        missing = ", ".join(str(other) for other in range(1, mail.total + 1) if other != number)
+        raise StageError("series", f"{where}: v{mail.version} of {mail.total} patches: {missing} missing or without a diff; "
+                         f"--only {number} takes the one that is there")  # fmt: skip
+    note = f"{where}: patch {number} of {mail.total} alone; the rest of its series is not there"
     return Posting((*covers[:1], Letter(number, mail, opened(mail))), (note,) if mail.total > 1 else ())
 
 
