@@ -45,34 +45,41 @@ def test_the_series_of_the_project() -> None:
 def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
     loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
     second = loaded.patches[1]
-    assert [how for how, _ in loaded.forms(second, (6, 12))] == ["applies", "applies as backport"]
+    assert [how for how, _ in loaded.forms(second, (6, 16))] == ["applies", "applies as backport"]
+    assert [form.path.name.rpartition("flag")[2] for _, form in loaded.forms(second, (6, 12))] == [
+        ".patch", "-pm_kernel.patch", "-pm_netlink-before-6.12.48.patch", "-pm_netlink.patch",
+    ]  # fmt: skip
     assert [how for how, _ in loaded.forms(second, (6, 17))] == ["applies"]
     assert [how for how, _ in loaded.forms(loaded.patches[0], (6, 12))] == ["applies"]
 
 
-# (version, number) -> lines put in and taken out.
+# (version, number) -> lines put in and taken out by each of its forms.
 BACKPORTS = {
-    ((6, 1), 1): (4, 0), ((6, 1), 2): (11, 2), ((6, 1), 3): (19, 2), ((6, 12), 2): (13, 4),
-    ((7, 2), 2): (4, 0), ((7, 2), 3): (13, 2), ((7, 3), 2): (4, 0), ((7, 3), 3): (13, 2),
+    ((5, 15), 1): [(3, 0)],
+    ((6, 1), 1): [(4, 0)], ((6, 1), 2): [(11, 2)], ((6, 1), 3): [(19, 2)],
+    ((6, 6), 2): [(11, 2)], ((6, 6), 3): [(18, 3)],
+    # The code of the events in pm_kernel.c; in pm_netlink.c before 6.12.48; in pm_netlink.c since then.
+    ((6, 12), 2): [(13, 4), (19, 7), (13, 4)],
+    ((6, 16), 2): [(13, 4)],
+    **{((major, minor), 2): [(4, 0)] for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))},
+    **{((major, minor), 3): [(14, 3)] for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))},
 }  # fmt: skip
 
 
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
     loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
     made = {
-        (v, n): series.read_patch(path, n)
-        for v, rows in loaded.backports.items()
-        for n, paths in rows.items()
-        for path in paths
+        (version, number): [series.read_patch(path, number) for path in paths]
+        for version, rows in loaded.backports.items()
+        for number, paths in rows.items()
     }
-    assert {key: (one.insertions, one.deletions) for key, one in made.items()} == BACKPORTS
-    for (version, number), one in made.items():
+    assert {key: [(one.insertions, one.deletions) for one in forms] for key, forms in made.items()} == BACKPORTS
+    for (version, number), forms in made.items():
         patch = loaded.patches[number - 1]
-        assert one.title == patch.title and (patch.since or version) <= version
-        fixes = [line for line in patch.body.splitlines() if line.startswith("Fixes: ")]
-        assert fixes and fixes[0] in one.body
-    assert made[(7, 2), 2].digest == made[(7, 3), 2].digest
-    assert made[(7, 2), 3].digest == made[(7, 3), 3].digest
+        assert (patch.since or version) <= version
+        for one in forms:
+            fixes = [line for line in patch.body.splitlines() if line.startswith("Fixes: ")]
+            assert one.title == patch.title and fixes and fixes[0] in one.body
 
 
 def test_any_folder_is_a_series(demo_series: Path) -> None:
