@@ -72,7 +72,8 @@ def _noted(given: Series, note: str) -> Series:
 def _joined(given: Series, known: Series, found: Match, name: str) -> Series:
     """The patches of ``given`` with all else of ``known``."""
     ours = {patch.number: patch for patch in known.patches}
-    parts = [f"the {how} of patch {number}" for number, how in found.differs.items() if how != SAME]
+    kinds = {how: [str(n) for n, one in found.differs.items() if one == how] for how in (CONTEXT, MESSAGE)}
+    parts = [f"the {how} of patch {', '.join(of)}" for how, of in kinds.items() if of]
     text = f"these are the patches of {name}, by their {found.by}: its series.toml, backports and base repository count"
     numbers = {patch.number for patch in given.patches}
     whole = numbers == set(ours)
@@ -87,5 +88,5 @@ def _joined(given: Series, known: Series, found: Match, name: str) -> Series:
         base_commit=given.base_commit or known.base_commit,
         base_from=given.base_from if given.base_commit else "",
         others={number: (ours[number],) for number, how in found.differs.items() if how == CONTEXT},
-        notes=(*given.notes, f"{text}; what differs: {', '.join(parts) or 'nothing'}"),
+        notes=(*given.notes, f"{text}; what differs: {' and '.join(parts) or 'nothing'}"),
     )
