@@ -65,7 +65,7 @@ def toolchain() -> Toolchain:
     """The host's compiler and linker; a :class:`StageError` names the package of a tool that is missing."""
     for program, package in (
         ("gcc", "gcc"), ("ld", "binutils"), ("make", "make"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc"),
-        ("ccache", "ccache"), ("readelf", "binutils"), ("rsync", "rsync"),
+        ("ccache", "ccache"), ("readelf", "binutils"), ("rsync", "rsync"), ("lz4", "lz4"),
     ):  # fmt: skip
         command.require("build", program, package)
     said = [command.run([t, "--version"], stage="build", timeout_s=20).stdout.splitlines()[0] for t in ("gcc", "ld")]
@@ -74,12 +74,13 @@ def toolchain() -> Toolchain:
 
 def environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:
     """What compilers see. ccache goes by the contents of the files that a compiler says it read (depend mode: kbuild has
-    them told, so nothing is preprocessed twice), never by their times, and another toolchain has another cache. Only the
-    kernel's own objects come from it, not the build's programs: of those the host's headers are not told."""
+    them told, so nothing is preprocessed twice), never by their times; another toolchain has another cache, and nobody
+    else's is asked. Only the kernel's own objects come from it, not the build's programs: of those the host's headers are not told."""
     return REPRODUCIBLE | {
         "PATH": f"{workspace.root / 'ci/bin'}:{os.environ['PATH']}",
         "EMBEDDING": str(obj / objects.EMBEDDING),
         "CCACHE_DIR": str(workspace.entry("ccache", digest("ccache", asdict(tools)))),
+        "CCACHE_CONFIGPATH": os.devnull,
         "CCACHE_BASEDIR": str(workspace.cache),
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_DEPEND": "1",

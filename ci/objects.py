@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from ci.tree import Tree
 from ci.workspace import remove_tree, write_text
 
 Made = TypeVar("Made")
-# Files of ours in the directory: what it was made from, what there was before a build that has not ended, the objects that take
+# Files of ours in the directory: the commits it was made of, what there was before a build that has not ended, the objects that take
 # in files of which make knows nothing (ci/bin/checked-ccache), and one whose own time is asked for.
 MADE_OF, BUILDING, EMBEDDING, NOW = OURS = ("made-of", "building", "embedding", "now")
 # A file system's clock goes in steps: up to 10 ms, of 2 s at worst.
@@ -45,52 +45,69 @@ def used(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
 
 def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
     obj = tree.source.slot / "obj"
-    before, begin = _ready(tree, key, obj)
+    commits, before, begin = _ready(tree, key, obj)
     try:
         made = work(obj)
-    except PatchError:  # make came to its own end, and has removed what was half done
-        _check(obj, before, begin)
-        (obj / BUILDING).unlink()
+    except PatchError:  # make came to its own end, and has removed what was half done; the rest is of these commits
+        _end(obj, before, begin, [key, *(commit for commit in commits if commit != tree.commit), tree.commit])
         raise
-    _check(obj, before, begin)
-    (obj / BUILDING).unlink()
+    _end(obj, before, begin, [key, tree.commit])
     return made
 
 
-def _ready(tree: Tree, key: str, obj: Path) -> tuple[dict[str, int], int]:
-    """Leave nothing in ``obj`` that make would wrongly take for finished; the files that stay, and the time now."""
+def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], int]:
+    """Leave nothing in ``obj`` that make would wrongly take for finished: the commits that what stays was made of, its files,
+    and the time now."""
     obj.mkdir(exist_ok=True)
-    changed = _changed(tree, key, obj)
-    before: dict[str, int] = {}
-    begin = 0
-    if changed is not None and _undo(obj):
+    commits = _made_of(key, obj)
+    changed = _changed(tree, commits)
+    if commits and changed is not None and _undo(obj):
         before = _times(obj)
-        begin = _after(obj, newest := max(before.values(), default=0))
-    if not begin:
-        remove_tree(obj)
-        obj.mkdir()
-        before, begin = {}, _now(obj)
-    for name in changed or () if before else ():
-        source = tree.source.slot / "src" / name
-        if os.path.lexists(source) and source.lstat().st_mtime_ns <= newest:
-            os.utime(source, ns=(begin, begin), follow_symlinks=False)
-    write_text(obj / MADE_OF, f"{key}\n{tree.commit}\n")
-    write_text(obj / BUILDING, json.dumps(before))
-    return before, begin
+        newest = max(before.values(), default=0)
+        if begin := _after(obj, newest):
+            for source in changed:
+                if os.path.lexists(source) and source.lstat().st_mtime_ns <= newest:
+                    os.utime(source, ns=(begin, begin), follow_symlinks=False)
+            write_text(obj / BUILDING, json.dumps(before))
+            return commits, before, begin
+    remove_tree(obj)
+    obj.mkdir()
+    return [], {}, _now(obj)
 
 
-def _changed(tree: Tree, key: str, obj: Path) -> list[str] | None:
-    """The sources that differ from those of the build before; ``None`` where nothing of it can be used."""
+def _end(obj: Path, before: dict[str, int], begin: int, made_of: list[str]) -> None:
+    """Leave ``obj`` for the next build, where each file that this one wrote is dated within it; else the clock was set, and
+    make was misled."""
+    end = _now(obj)
+    for name, written in _times(obj).items():
+        if before.get(name) != written and not begin <= written <= end:
+            apart = (written - end if written > end else written - begin) / 1e9
+            raise StaleError("build", f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away from it; "
+                             "see that nothing sets it, then run this again")  # fmt: skip
+    write_text(obj / MADE_OF, "".join(f"{line}\n" for line in made_of))
+    (obj / BUILDING).unlink(missing_ok=True)
+
+
+def _made_of(key: str, obj: Path) -> list[str]:
+    """The commits that the objects in ``obj`` were made of; none where nothing there can be used."""
     try:
-        made_with, commit = (obj / MADE_OF).read_text(encoding="ascii").split()
+        made_with, *commits = (obj / MADE_OF).read_text(encoding="ascii").split()
     except (FileNotFoundError, ValueError):
-        return None
-    if made_with != key:
-        return None
-    if commit == tree.commit:
         return []
-    done = tree.source.git.run("diff", "--name-only", "--no-renames", "-z", commit, tree.commit, ok=None)
-    return done.stdout.split("\0")[:-1] if done.returncode == 0 else None
+    return commits if made_with == key else []
+
+
+def _changed(tree: Tree, commits: Sequence[str]) -> set[Path] | None:
+    """The sources of ``tree`` that differ from those of any of ``commits``; ``None`` where one is not known."""
+    found: set[Path] = set()
+    for commit in commits:
+        if commit != tree.commit:
+            words = ("diff", "--name-only", "--no-renames", "-z", commit, tree.commit)
+            done = tree.source.git.run(*words, ok=None)
+            if done.returncode != 0:
+                return None
+            found |= {tree.source.slot / "src" / name for name in done.stdout.split("\0") if name}
+    return found
 
 
 def _undo(obj: Path) -> bool:
@@ -109,16 +126,6 @@ def _undo(obj: Path) -> bool:
             Path(line).unlink(missing_ok=True)
         (obj / EMBEDDING).unlink()
     return True
-
-
-def _check(obj: Path, before: dict[str, int], begin: int) -> None:
-    """A file that this build wrote with a time outside of it: the clock was set, and make was misled."""
-    end = _now(obj)
-    for name, written in _times(obj).items():
-        if before.get(name) != written and not begin <= written <= end:
-            apart = (written - end if written > end else written - begin) / 1e9
-            raise StaleError("build", f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away from it; "
-                             "see that nothing sets it, then run this again")  # fmt: skip
 
 
 def _times(obj: Path) -> dict[str, int]:

@@ -155,6 +155,24 @@ def test_what_a_killed_build_wrote_goes_before_the_next(tree: Tree, step: int) -
     assert built(changed) == ("a1b0", ["a.o", "b.o"])
 
 
+def test_what_failed_half_way_is_of_two_commits(tree: Tree) -> None:
+    built(tree)
+    both = at(tree, {"a.c": "a1\n", "b.c": "b1\n"})
+
+    def fails(obj: Path) -> list[str]:
+        subprocess.run(["make", "-s", "-f", "../src/Makefile", "a.o"], cwd=obj, check=True)
+        raise PatchError("build", "b.c does not compile")
+
+    for _ in range(2):
+        with pytest.raises(PatchError):
+            objects.used(both, "key", fails)
+    shift(tree.source.slot / "src", -HOUR)  # whatever the times of the sources say
+    git(tree.source.slot / "src", "update-index", "-q", "--refresh")
+    last = at(tree, {"a.c": "a0\n"})
+    shift(tree.source.slot / "src", -HOUR)
+    assert built(last) == ("a0b1", ["a.o", "b.o"])
+
+
 def test_a_build_that_fails_by_itself_loses_nothing(tree: Tree) -> None:
     built(tree)
 
