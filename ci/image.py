@@ -1,6 +1,5 @@
 """The guest's root in RAM: packages from a recipe, the guest's own files, and a tree's selftests, as one cpio."""
 
-import functools
 import json
 import os
 import shlex
@@ -11,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ci import command, cpio, kernel
+from ci import command, cpio, kernel, objects
 from ci.errors import PatchError, StageError
 from ci.kernel import Toolchain
 from ci.tree import Tree
@@ -76,27 +75,28 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools)))
     if folder.exists():
         return folder
-    src = tree.source.slot / "src"
-    with tree.checked_out(workspace), kernel.objects(tree) as obj, workspace.publish(folder) as fresh:
-        if folder.exists():
-            return folder
-        build = functools.partial(
-            command.run, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=kernel.environment(workspace), log=log, ok=None
-        )
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
-        done = build(kernel.make(tree, jobs, "headers"))
-        if done.returncode == 0:
-            out, installed = fresh / "out", fresh / GUEST_SELFTESTS
-            out.mkdir()
-            argv: list[str | Path] = [
-                "make", jobs, "-C", src / "tools/testing/selftests", "TARGETS=net/mptcp", "SKIP_TARGETS=",
-                f"O={out}", f"INSTALL_PATH={installed}", f"KHDR_INCLUDES=-isystem {obj}/usr/include",
-                "CC=ccache gcc", f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.", "USERLDFLAGS=-static -s",
-                "FORCE_TARGETS=1", "ARCH=x86_64", "install",
-            ]  # fmt: skip
-            done = build(argv)
+    src, obj = tree.source.slot / "src", tree.source.slot / "obj"
+    jobs = f"-j{len(os.sched_getaffinity(0))}"
+
+    def build(argv: list[str | Path]) -> None:
+        env = kernel.environment(workspace, tools, obj)
+        done = command.run(argv, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=env, log=log, ok=None)
         if done.returncode != 0:
             raise PatchError("build", kernel.errors(tree, done.stdout + done.stderr), log=log)
+
+    with tree.checked_out(workspace), workspace.publish(folder) as fresh:
+        if folder.exists():
+            return folder
+        objects.used(tree, kernel.objects_key(tools), lambda _: build(kernel.make(tree, jobs, "headers")))
+        out, installed = fresh / "out", fresh / GUEST_SELFTESTS
+        out.mkdir()
+        # Compiled and linked in one go, which ccache does not keep.
+        build([
+            "make", jobs, "-C", src / "tools/testing/selftests", "TARGETS=net/mptcp", "SKIP_TARGETS=",
+            f"O={out}", f"INSTALL_PATH={installed}", f"KHDR_INCLUDES=-isystem {obj}/usr/include",
+            "CC=gcc", f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.", "USERLDFLAGS=-static -s",
+            "FORCE_TARGETS=1", "ARCH=x86_64", "install",
+        ])  # fmt: skip
         if not (installed / "net/mptcp/mptcp_join.sh").exists():
             raise StageError("build", "`make install` of the selftests installed no net/mptcp/mptcp_join.sh", log=log)
         shutil.rmtree(out)

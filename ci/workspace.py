@@ -17,11 +17,13 @@ from filelock import Timeout as LockTimeout
 from ci.errors import StageError
 
 PROJECT = "patchverdict"
+# Part of every key. To be raised when what earlier versions have kept can no longer be believed.
+CACHE_VERSION = 2
 
 
 def digest(*parts: object) -> str:
     """SHA-256 (hex) of the canonical JSON of ``parts``: the key of a cache entry."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
+    text = json.dumps([CACHE_VERSION, *parts], sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 ORDER = (
     "errors command workspace progress settings git gitstore change mails documents thread facts series known intake "
     "debian source tree suite branches plan kconfig "
-    "kernel cpio image accel ended "
+    "bzimage objects kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
 ).split()
