@@ -1,12 +1,15 @@
 """Git as a function of its arguments: no user or system configuration, hooks, filters, prompts or clock."""
 
 import os
+import re
+import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci import command
 from ci.command import CommandResult
+from ci.errors import StageError
 from ci.workspace import write_text
 
 SETTINGS = {
@@ -47,6 +50,44 @@ ENVIRONMENT = {
     **IDENTITY,
 }
 
+# All that `git apply` (apply.c) blames a patch for, behind "error: ". The exit code tells nothing: a blob that cannot be
+# read ends with 1, as a hunk that does not fit does; a corrupt patch with 128, as a full disk does.
+REFUSALS = (
+    r"patch failed: .+:\d+",
+    r".+: (patch does not apply|wrong type|does not match index|does not exist in index)",
+    r".+: already exists in (index|working directory)",
+    r"(corrupt|unrecognized) (binary )?patch (at line|for submodule) .*|unrecognized input",
+    r"(affected file|reading from) '.*' (is )?beyond a symbolic link",
+    r"(cannot (reverse-)?apply (a )?|missing )binary patch .*",
+    r"binary patch (does not apply )?to '.*",
+    r"the patch applies to (an empty )?'.*",
+    r"new (mode .* does not match|file .* depends on) old .*",
+    r"(invalid (path|mode|start of line)|unable to find filename|inconsistent header lines|patch fragment without header)\b.*",
+    r"(git diff header lacks filename|git apply: bad git-diff|recount: unexpected line|patch with only garbage)\b.*",
+    r"No valid patches in input.*|path .* has been renamed/deleted",
+    r"deleted file .* still has contents|removal patch leaves file contents",
+)
+REFUSAL = re.compile(f"error: ({'|'.join(REFUSALS)})")
+
+
+def patch_refused(done: CommandResult) -> bool:
+    """Whether ``git apply`` failed because of the patch. Of anything else (no space, an object that
+    cannot be read, words that we do not know) nothing can be said about it: see :meth:`Git.judged`."""
+    said = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "fatal: "))]
+    return done.returncode in (1, 128) and bool(said) and all(REFUSAL.fullmatch(line) for line in said)
+
+
+def check_written(folder: Path, stage: str) -> None:
+    """Call it after ``git mailinfo`` and ``git mailsplit`` wrote into ``folder``: on a full disk they cut their files short
+    and end with 0. Where nothing more can be written there, a :class:`StageError` says so."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StageError(stage, f"{folder}: nothing can be written there: {error.strerror}") from None
+
 
 @dataclass(frozen=True)
 class Git:
@@ -74,6 +115,15 @@ class Git:
             ok=ok,
             timeout_s=timeout_s,
         )
+
+    def judged(self, *args: str | Path, stdin: str, env: Mapping[str, str] | None = None) -> CommandResult:
+        """``git ARGS`` that judges the patch on stdin, as ``git apply`` does: it ends with 0 where the patch is taken, else
+        :func:`patch_refused` holds. A failure of git's own, or of the machine, is a :class:`StageError`."""
+        done = self.run(*args, stdin=stdin, env=env, ok=None)
+        if done.returncode != 0 and not patch_refused(done):
+            said = done.stderr.strip()[-1000:] or f"it ended with exit code {done.returncode} without a word"
+            raise StageError(self.stage, f"git {args[0]} could not look at the patch: {said}")
+        return done
 
     def line(self, *args: str | Path, env: Mapping[str, str] | None = None) -> str:
         """The single line that ``git ARGS`` prints."""
