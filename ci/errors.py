@@ -1,6 +1,7 @@
-"""The two ways in which a stage ends without its record."""
+"""The two ways in which a stage ends without its record, and how any error is told."""
 
 from pathlib import Path
+from traceback import extract_tb
 
 
 class StageError(Exception):
@@ -30,3 +31,13 @@ class PatchError(StageError):
     def __init__(self, stage: str, message: str, *, patch: int = 0, log: Path | None = None) -> None:
         super().__init__(stage, message, log=log)
         self.patch = patch
+
+
+def describe(error: BaseException) -> str:
+    """What to tell of any exception: what the system says and of which file, or, where it is a fault of ours, its place."""
+    if isinstance(error, StageError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    place = "".join(f" ({Path(last.filename).name}:{last.lineno})" for last in extract_tb(error.__traceback__)[-1:])
+    return f"{type(error).__name__}: {error}{place}; --debug shows more"

@@ -8,10 +8,11 @@ from ci import intake, source, suite, tree
 from ci.branches import Branch
 from ci.errors import PatchError, StageError
 from ci.git import Git
-from ci.progress import Progress, printable
+from ci.progress import Progress
 from ci.series import Series
 from ci.settings import Settings
 from ci.source import Source
+from ci.text import printable
 from ci.tree import PatchState, Trees
 
 REACH_S = 10.0

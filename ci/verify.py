@@ -10,8 +10,9 @@ from ci.errors import StageError
 from ci.guest import LOGS, GuestRun
 from ci.pipeline import Run
 from ci.pool import Job
-from ci.progress import Progress, lines
+from ci.progress import Progress
 from ci.settings import Settings
+from ci.text import lines
 
 
 def repeat(settings: Settings, progress: Progress, times: int) -> int:
