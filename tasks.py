@@ -90,10 +90,10 @@ def _say(text: str) -> None:
 
 def _stages(settings: Settings, *names: str) -> int:
     """Run single stages into a folder of results; a problem of the patches is exit code 2, as in validate."""
-    run = pipeline.Run(settings, Progress(), settings.workspace.new_run())
     try:
-        for name in names:
-            getattr(run, name)
+        with pipeline.new_run(settings, Progress()) as run:
+            for name in names:
+                getattr(run, name)
     except PatchError as error:
         print(lines(str(error), "rejected: "), file=sys.stderr)
         return 2

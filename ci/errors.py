@@ -17,6 +17,11 @@ class StageError(Exception):
         self.message = message
         self.log = log
 
+    @property
+    def asked(self) -> bool:
+        """Whether what was asked for cannot be done, whatever the machine: no run comes of it."""
+        return self.stage in ("options", "series")
+
     def __str__(self) -> str:
         where = f" (log: {self.log})" if self.log else ""
         return f"{self.stage}: {self.message}{where}"
@@ -31,6 +36,11 @@ class PatchError(StageError):
     def __init__(self, stage: str, message: str, *, patch: int = 0, log: Path | None = None) -> None:
         super().__init__(stage, message, log=log)
         self.patch = patch
+
+    @property
+    def asked(self) -> bool:
+        """Never: a bad patch is an answer."""
+        return False
 
 
 def describe(error: BaseException) -> str:
