@@ -187,7 +187,7 @@ def _stable(
 ) -> int:  # fmt: skip
     """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
     settings = make(
-        ROOT, series=series, suite=suite, mode=mode, seed=seed, without=without, rerun=rerun, timings=timings
+        ROOT, series=series, tree=tree, suite=suite, mode=mode, seed=seed, without=without, rerun=rerun, timings=timings
     )
     return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
 

@@ -8,19 +8,16 @@ class StageError(Exception):
     """We could not find out: a tool is missing, a download failed, a process hung, an input is malformed.
 
     It never speaks about the patch under test. ``stage`` is the stage's noun (``fetch``, ``build`` ...),
-    ``log`` the file that holds the whole story, where there is one.
+    ``log`` the file that holds the whole story, where there is one. ``asked``: what was asked for cannot be done, whatever
+    the machine, so no run comes of it; it is so for each error of the options and of the series' form.
     """
 
-    def __init__(self, stage: str, message: str, *, log: Path | None = None) -> None:
+    def __init__(self, stage: str, message: str, *, log: Path | None = None, asked: bool = False) -> None:
         super().__init__(message)
         self.stage = stage
         self.message = message
         self.log = log
-
-    @property
-    def asked(self) -> bool:
-        """Whether what was asked for cannot be done, whatever the machine: no run comes of it."""
-        return self.stage in ("options", "series")
+        self.asked = asked or stage in ("options", "series")
 
     def __str__(self) -> str:
         where = f" (log: {self.log})" if self.log else ""
@@ -36,11 +33,7 @@ class PatchError(StageError):
     def __init__(self, stage: str, message: str, *, patch: int = 0, log: Path | None = None) -> None:
         super().__init__(stage, message, log=log)
         self.patch = patch
-
-    @property
-    def asked(self) -> bool:
-        """Never: a bad patch is an answer."""
-        return False
+        self.asked = False  # a bad patch is an answer
 
 
 def describe(error: BaseException) -> str:

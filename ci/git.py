@@ -28,8 +28,6 @@ SETTINGS = {
     "init.defaultBranch": "main",
     "protocol.allow": "never",
     **{f"protocol.{name}.allow": "always" for name in ("https", "http", "git", "ssh", "file")},
-    # The user's checkout may belong to somebody else than who runs us; we only ever read it.
-    "safe.directory": "*",
 }
 # Commits of ours say nothing of the machine or the moment: the same trees give the same commit ids.
 IDENTITY = {
@@ -40,7 +38,7 @@ IDENTITY = {
 ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_SYSTEM": os.devnull,
-    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_GLOBAL": str(Path(__file__).with_name("gitconfig")),
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "true",
@@ -49,6 +47,23 @@ ENVIRONMENT = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     **IDENTITY,
 }
+# What ssh needs of the user's, besides a home; only git's own remote commands get it.
+SSH = ("SSH_AUTH_SOCK", "KRB5CCNAME")
+# https://git.kernel.org/pub/scm/linux/kernel/git/netdev/net.git, ssh://git@host/net.git
+ADDRESS = re.compile(r"(https?|git|ssh|file)://[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*")
+# v6.12, main, 98befba9447e6167158771f3f6b4b3d402c585b1
+REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+
+
+def remote(spec: str, where: str) -> tuple[str, str]:
+    """``URL@REF`` taken apart. A :class:`StageError` that begins with ``where`` for what is none: both reach command lines."""
+    url, at, ref = spec.rpartition("@")
+    if not at or not ADDRESS.fullmatch(url):
+        raise StageError("fetch", f"{where}: give git:URL@REF with a https, git, ssh or file URL", asked=True)
+    if not REF.fullmatch(ref):
+        raise StageError("fetch", f"{where}: {ref!r} is not a commit, tag or branch", asked=True)
+    return url, ref
+
 
 # All that `git apply` (apply.c) blames a patch for, behind "error: ". The exit code tells nothing: a blob that cannot be
 # read ends with 1, as a hunk that does not fit does; a corrupt patch with 128, as a full disk does.
@@ -116,6 +131,13 @@ class Git:
             timeout_s=timeout_s,
         )
 
+    def ask(
+        self, *args: str | Path, stdin: str | None = None, ok: Collection[int] | None = (0,), timeout_s: float
+    ) -> CommandResult:
+        """``git ARGS`` that talks to another repository: ssh may use the user's agent."""
+        user = {name: os.environ[name] for name in SSH if name in os.environ}
+        return self.run(*args, stdin=stdin, env=user, ok=ok, timeout_s=timeout_s)
+
     def judged(self, *args: str | Path, stdin: str, env: Mapping[str, str] | None = None) -> CommandResult:
         """``git ARGS`` that judges the patch on stdin, as ``git apply`` does: it ends with 0 where the patch is taken, else
         :func:`patch_refused` holds. A failure of git's own, or of the machine, is a :class:`StageError`."""
@@ -137,7 +159,9 @@ class Git:
 def borrow(lender: Git, gitdir: Path) -> None:
     """Let the repository in ``gitdir`` read the objects of another, in which nothing is written; commits end there where
     they end in the other."""
-    common = Path(lender.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    common = Path(lender.run("rev-parse", "--path-format=absolute", "--git-common-dir").stdout.removesuffix("\n"))
+    if "\n" in str(common):
+        raise StageError(lender.stage, f"{str(common)!r}: git cannot borrow from a path with a line break; move it")
     write_text(gitdir / "objects/info/alternates", f"{common / 'objects'}\n")
     shallow = common / "shallow"
     if shallow.exists():

@@ -38,7 +38,7 @@ from ci.image import Image
 from ci.kernel import Kernel
 from ci.pool import Job
 from ci.progress import Progress
-from ci.settings import STDIN, Settings
+from ci.settings import STDIN, Settings, check_suite
 from ci.source import Source
 from ci.suite import Script, Suite
 from ci.tree import Tree, Trees
@@ -82,6 +82,7 @@ class Run:
         if self.settings.series == STDIN:
             # What came on stdin can be asked for again only where it is kept.
             self.settings = replace(self.settings, series=str(loaded.folder))
+        check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
         self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
         return loaded
 
@@ -100,7 +101,7 @@ class Run:
         """Shipped, base and patched; a conflict is a record of it."""
         origin = self.source
         with self.progress.stage("apply", f"{self.series.name}, {len(self.series.patches)} patches"):
-            with self.workspace.lock(f"work-{origin.slot.name}", stage="apply"):
+            with self.workspace.lock(f"trees-{origin.slot.name}", stage="apply"):
                 made = tree.derive(self.series, origin, self.settings.without)
             lines = []
             for state in made.states:
