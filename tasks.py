@@ -1,12 +1,17 @@
 """Invoke tasks: `inv --list` shows them, `inv --help TASK` the options of one."""
 
-import functools
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from ci import door
+
+door.enter(ROOT)
+
+from collections.abc import Callable
 
 from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
 
@@ -17,12 +22,12 @@ from ci import plan as plan_stage
 from ci import stable as stable_stage
 from ci import verify as verify_stage
 from ci.branches import select
-from ci.errors import PatchError, StageError
-from ci.progress import Progress, lines
+from ci.door import COULD_NOT_FIND_OUT
+from ci.errors import PatchError
+from ci.progress import Progress
 from ci.settings import Settings, make, numbers
+from ci.text import lines
 
-ROOT = Path(__file__).resolve().parent
-COULD_NOT_FIND_OUT = 3
 HELP = {
     "series": "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree, message-id "
     "(default: kernel-patches/deny-join-id0)",
@@ -50,30 +55,6 @@ HELP = {
 }
 
 
-def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
-    """Turn what a task returns, a StageError and a signal into the exit codes that the README promises."""
-
-    @functools.wraps(body)
-    def run(*args: Any, **options: Any) -> None:
-        def interrupt(number: int, _frame: FrameType | None) -> None:
-            raise KeyboardInterrupt(signal.Signals(number).name)
-
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, interrupt)
-        try:
-            code = body(*args, **options) or 0
-        except StageError as error:
-            print(lines(str(error), "error: "), file=sys.stderr)
-            code = COULD_NOT_FIND_OUT
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            code = COULD_NOT_FIND_OUT
-        if code:
-            raise Exit(code=code)
-
-    return run
-
-
 def refuse_mistyped(tasks: Collection, argv: list[str]) -> None:
     """End a mistyped command line with exit code 3: Invoke's own 1 would read as "rejected"."""
     try:
@@ -86,7 +67,7 @@ def refuse_mistyped(tasks: Collection, argv: list[str]) -> None:
 def task(body: Callable[..., int | None]) -> Task[Any]:
     """A task whose help knows the options that it has."""
     names = {name.replace("_", "-") for name in body.__annotations__}
-    return Task(guarded(body), help={name: text for name, text in HELP.items() if name in names})
+    return Task(door.guarded(body), help={name: text for name, text in HELP.items() if name in names})
 
 
 def stage(body: Callable[[Settings], int]) -> Task[Any]:
@@ -111,10 +92,10 @@ def _say(text: str) -> None:
 
 def _stages(settings: Settings, *names: str) -> int:
     """Run single stages into a folder of results; a problem of the patches is exit code 2, as in validate."""
-    run = pipeline.Run(settings, Progress(), settings.workspace.new_run())
     try:
-        for name in names:
-            getattr(run, name)
+        with pipeline.new_run(settings, Progress()) as run:
+            for name in names:
+                getattr(run, name)
     except PatchError as error:
         print(lines(str(error), "rejected: "), file=sys.stderr)
         return 2
@@ -261,6 +242,19 @@ def clean(c: Context, cache: bool = False) -> None:
     make(ROOT).workspace.clean(cache=cache)
 
 
+class Inv(Program):
+    """Invoke with our tasks, once more, so that it is ours to say how it ends."""
+
+    def core_args(self) -> list[Any]:
+        """The options of Invoke's own program, which has found these tasks by them."""
+        return [*super().core_args(), *self.task_args()]
+
+
 ns = Collection.from_module(sys.modules[__name__])
-if Path(sys.argv[0]).stem in ("inv", "invoke"):
-    refuse_mistyped(ns, sys.argv[1:])
+if "invoke.main" in sys.modules:
+
+    def main() -> None:
+        refuse_mistyped(ns, sys.argv[1:])
+        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run()
+
+    door.leave(main)

@@ -27,7 +27,7 @@ from ci.accel import Mode
 from ci.errors import StageError
 from ci.guest import GuestRun
 from ci.kernel import Kernel
-from ci.pipeline import Run
+from ci.pipeline import Run, new_run
 from ci.pool import Job
 from ci.progress import Progress, cpu_s
 from ci.settings import Settings
@@ -202,8 +202,9 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     unknown = set(rows) - set(ROWS)
     if unknown:
         raise StageError("options", f"--rows {','.join(sorted(unknown))}: there are {', '.join(ROWS)}")
-    run = Run(settings, progress, settings.workspace.new_run())
-    git = run.trees.patched.source.git
+    with new_run(settings, progress) as run:
+        run.mode  # noqa: B018 - before anything is fetched
+        git = run.trees.patched.source.git
     folder = settings.workspace.entry("bench", "now")
     remove_tree(folder)
     folder.mkdir(parents=True)
@@ -219,7 +220,6 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
 
     try:
         with progress.stage("bench", ", ".join(rows)):
-            run.mode  # noqa: B018
             ours, peer = _Ours(run, folder), _Peer(run, folder)
             measure("build", "ours", ours.cold)
             ours.build()

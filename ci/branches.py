@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.errors import StageError
+from ci.git import remote
 
 TABLE = Path(__file__).with_name("branches.toml")
 KINDS = ("git", "debian")
@@ -50,6 +51,8 @@ def select(words: str, kind: str = "auto") -> tuple[Branch, ...]:
     for word in words.split(",") if words != "all" else ():
         name, equals, source = word.strip().partition("=")
         if equals and NAME.fullmatch(name) and source.partition(":")[0] in KINDS:
+            if source.startswith("git:"):
+                remote(source.removeprefix("git:"), f"--branches {word!r}")
             chosen[name] = Branch(name, (source,))
         elif not equals and name in rows:
             chosen[name] = rows[name]

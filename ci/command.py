@@ -70,17 +70,21 @@ class _Reader(threading.Thread):
         super().__init__(daemon=True)
         self.stream, self.log, self.on_line = stream, log, on_line
         self.lines: list[str] = []
+        self.trouble: Exception | None = None
         self.start()
 
     def run(self) -> None:
-        with self.stream:
-            for raw in self.stream:
-                line = raw.decode("utf-8", "replace")
-                self.lines.append(line)
-                if self.log:
-                    self.log.write(line)
-                if self.on_line:
-                    self.on_line(line.rstrip("\n"))
+        try:
+            with self.stream:
+                for raw in self.stream:
+                    line = raw.decode("utf-8", "replace")
+                    self.lines.append(line)
+                    if self.log:
+                        self.log.write(line)
+                    if self.on_line:
+                        self.on_line(line.rstrip("\n"))
+        except Exception as error:  # a full disk, a stderr that is closed; the command cannot write any more, and ends
+            self.trouble = error
 
 
 def _let_go(alive: int) -> None:
@@ -190,6 +194,8 @@ def run(
     a second: a word from it ends the command, as an answer and not an error.
     """
     words = tuple(str(word) for word in argv)
+    if bad := next((word for word in words if "\0" in word), ""):
+        raise StageError(stage, f"{words[0]}: no program can be given the word {bad[:100]!r}, which holds a NUL")
     in_r, in_w = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
@@ -214,6 +220,9 @@ def run(
             how, rest = _status(status_r)
             out.join()
             err.join()
+    for trouble in (out.trouble, err.trouble):
+        if trouble:
+            raise trouble
     what = f"`{' '.join(words)[:300]}`"
     tail = "".join((out.lines + err.lines)[-TAIL_LINES:]).rstrip()
     if timed_out:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.errors import StageError
-from ci.git import Git
+from ci.git import Git, check_written
 from ci.mails import Document, dressed, plain
 
 MAX_BYTES = 64_000_000
@@ -132,6 +132,7 @@ def _mailsplit(text: bytes) -> list[bytes]:
         # Everybody but git itself quotes lines of a body that begin with From.
         quoting = [] if FORMAT_PATCH.match(text) else ["--mboxrd"]
         Git(folder, "series").run("mailsplit", "-d5", "-b", "--keep-cr", *quoting, "-omails", "box")
+        check_written(folder, "series")
         return [path.read_bytes() for path in sorted((folder / "mails").iterdir())]
 
 

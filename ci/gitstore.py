@@ -42,9 +42,9 @@ class GitStore:
                 stale.unlink()
         git = Git(self.folder, "fetch")
         # Always a pack, which appears whole: small fetches would be unpacked, commit and trees before their blobs.
-        git.run(
+        git.ask(
             "-c", "fetch.unpackLimit=1",
-            "fetch", "--depth=1", "--no-tags", "--no-write-fetch-head", "--force", url, f"{wanted}:{ref}",
+            "fetch", "--depth=1", "--no-tags", "--no-write-fetch-head", "--force", "--", url, f"{wanted}:{ref}",
             timeout_s=timeout_s,
         )  # fmt: skip
         commit = self.commit(ref)

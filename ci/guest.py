@@ -21,6 +21,7 @@ from ci.workspace import Workspace, remove_tree
 
 LOGS = ("kernel", "tests", "control")
 JOB = "opt/org.patchverdict/job"
+HERE = Path()
 MEMORY_MB = 1024
 # What images/cmdline says for a fixed layout of addresses.
 FIXED_LAYOUT = ("norandmaps", "nokaslr")
@@ -85,7 +86,8 @@ def _option(value: Path) -> str:
 
 
 def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Path, empty_root: Path) -> list[str]:
-    """The whole command line of vng. ``empty_root`` is what the guest may see of the host: an empty folder.
+    """The whole command line of vng. ``empty_root`` is what the guest may see of the host: an empty folder. vng makes a line
+    for a shell of it: names relative to the folder in which it runs say nothing of where the checkout is.
 
     Our -append comes last and replaces the one that vng composes, which carries values of the host. The first
     serial port is vng's own; ours follow.
@@ -101,7 +103,7 @@ def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Pa
         ]
     qemu += ["-fw_cfg", f"name={JOB},file={_option(folder / 'job')}", "-append", parameters]
     return [
-        vng_program(), "--run", str(kernel), "--root", str(empty_root), "--force-9p", "--disable-monitor",
+        vng_program(), "--run", shlex.quote(str(kernel)), "--root", str(empty_root), "--force-9p", "--disable-monitor",
         "--disable-microvm", "--cpus", str(machine.vcpus), "--memory", f"{MEMORY_MB}M", "--verbose", *machine.vng,
         f"--qemu-opts={shlex.join(qemu)}",
     ]  # fmt: skip
@@ -171,7 +173,7 @@ def run(
     (folder / "job").write_text(job(script, nonce, limit), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
-    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), folder, empty)
+    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), HERE, HERE / empty.name)
     watch = _Watch(folder, nonce, limit * WALL_FACTOR + 60)
     # vng's own exit status says nothing (always 255 with a command line that is not its own).
     done = command.run(
@@ -230,6 +232,6 @@ def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder
     empty = folder / "root"
     empty.mkdir()
     argv = vng_argv(
-        kernel.bzimage, image.path, replace(mode, interactive=True), cmdline(workspace, mode), folder, empty
+        kernel.bzimage, image.path, replace(mode, interactive=True), cmdline(workspace, mode), HERE, HERE / empty.name
     )
     return command.interactive(argv, cwd=folder, env=environment())

@@ -90,7 +90,7 @@ def _check_range(git: Git, loaded: Series, base: str, until: str) -> None:
     env = {"GIT_INDEX_FILE": str(git.folder / "check")}
     git.run("read-tree", base, env=env)
     for patch in loaded.patches:
-        said = git.run("apply", "--cached", "--whitespace=nowarn", "-", stdin=patch.diff, env=env, ok=None)
+        said = git.judged("apply", "--cached", "--whitespace=nowarn", "-", stdin=patch.diff, env=env)
         if said.returncode != 0:
             raise StageError(
                 "series", f"{patch.where}: its patch does not apply to its own parent: {said.stderr.strip()}"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ci import change
 from ci.errors import StageError
-from ci.git import Git
+from ci.git import Git, check_written
 
 # [PATCH net v2 3/5] mptcp: set the flag; [PATCH [RESEND] 1/2]; [RFC][PATCH 2/3]
 TAGS = re.compile(r"\s*((?:\[(?:[^\[\]]|\[[^\[\]]*\])*\]\s*)+)")
@@ -183,6 +183,7 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
                 raise StageError("series", f"{where}: git cannot read it as a mail: {why}")
             if not SCISSORS.search(message.read_bytes()):
                 break
+        check_written(git.folder, "series")
         text = message.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
         return said.stdout, text, rest.read_bytes()
 

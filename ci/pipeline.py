@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,17 +32,18 @@ from ci import (
 from ci.accel import Mode
 from ci.cases import State
 from ci.ended import Ended
-from ci.errors import PatchError, StageError
+from ci.errors import PatchError, StageError, describe
 from ci.guest import GuestRun
 from ci.image import Image
 from ci.kernel import Kernel
 from ci.pool import Job
 from ci.progress import Progress
-from ci.settings import Settings
+from ci.settings import Settings, check_suite
 from ci.source import Source
 from ci.suite import Script, Suite
 from ci.tree import Tree, Trees
-from ci.workspace import write_text
+from ci.verdict import Verdict
+from ci.workspace import file_digest, write_text
 
 SIDES = ("base", "patched")
 # A case that would reject has to do so so many times: with other seeds in virtual time, else in other moments.
@@ -87,6 +89,7 @@ class Run:
         loaded = self.loaded or intake.bring(self.settings, self.progress)
         # What came on stdin can be asked for again only where it is kept.
         self.settings = replace(self.settings, series=loaded.spec)
+        check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
         self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id, "notes": list(loaded.notes)}
         return loaded
 
@@ -105,7 +108,7 @@ class Run:
         """Shipped, base and patched; a conflict is a record of it."""
         origin = self.source
         with self.progress.stage("apply", f"{self.series.name}, {len(self.series.patches)} patches"):
-            with self.workspace.lock(f"work-{origin.slot.name}", stage="apply"):
+            with self.workspace.lock(f"trees-{origin.slot.name}", stage="apply"):
                 made = tree.derive(self.series, origin, self.settings.without)
             lines = []
             for state in made.states:
@@ -243,6 +246,7 @@ class Run:
                 "side": job.name.replace("-", "_"), "script": ran.script.name, "part": ran.script.label,
                 "attempt": attempt, "seed": mode.seed, "tap": taps[job.image], "folder": str(ran.folder.relative_to(self.folder)),
                 "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
+                "logs": {name: file_digest(ran.folder / f"{name}.log") for name in guest.LOGS},
                 "guest_ms": ran.guest_ms, "idle_ms": ran.idle_ms, "cpu_s": ran.cpu_s, "from_record": ran.from_record,
             })  # fmt: skip
         return done
@@ -307,8 +311,8 @@ def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun], *, tap: bool) 
 
 def apply(settings: Settings, progress: Progress) -> int:
     """Make the trees; 2 where a patch conflicts, whose words have been shown."""
-    run = Run(settings, progress, settings.workspace.new_run())
-    trees = run.trees
+    with new_run(settings, progress) as run:
+        trees = run.trees
     for side, made in (("shipped", trees.shipped), ("base", trees.base), ("patched", trees.patched)):
         print(f"{side}: tree {made.tree_id}, commit {made.commit} of {made.source.slot / 'src'}")
     if trees.conflict and not isinstance(trees.conflict, PatchError):
@@ -316,9 +320,26 @@ def apply(settings: Settings, progress: Progress) -> int:
     return 2 if trees.conflict else 0
 
 
+@contextlib.contextmanager
+def new_run(settings: Settings, progress: Progress) -> Iterator[Run]:
+    """A run in a new folder, which goes again where what was asked for cannot be done."""
+    folder = settings.workspace.new_run()
+    try:
+        yield Run(settings, progress, folder)
+    except StageError as error:
+        if error.asked:
+            shutil.rmtree(folder)
+        raise
+
+
 def show(folder: Path) -> int:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
-    judged, replay = report.write(folder), report.read(folder).get("replay", "")
+    return _print(folder, report.write(folder))
+
+
+def _print(folder: Path, judged: Verdict) -> int:
+    """Print the summary of a run whose reports are written; the verdict's exit code."""
+    replay = report.read(folder).get("replay", "")
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     print(summary.console(judged, width=width, color=color, where=os.path.relpath(folder), replay=replay), end="")
@@ -328,17 +349,18 @@ def show(folder: Path) -> int:
 
 def validate(settings: Settings, progress: Progress) -> int:
     """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is part of it."""
-    folder = settings.workspace.new_run()
-    collect(Run(settings, progress, folder))
-    settings.workspace.point_latest(folder)
+    with new_run(settings, progress) as run:
+        collect(run)
+    judged = report.write(run.folder)
+    settings.workspace.point_latest(run.folder)
     if settings.timings:
         progress.note(progress.timings())
-    return show(folder)
+    return _print(run.folder, judged)
 
 
 def collect(run: Run) -> bool:
-    """Run all stages and write ``run.json``, the evidence of a verdict; what goes wrong is evidence, too. False where we
-    were interrupted."""
+    """Run all stages and write ``run.json``, the evidence of a verdict; what goes wrong is evidence, too, unless what was
+    asked for cannot be done (of one branch among several it is). False where we were interrupted."""
     progress, whole = run.progress, True
     try:
         run.series  # noqa: B018 - the stages are properties
@@ -352,13 +374,16 @@ def collect(run: Run) -> bool:
         if not _blamed(run, error):
             run.facts["troubles"].append([error.stage, error.message])
     except StageError as error:
+        if error.asked and not run.branch:
+            raise
         run.facts["troubles"].append([error.stage, error.message])
     except KeyboardInterrupt as signal:
         run.facts["troubles"].append(["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"])
         whole = False
     except Exception as error:
-        run.facts["troubles"].append(["pipeline", f"{type(error).__name__}: {error}"])
-        progress.console.print_exception()
+        run.facts["troubles"].append(["pipeline", describe(error)])
+        (log := run.folder / "traceback.log").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        progress.note(f"pipeline: {describe(error)} (log: {log})")
     run.facts["durations_s"] = progress.durations_s
     run.facts["cpu_s"] = progress.cpu_s
     run.facts["replay"] = run.settings.command("validate", mode="virtual", suite="")
@@ -375,13 +400,14 @@ def _blamed(run: Run, error: PatchError) -> bool:
 
 def open_shell(settings: Settings, progress: Progress) -> int:
     """An interactive shell in the patched guest, on this terminal."""
-    folder = settings.workspace.new_run()
-    run = Run(settings, progress, folder)
-    mode = run.mode
+    with new_run(settings, progress) as run:
+        mode = run.mode  # a wrong one is told before anything is built
+        kernels, images = run.built, run.images
+    folder = run.folder
     if mode.name == "virtual":
         # In virtual time the guest's clock runs on while it waits for a key.
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'shell' / 'kernel.log'}")
     return 0 if guest.shell(
-        run.built["patched"][0], run.images["patched"], mode, settings.workspace, folder / "shell"
+        kernels["patched"][0], images["patched"], mode, settings.workspace, folder / "shell"
     ) in (0, 255) else 3  # fmt: skip

@@ -8,10 +8,11 @@ from ci import intake, source, suite, tree
 from ci.branches import Branch
 from ci.errors import PatchError, StageError
 from ci.git import Git
-from ci.progress import Progress, printable
+from ci.progress import Progress
 from ci.series import Series
 from ci.settings import Settings
 from ci.source import Source
+from ci.text import printable
 from ci.tree import PatchState, Trees
 
 REACH_S = 10.0
@@ -66,7 +67,7 @@ class Reach:
 
     def _ask(self, url: str) -> str:
         try:
-            asked = self.git.run("ls-remote", "--exit-code", url, "HEAD", ok=None, timeout_s=REACH_S)
+            asked = self.git.ask("ls-remote", "--exit-code", "--", url, "HEAD", ok=None, timeout_s=REACH_S)
         except StageError:
             return f"{url}: no answer within {REACH_S:.0f} s"
         if asked.returncode in (0, 2):  # 2: it answers, and has no such ref
@@ -97,7 +98,7 @@ def _one(settings: Settings, wanted: Series, branch: Branch, reach: Reach, progr
             if kind == "git" and (trouble := reach.trouble(rest.rpartition("@")[0])):
                 raise StageError("plan", trouble)
             found = source.fetch(replace(settings, source=spec, tree=None), wanted, progress)
-            with settings.workspace.lock(f"work-{found.slot.name}", stage="plan"):
+            with settings.workspace.lock(f"trees-{found.slot.name}", stage="plan"):
                 return BranchPlan(branch.name, spec, found, tree.derive(wanted, found, settings.without))
         except StageError as error:
             tries.append(error.message.splitlines()[0])

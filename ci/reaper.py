@@ -79,7 +79,7 @@ def start(argv: list[str], cwd: str, env: dict[str, str], close: Sequence[int], 
     if child:
         return child
     try:
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         for fd in close:
             os.close(fd)

@@ -11,11 +11,11 @@ from typing import Any
 from ci import junit, ktap, merged, splats, summary, verdict
 from ci.cases import State
 from ci.ended import Ended
-from ci.errors import StageError
+from ci.errors import StageError, describe
 from ci.evidence import Build, Evidence, Guest, Patch, ScriptRun, Trouble
 from ci.ktap import ScriptResult
 from ci.verdict import Verdict
-from ci.workspace import write_text
+from ci.workspace import file_digest, write_text
 
 SCHEMA = 1
 
@@ -23,9 +23,11 @@ SCHEMA = 1
 def read(folder: Path) -> dict[str, Any]:
     """``run.json`` of a stored run; a :class:`StageError` when it is not one."""
     try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StageError("report", f"{folder}: no stored run: {error}") from None
+        if not (file := folder / "run.json").is_file():
+            raise StageError("report", f"{folder}: no stored run: there is no file run.json in it")
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StageError("report", f"{folder}: no stored run: run.json: {error}") from None
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         raise StageError("report", f"{folder}: no stored run of schema {SCHEMA}")
     if "branches" in facts:
@@ -76,12 +78,17 @@ def _known(rows: Sequence[Sequence[str]], guests: Mapping[tuple[str, str], Guest
 
 
 def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+    if not path.is_file():
+        raise StageError("report", f"{path}: the log of a guest is missing; the run is damaged")
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 def _guest(folder: Path, row: dict[str, Any]) -> Guest:
     """One guest's logs, parsed."""
     logs = folder / row["folder"]
+    for name, was in row.get("logs", {}).items():
+        if (log := logs / f"{name}.log").is_file() and file_digest(log) != was:
+            raise StageError("report", f"{log}: not what the guest left; the run is damaged")
     console = _text(logs / "kernel.log")
     tests = _text(logs / "tests.log")
     started = bool(tests) or row["exit_status"] is not None
@@ -105,14 +112,19 @@ def _ktap(result: ScriptResult) -> str:
 def write(folder: Path) -> Verdict:
     """Judge a stored run and write its derived files; ``verdict.json`` comes last: it means done."""
     facts = read(folder)
-    found = evidence(folder, facts)
-    judged = verdict.decide(found)
+    try:
+        found = evidence(folder, facts)
+        judged = verdict.decide(found)
+        junit_xml = junit.render(judged, prefix=facts["prefix"] or "unknown.guest")
+        markdown = summary.markdown(judged, replay=facts.get("replay", ""))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StageError("report", f"{folder}/run.json does not hold what a run has: {describe(error)}") from error
     for run in found.runs:
         for side, guest in (("base", run.base), ("patched", run.patched), ("base-own", run.base_own)):
             if guest and guest.result:
                 write_text(folder / side / f"{run.script}.ktap", _ktap(guest.result))
-    write_text(folder / "junit.xml", junit.render(judged, prefix=facts["prefix"] or "unknown.guest"))
-    write_text(folder / "summary.md", summary.markdown(judged, replay=facts.get("replay", "")))
+    write_text(folder / "junit.xml", junit_xml)
+    write_text(folder / "summary.md", markdown)
     write_text(folder / "verdict.json", json.dumps(verdict.to_json(judged), indent=1) + "\n")
     return judged
 

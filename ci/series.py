@@ -121,7 +121,7 @@ def patch_of(letter: Letter) -> Patch:
         raise StageError("series", f"{where}: {why}")
     with tempfile.TemporaryDirectory() as scratch:
         git = Git(Path(scratch), "series")
-        counts = git.run("apply", "--numstat", "-z", stdin=parts.change, ok=None)
+        counts = git.judged("apply", "--numstat", "-z", stdin=parts.change)
         if counts.returncode != 0:
             raise PatchError("series", f"{where}: {_damage(letter, counts.stderr)}", patch=number)
         verbatim, stable = (

@@ -14,6 +14,10 @@ MODES = ("auto", "kvm", "tcg", "virtual")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
 STDIN = "-"
 MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
+# What the kernel's makefiles, make and gcc take in the path of a build, without blanks, colons, commas and quotes.
+PLAIN = re.compile(r"[\w/.+@~^-]+")
+# smoke, userspace_pm.sh,mptcp_join:d ; which names there are is for the tree to say
+SUITE = re.compile(r" *\w[\w.+-]*(:[\w-]+)? *(, *\w[\w.+-]*(:[\w-]+)? *)*", re.ASCII)
 ARCHIVE = "https://lore.kernel.org/all/"
 
 
@@ -79,10 +83,21 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(range(first, last + 1))
 
 
+def check_suite(name: str, where: str) -> None:
+    """A :class:`StageError` that begins with ``where`` for what no tree can have as a suite; empty is the default."""
+    if name and not SUITE.fullmatch(name):
+        raise StageError("options", f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
+                         "userspace_pm,mptcp_join:d")  # fmt: skip
+
+
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/<project>``, or below ``~/.cache`` where that is unset or not absolute (XDG rule)."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / PROJECT
+    folder = (base if base.is_absolute() else Path.home() / ".cache") / PROJECT
+    if not PLAIN.fullmatch(str(folder)):
+        raise StageError("options", f"the cache would be {str(folder)!r}, where no kernel can be built: let XDG_CACHE_HOME name "
+                         "a folder in letters, digits and / . _ + @ ~ ^ -")  # fmt: skip
+    return folder
 
 
 def make(
@@ -112,6 +127,11 @@ def make(
         raise StageError("options", f"--mode {mode}: there are {', '.join(MODES)}")
     if layout not in ("", *LAYOUTS):
         raise StageError("options", f"--layout {layout}: there are {', '.join(LAYOUTS)}")
+    check_suite(suite, f"--suite {suite[:80]!r}")
+    if not str(root).isprintable():
+        raise StageError(
+            "options", f"this checkout is in {str(root)!r}; move it to where its path has no control characters"
+        )
     if not 0 <= cpus <= MOST_CPUS:
         raise StageError("options", f"--cpus {cpus}: a guest has 1 to {MOST_CPUS}")
     try:

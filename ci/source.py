@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ci import command, debian
 from ci.errors import StageError
-from ci.git import Git, borrow
+from ci.git import ADDRESS, Git, borrow, remote
 from ci.gitstore import GitStore
 from ci.progress import Progress
 from ci.series import TRAILER, Series
@@ -60,15 +60,16 @@ def from_tree(settings: Settings, series: Series, progress: Progress) -> Source:
     head = user.run("rev-parse", "--verify", "HEAD^{commit}", ok=None)
     if head.returncode != 0:
         raise StageError("fetch", f"--tree {settings.tree}: not a git checkout with a commit; run `git init`, "
-                         "`git add -f .` and `git commit` in it, or use --source")  # fmt: skip
+                         "`git add -f .` and `git commit` in it, or use --source", asked=True)  # fmt: skip
     dirty = user.line("status", "--porcelain", "--untracked-files=no")
     if dirty and not settings.ignore_dirty:
         names = "\n".join(dirty.splitlines()[:10])
         raise StageError("fetch", f"--tree {settings.tree} has uncommitted changes:\n{names}\n"
-                         "commit them, or take HEAD without them by --ignore-dirty")  # fmt: skip
+                         "commit them, or take HEAD without them by --ignore-dirty", asked=True)  # fmt: skip
     top = Path(user.line("rev-parse", "--show-toplevel"))
     if not (top / "Kconfig").is_file():
-        raise StageError("fetch", f"--tree {settings.tree}: {top} does not look like a kernel tree (no Kconfig)")
+        raise StageError("fetch", f"--tree {settings.tree}: {top} does not look like a kernel tree (no Kconfig)",
+                         asked=True)  # fmt: skip
     git = _ready(settings.workspace, slot := _slot(settings.workspace, "tree", str(top)))
     borrow(user, slot / "src/.git")
     commit, why = head.stdout.strip(), "--tree"
@@ -76,18 +77,39 @@ def from_tree(settings: Settings, series: Series, progress: Progress) -> Source:
         commit, why = series.base_commit, "--tree, at the base-commit of the series' trailer"
     elif series.base_from == TRAILER:
         progress.note(f"base-commit {series.base_commit} of the trailer: not in --tree; taking HEAD, {commit}")
+    _complete(user, top, git, commit, progress)
     git.run("update-ref", "refs/source", commit)
     return Source(f"tree:{commit}", slot, commit, why)
+
+
+def _complete(user: Git, top: Path, git: Git, commit: str, progress: Progress) -> None:
+    """Fetch the files of ``commit`` that a partial clone of the user's has left with its remote, into our repository."""
+    promisors = user.run("config", "--get-regexp", r"^remote\..*\.promisor$", "true", ok=(0, 1)).stdout.splitlines()
+    if not promisors:
+        return
+    listed = git.run("rev-list", "--objects", "--missing=print", f"{commit}^{{tree}}").stdout
+    missing = [line[1:] for line in listed.splitlines() if line.startswith("?")]
+    if not missing:
+        return
+    name = promisors[0].partition(" ")[0].removeprefix("remote.").removesuffix(".promisor")
+    url = user.line("config", "--get", f"remote.{name}.url")
+    progress.note(f"--tree is a partial clone: fetching {len(missing)} files of {commit[:12]} from {url}")
+    if not ADDRESS.fullmatch(url) and (top / url).exists():
+        url = f"file://{(top / url).resolve()}"
+    try:
+        git.ask("fetch", "--no-tags", "--no-write-fetch-head", "--stdin", "--", url,
+                stdin="".join(f"{one}\n" for one in missing), timeout_s=FETCH_S)  # fmt: skip
+    except StageError as error:
+        said = error.message.strip().splitlines()[-1]
+        raise StageError("fetch", f"--tree {top} is a partial clone without {len(missing)} files of commit {commit}, and its "
+                         f"remote {name} does not give them: {said}\ncheck that commit out in it, or give a whole clone",
+                         log=error.log) from None  # fmt: skip
 
 
 def from_git(settings: Settings, spec: str, why: str, progress: Progress) -> Source:
     """``URL@REF``: the commit of a branch, a tag or a full commit id, alone, fetched shallow. A commit id that is in the
     cache needs no network; a branch or tag that can not be asked for is what it was when last seen."""
-    url, at, ref = spec.rpartition("@")
-    if not at or not re.fullmatch(r"(https?|git|ssh|file)://\S+", url):
-        raise StageError("fetch", f"--source git:{spec}: give git:URL@REF with a https, git, ssh or file URL")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", ref):
-        raise StageError("fetch", f"--source git:{spec}: {ref!r} is not a commit, tag or branch")
+    url, ref = remote(spec, f"--source git:{spec}")
     store, exact = GitStore.of(settings.workspace), re.fullmatch(r"[0-9a-f]{40}", ref)
     name = f"refs/commits/{ref}" if exact else f"refs/names/{digest(url, ref)}"
     commit = had = store.commit(name)
@@ -113,7 +135,7 @@ def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> 
     release, at, suite = spec.partition("@")
     if not re.fullmatch(r"\d+\.\d+", release) or not re.fullmatch(r"[a-z][a-z0-9-]*" if at else "", suite):
         raise StageError("fetch", f"--source debian:{spec}: give a release such as debian:6.12, "
-                         "or one of a suite such as debian:7.3@trixie-backports")  # fmt: skip
+                         "or one of a suite such as debian:7.3@trixie-backports", asked=True)  # fmt: skip
     command.require("fetch", "apt-get", "apt")
     workspace, name = settings.workspace, f"linux-source-{release}"
     slot = _slot(workspace, "debian", spec)
@@ -126,7 +148,9 @@ def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> 
             return Source(f"debian:{had}", slot, commit, why)
         try:
             # An older version of the package goes with what was built from it, but not under somebody who builds.
-            with workspace.lock(f"work-{slot.name}", stage="fetch"), workspace.publish(slot) as fresh:
+            # Nor under somebody who makes trees.
+            locks = [workspace.lock(f"{what}-{slot.name}", stage="fetch") for what in ("work", "trees")]
+            with locks[0], locks[1], workspace.publish(slot) as fresh:
                 commit = _import(options, name, fields, fresh, progress)
             return Source(f"debian:{fields['Version']}", slot, commit, why)
         except StageError as error:
@@ -175,11 +199,14 @@ def _auto(settings: Settings, series: Series, progress: Progress) -> Source:
         why_not = "the series' trailer names a base-commit, but no repository"
         progress.note(f"auto: base-commit {series.base_commit} of the trailer: in no repository that we know")
     if series.base_commit and series.base_url:
+        remote(
+            f"{series.base_url}@{series.base_commit}", f"base_url and base_commit of {series.folder / 'series.toml'}"
+        )
         have = GitStore.of(settings.workspace).commit(f"refs/commits/{series.base_commit}")
         try:
             if not have:
-                Git(settings.workspace.root, "fetch").run(
-                    "ls-remote", "--exit-code", series.base_url, "HEAD", timeout_s=REACH_S
+                Git(settings.workspace.root, "fetch").ask(
+                    "ls-remote", "--exit-code", "--", series.base_url, "HEAD", timeout_s=REACH_S
                 )
             why = "auto: the series' base commit, " + ("in the cache" if have else "its repository answers")
             return from_git(settings, f"{series.base_url}@{series.base_commit}", why, progress)
@@ -199,13 +226,13 @@ def fetch(settings: Settings, series: Series, progress: Progress) -> Source:
         "debian": lambda rest: from_debian(settings, rest, "--source", progress),
     }
     kind, colon, rest = settings.source.partition(":")
+    if settings.source != "auto" and (not colon or kind not in kinds):
+        raise StageError(
+            "fetch", f"--source {settings.source}: there are auto, git:URL@REF and debian:RELEASE[@SUITE]", asked=True
+        )
     with settings.workspace.lock("trees", stage="fetch"):
         if settings.tree:
             return from_tree(settings, series, progress)
         if settings.source == "auto":
             return _auto(settings, series, progress)
-        if not colon or kind not in kinds:
-            raise StageError(
-                "fetch", f"--source {settings.source}: there are auto, git:URL@REF and debian:RELEASE[@SUITE]"
-            )
         return kinds[kind](rest)

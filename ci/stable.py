@@ -14,7 +14,7 @@ from ci.pipeline import Run, collect
 from ci.plan import BranchPlan
 from ci.progress import Progress
 from ci.series import Series
-from ci.settings import Settings
+from ci.settings import Settings, check_suite
 from ci.tree import Tree
 from ci.verdict import WORDS, first_code
 from ci.workspace import write_text
@@ -36,8 +36,9 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
     """Validate the series on each branch; the first of 2, 1, 3, 0 that a branch calls for."""
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
-    folder = settings.workspace.new_run()
     loaded = intake.bring(settings, progress)
+    check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
+    folder = settings.workspace.new_run()
     # What came on stdin, or from an archive, comes once.
     settings = replace(settings, series=loaded.spec)
     plans = plan.of_branches(settings, loaded, branches, progress)

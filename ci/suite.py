@@ -63,6 +63,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ("mptcp_connect*", "mptcp_connect*", DISCONNECT),
     ("simult_flows", "unbalanced bwidth*", BALANCE),
 )
+PROGRAM = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)  # userspace_pm.sh
 # mptcp_join.sh lists its groups with the letter that selects each: "f@subflows_tests"
 GROUPS = re.compile(r"^all_tests_sorted=\(\n((?:\s+\w@\w+\n)+)\)$", re.M)
 
@@ -78,6 +79,9 @@ def programs(tree: Tree) -> tuple[str, ...]:
     names = tuple(word for line in lines for word in line.split())
     if not names:
         raise StageError("run", f"{SELFTESTS}/Makefile of the tree names no TEST_PROGS")
+    if bad := [name for name in names if not PROGRAM.fullmatch(name)]:
+        # A run's folder is named by it.
+        raise StageError("run", f"{SELFTESTS}/Makefile of the tree: TEST_PROGS names {bad[0]!r}, which is no file name")
     return names
 
 

@@ -8,10 +8,11 @@ from ci.accel import Mode
 from ci.cases import State
 from ci.errors import StageError
 from ci.guest import LOGS, GuestRun
-from ci.pipeline import Run
+from ci.pipeline import Run, new_run
 from ci.pool import Job
-from ci.progress import Progress, lines
+from ci.progress import Progress
 from ci.settings import Settings
+from ci.text import lines
 
 
 def repeat(settings: Settings, progress: Progress, times: int) -> int:
@@ -67,8 +68,9 @@ def _virtual(settings: Settings, progress: Progress) -> Run:
     """A run for comparing runs, which makes sense in virtual time only."""
     if settings.mode not in ("auto", "virtual"):
         raise StageError("options", f"--mode {settings.mode}: only runs in virtual time can be the same")
-    run = Run(replace(settings, mode="virtual"), progress, settings.workspace.new_run())
-    run.mode  # noqa: B018
+    with new_run(replace(settings, mode="virtual"), progress) as run:
+        run.mode  # noqa: B018 - before anything is built, as the suite
+        run.suite  # noqa: B018
     return run
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +16,12 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from ci.errors import StageError
+from ci.text import lines
 
 PROJECT = "patchverdict"
 # Part of every key. To be raised when what earlier versions have kept can no longer be believed.
 CACHE_VERSION = 2
+SILENT_WAIT_S = 1.0
 
 
 def digest(*parts: object) -> str:
@@ -80,16 +83,26 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self, name: str, *, stage: str, timeout_s: float = 3600) -> Iterator[None]:
-        """Hold the lock ``name`` of this cache; others wait up to ``timeout_s`` seconds."""
+        """Hold the lock ``name`` of this cache; others wait up to ``timeout_s`` seconds, and say for whom."""
         folder = self.cache / "locks"
         folder.mkdir(parents=True, exist_ok=True)
+        lock, owner = FileLock(folder / f"{name}.lock"), folder / f"{name}.owner"
         try:
-            with FileLock(folder / f"{name}.lock", timeout=timeout_s):
-                yield
+            lock.acquire(timeout=min(timeout_s, SILENT_WAIT_S))
         except LockTimeout:
-            raise StageError(
-                stage, f"another run has held {name} for {timeout_s:.0f} s; wait for it or end it"
-            ) from None
+            holder = owner.read_text(encoding="utf-8") if owner.is_file() else "another run"
+            print(lines(f"{stage}: waiting for {name}, held by {holder}"), file=sys.stderr, flush=True)
+            try:
+                lock.acquire(timeout=timeout_s)
+            except LockTimeout:
+                what = f"{holder} has held {name} for {timeout_s:.0f} s; wait for it or end it"
+                raise StageError(stage, what) from None
+        try:
+            owner.write_text(f"process {os.getpid()} (stage {stage})", encoding="utf-8")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
 
     def new_run(self) -> Path:
         """A fresh folder ``results/<run-id>``; the id sorts by time."""
@@ -100,13 +113,13 @@ class Workspace:
 
     def clean(self, *, cache: bool) -> None:
         """Remove every run, and with ``cache`` the whole cache; nothing that a user brought is in either."""
-        for path in self.results.iterdir():
+        for path in self.results.iterdir() if self.results.is_dir() else ():
             if path.is_symlink():
                 path.unlink()
             elif path.is_dir():
                 shutil.rmtree(path)
-        if cache:
-            shutil.rmtree(self.cache, ignore_errors=True)
+        if cache and self.cache.is_dir():
+            shutil.rmtree(self.cache)
 
     def latest(self) -> Path:
         """The run that ``results/latest`` points to; a :class:`StageError` when there is none."""

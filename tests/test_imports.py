@@ -5,7 +5,7 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors command workspace progress settings git gitstore change mails documents thread facts series known intake "
+    "text errors door command workspace progress settings git gitstore change mails documents thread facts series known intake "
     "debian source tree suite branches plan kconfig "
     "bzimage objects kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ci.progress import Progress, lines, printable
+from ci.progress import Progress
+from ci.text import lines, printable
 from tests.conftest import ROOT
 
 

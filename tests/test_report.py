@@ -147,8 +147,39 @@ def test_an_empty_console_is_never_a_pass(good: Path) -> None:
 
 
 def test_an_empty_log_of_tests_is_never_a_pass(good: Path) -> None:
-    (good / "patched/userspace_pm/tests.log").unlink()
+    log = good / "patched/userspace_pm/tests.log"
+    log.write_text("", encoding="utf-8")
     assert report.write(good).exit_code != 0
+    log.unlink()
+    with pytest.raises(StageError, match=f"{log}: the log of a guest is missing"):
+        report.write(good)
+
+
+DAMAGES: dict[str, Any] = {
+    "no patches": lambda facts: facts.pop("patches"), "no guests": lambda facts: facts.pop("guests"),
+    "guests are a number": lambda facts: facts.update(guests=7), "a guest is a list": lambda facts: facts.update(guests=[[]]),
+    "a patch of another kind": lambda facts: facts.update(patches=[{"number": 1}]),
+    "an end that is none": lambda facts: facts["guests"][0].update(ended="NEVER"),
+    "a side that is a list": lambda facts: facts["guests"][0].update(side=[]),
+    "a folder that is a number": lambda facts: facts["guests"][0].update(folder=5),
+    "a case that is one word": lambda facts: facts.update(must_flip=["x"]),
+    "no mode": lambda facts: facts.update(mode=None),
+    "a log that was cut": lambda facts: facts["guests"][0].update(logs={"tests": "0" * 64}),
+    "a build that is a word": lambda facts: facts.update(builds={"kernel": "pass"}),
+    "known that is true": lambda facts: facts.update(known=True), "a trouble of one": lambda facts: facts.update(troubles=[["x"]]),
+    "series by name": lambda facts: facts.update(series="deny"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_told(damage: str, good: Path) -> None:
+    file = good / "run.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    DAMAGES[damage](facts)
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(StageError, match=r"run\.json does not hold|the run is damaged"):
+        report.write(good)
+    assert not (good / "verdict.json").exists()
 
 
 def test_a_run_that_ended_before_any_guest_is_not_accepted(tmp_path: Path) -> None:
@@ -164,7 +195,7 @@ def test_bytes_that_are_no_text(good: Path) -> None:
     ET.parse(good / "junit.xml")
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]"])
+@pytest.mark.parametrize("content", [None, "{", "[]", "\ufffe", "[" * 100_000])
 def test_a_folder_that_is_no_run(content: str | None, tmp_path: Path) -> None:
     if content:
         (tmp_path / "run.json").write_text(content, encoding="utf-8")

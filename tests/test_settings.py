@@ -25,6 +25,12 @@ def test_defaults() -> None:
         ({"mode": "fast"}, "--mode fast"),
         ({"tree": "/no/such/folder"}, "--tree /no/such/folder"),
         ({"tree": "/", "source": "auto"}, "--tree and --source"),
+        ({"suite": "a/b"}, "--suite 'a/b'"),
+        ({"suite": "/tmp"}, "--suite '/tmp'"),
+        ({"suite": "a\0b"}, "--suite 'a"),
+        ({"suite": " "}, "--suite ' '"),
+        ({"suite": "a b"}, "--suite 'a b'"),
+        ({"suite": "-x,,y"}, "--suite '-x,,y'"),
         ({"cpus": 9}, "--cpus 9: a guest has 1 to 8"),
         ({"qemu": "-s 'x"}, "--qemu -s 'x"),
     ],
@@ -54,3 +60,17 @@ def test_the_cache_folder(value: str | None, monkeypatch: pytest.MonkeyPatch) ->
     assert cache_folder() == Path("/home/ada/.cache/patchverdict")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert cache_folder() == Path("/caches/patchverdict")
+
+
+@pytest.mark.parametrize("name", ["a b", "a:b", "a#b", "a$b", "a'b", 'a"b', "a,b", "a;b", "a%b", "a\nb", "a\\b", "a=b"])
+def test_a_cache_in_which_no_kernel_builds_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", f"/tmp/{name}")
+    with pytest.raises(StageError, match="no kernel can be built"):
+        make(ROOT)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/zoë/work_dir@2/~x^y+z")
+    assert make(ROOT).workspace.cache.name == "patchverdict"
+
+
+def test_names_of_suites() -> None:
+    for name in ("smoke", "full", "userspace_pm.sh", "mptcp_join:d, diag", "mptcp_join:d,mptcp_join:f"):
+        assert make(ROOT, suite=name).suite == name
