@@ -52,14 +52,19 @@ def packages_command(table: Mapping[str, Any], target: Path, *, as_root: bool) -
     ]  # fmt: skip
 
 
+def root_folder(workspace: Workspace) -> Path:
+    """Where the root of the recipe lies in the cache, once it is made."""
+    table = recipe(workspace)
+    wanted = {"release": table["release"], "variant": table["variant"], "packages": sorted(table["packages"])}
+    return workspace.entry("roots", digest("root", wanted, LIST_PACKAGES))
+
+
 def root(workspace: Workspace, log: Path) -> Path:
     """Folder with ``root.tar`` and ``packages.txt``, made by mmdebstrap once for each recipe.
 
     An ordinary user needs no user namespace for it, so neither subuids, nor AppArmor's leave, nor a home that others may
     enter: nothing of the packages is run, and all files of the guest are root's anyway (:func:`ci.cpio.from_tar`)."""
-    table = recipe(workspace)
-    wanted = {"release": table["release"], "variant": table["variant"], "packages": sorted(table["packages"])}
-    folder = workspace.entry("roots", digest("root", wanted, LIST_PACKAGES))
+    folder = root_folder(workspace)
     if folder.exists():
         return folder
     mmdebstrap = command.require("image", "mmdebstrap", "mmdebstrap")
@@ -67,7 +72,7 @@ def root(workspace: Workspace, log: Path) -> Path:
         if folder.exists():
             return folder
         with workspace.publish(folder) as fresh:
-            words = packages_command(table, fresh / "root.tar", as_root=os.geteuid() == 0)
+            words = packages_command(recipe(workspace), fresh / "root.tar", as_root=os.geteuid() == 0)
             command.run([mmdebstrap, *words], stage="image", timeout_s=ROOT_LIMIT_S, log=log)
             names = [e.data.decode() for e in cpio.from_tar(fresh / "root.tar", ()) if e.path == "packages.txt"]
             if not names or not names[0].strip():
