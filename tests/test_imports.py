@@ -5,7 +5,7 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors command workspace progress settings git gitstore series mails intake debian source tree suite branches plan kconfig "
+    "cli errors command workspace progress settings git gitstore series mails intake debian source tree suite branches plan kconfig "
     "kernel cpio image preflight accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
