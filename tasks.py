@@ -13,7 +13,7 @@ door.enter(ROOT)
 
 from collections.abc import Callable
 
-from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
+from invoke import Collection, Context, Program, Task
 
 from ci import bench as bench_stage
 from ci import checks, pipeline
@@ -22,6 +22,7 @@ from ci import plan as plan_stage
 from ci import stable as stable_stage
 from ci import verify as verify_stage
 from ci.branches import select
+from ci.cli import DocumentedTask, mistake
 from ci.door import COULD_NOT_FIND_OUT
 from ci.errors import PatchError
 from ci.progress import Progress
@@ -32,19 +33,25 @@ HELP = {
     "series": "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree, message-id "
     "(default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
+    "plan tree": "the checkout of which a series A..B is a range",
+    "stable tree": "the checkout of which a series A..B is a range",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
     "source": "auto, git:URL@REF or debian:RELEASE[@SUITE] (default: auto)",
+    "plan source": "where the branches' kernels come from: auto, git or debian (default: auto)",
+    "stable source": "where the branches' kernels come from: auto, git or debian (default: auto)",
     "without": "numbers of patches not to put on, as in 1,3",
     "only": "numbers of the patches that are the series, as in 9 or 1-4, or a message-id that chooses one of several series",
-    "suite": "smoke, default or full (default: what the series says)",
+    "suite": "smoke, default, full, or scripts and parts such as diag,mptcp_join:d (default: what the series says)",
     "mode": "auto, kvm, tcg or virtual (default: auto)",
+    "bench mode": "auto, kvm, tcg or virtual (default: virtual)",
     "seed": "in virtual mode: where all random numbers come from (default: 1)",
     "layout": "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
     "cpus": "virtual CPUs of a guest, not in virtual mode (default: 2)",
     "qemu": "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change nothing",
     "rerun": "run guests even where the record knows the answer",
     "timings": "show wall and CPU seconds of each stage",
-    "times": "how often (default: verify 2, bench 3)",
+    "verify times": "how often (default: 2)",
+    "bench times": "how often (default: 3)",
     "rows": "what to measure (default: build,rebuild,boot,smoke,default,scripts)",
     "branches": "all, or names such as 6.1,6.12, or NAME=git:URL@REF (default: all)",
     "on": "base: judge each branch's base, the tree with the series taken out",
@@ -52,22 +59,18 @@ HELP = {
     "shards": "with --format json: so many jobs for each branch (default: 1)",
     "selftests": "own or newest: the branch's scripts, or the newest branch's on all (default: own)",
     "seeds": "a range such as 1..10: the suite once for each seed",
+    "run": "folder of a stored run (default: results/latest)",
+    "unit": "only what takes seconds and boots no guest",
+    "k": "pytest's choice of tests, as in -k 'series or tree'",
+    "cache": "also what was downloaded and built",
 }
-
-
-def refuse_mistyped(tasks: Collection, argv: list[str]) -> None:
-    """End a mistyped command line with exit code 3: Invoke's own 1 would read as "rejected"."""
-    try:
-        core = Parser(initial=Program().initial_context, ignore_unknown=True).parse_argv(argv)
-        Parser(initial=Program().initial_context, contexts=tasks.to_contexts()).parse_argv(core.unparsed)
-    except ParseError as error:
-        raise Exit(f"error: {error} (`inv --list` shows the tasks)", code=COULD_NOT_FIND_OUT) from None
 
 
 def task(body: Callable[..., int | None]) -> Task[Any]:
     """A task whose help knows the options that it has."""
-    names = {name.replace("_", "-") for name in body.__annotations__}
-    return Task(door.guarded(body), help={name: text for name, text in HELP.items() if name in names})
+    names = [name.replace("_", "-") for name in body.__annotations__]
+    texts = {name: HELP.get(f"{body.__name__} {name}") or HELP.get(name, "") for name in names}
+    return DocumentedTask(door.guarded(body), help={name: text for name, text in texts.items() if text})
 
 
 def stage(body: Callable[[Settings], int]) -> Task[Any]:
@@ -189,18 +192,8 @@ def _stable(
     timings: bool = False,
 ) -> int:  # fmt: skip
     """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
-    settings = make(
-        ROOT,
-        series=series,
-        tree=tree,
-        suite=suite,
-        mode=mode,
-        seed=seed,
-        without=without,
-        only=only,
-        rerun=rerun,
-        timings=timings,
-    )
+    settings = make(ROOT, series=series, tree=tree, suite=suite, mode=mode, seed=seed, without=without, only=only, rerun=rerun,
+                    timings=timings)  # fmt: skip
     return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
 
 
@@ -254,7 +247,10 @@ ns = Collection.from_module(sys.modules[__name__])
 if "invoke.main" in sys.modules:
 
     def main() -> None:
-        refuse_mistyped(ns, sys.argv[1:])
-        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run()
+        words = sys.argv[1:] or ["--list"]
+        if wrong := mistake(ns, words):
+            print(lines(wrong, "error: "), file=sys.stderr)
+            raise door.Ended(COULD_NOT_FIND_OUT)
+        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(["inv", *words])
 
     door.leave(main)

@@ -20,6 +20,7 @@ from ci import (
     kernel,
     ktap,
     pool,
+    preflight,
     record,
     report,
     series,
@@ -97,6 +98,8 @@ class Run:
     def source(self) -> Source:
         """The kernel as it comes."""
         wanted = self.series
+        if not (self.workspace.cache / "trees").exists():
+            self._room()
         with self.progress.stage("fetch", str(self.settings.tree or self.settings.source)):
             found = source.fetch(self.settings, wanted, self.progress)
             self.progress.note(f"{found.name} ({found.why})")
@@ -151,10 +154,24 @@ class Run:
         self.facts["versions"] |= asdict(found)
         return found
 
+    def _room(self) -> None:
+        """Room for what is about to be written; a run from the cache needs none."""
+        for finding in preflight.rooms(self.workspace, preflight.needed_gb(self.workspace)):
+            preflight.demand(finding)
+
+    @functools.cached_property
+    def root(self) -> Path:
+        """The packages of the guest's root, made before any kernel is built: what may fail soon fails soon."""
+        with self.progress.stage("root", "packages of the guest's root"):
+            return image.root(self.workspace, self.folder / "root.log")
+
     @functools.cached_property
     def built(self) -> dict[str, tuple[Kernel, Path]]:
         """Kernel and selftests of both sides; the base is built first, and what does not build is recorded."""
         tools, made = self.tools, {}
+        keys = [kernel.key_of(self.workspace, self.tree(side), tools) for side in SIDES]
+        if not all(self.workspace.entry("kernels", key).exists() for key in keys):
+            self._room()
         for side in SIDES:
             built = self.tree(side)
             log = self.folder / side / "build.log"
@@ -186,12 +203,12 @@ class Run:
     @functools.cached_property
     def images(self) -> dict[str, Image]:
         """The guest's root with each side's selftests."""
+        root = self.root
         folders = {side: selftests for side, (_, selftests) in self.built.items()}
         with self.progress.stage("image", "guest root with the selftests"):
             if self.tests:
                 theirs = image.selftests(self.tests, self.workspace, self.tools, self.folder / "image.log")
                 folders = dict.fromkeys(SIDES, theirs)
-            root = image.root(self.workspace, self.folder / "image.log")
             made = {side: image.make(folder, self.workspace, root) for side, folder in folders.items()}
         self.facts["versions"]["image"] = list(made["patched"].packages)
         for side in SIDES:
@@ -372,11 +389,12 @@ def collect(run: Run) -> bool:
     except PatchError as error:
         progress.note(str(error))
         if not _blamed(run, error):
-            run.facts["troubles"].append([error.stage, error.message])
+            run.facts["troubles"].append([error.stage, error.told])
     except StageError as error:
         if error.asked and not run.branch:
             raise
-        run.facts["troubles"].append([error.stage, error.message])
+        progress.note(str(error))
+        run.facts["troubles"].append([error.stage, error.told])
     except KeyboardInterrupt as signal:
         run.facts["troubles"].append(["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"])
         whole = False
@@ -402,7 +420,7 @@ def open_shell(settings: Settings, progress: Progress) -> int:
     """An interactive shell in the patched guest, on this terminal."""
     with new_run(settings, progress) as run:
         mode = run.mode  # a wrong one is told before anything is built
-        kernels, images = run.built, run.images
+        images, kernels = run.images, run.built  # the guest's root before the kernels
     folder = run.folder
     if mode.name == "virtual":
         # In virtual time the guest's clock runs on while it waits for a key.
