@@ -98,7 +98,9 @@ def _one(settings: Settings, wanted: Series, branch: Branch, reach: Reach, progr
                 raise StageError("plan", trouble)
             found = source.fetch(replace(settings, source=spec, tree=None), wanted, progress)
             with settings.workspace.lock(f"work-{found.slot.name}", stage="plan"):
-                return BranchPlan(branch.name, spec, found, tree.derive(wanted, found, settings.without))
+                return BranchPlan(
+                    branch.name, spec, found, tree.derive(wanted, found, settings.without, adapt=settings.adapt)
+                )
         except StageError as error:
             tries.append(error.message.splitlines()[0])
     return BranchPlan(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
@@ -147,7 +149,7 @@ def table(plans: Sequence[BranchPlan], wanted: Series, *, on_base: bool) -> str:
         if plan.trouble:
             untested.setdefault(plan.trouble, []).append(plan.name)
         for state in plan.states:
-            if state.why and state.status != "not tried":
+            if state.why:
                 reasons += [f"{plan.name}: patch {state.patch.number}: {line}" for line in state.why.splitlines()[:6]]
     reasons += [f"{', '.join(names)}: {UNTESTED}: {trouble}" for trouble, names in untested.items()]
     # A commit id says no more by being whole.

@@ -1,21 +1,28 @@
 """Base and patched trees of a series, made by taking it out of the shipped tree and putting it on.
 
-All of it happens in a git index of its own: no work tree is touched, so nothing is left dirty by a patch that
-does not apply. ``git apply`` is strict: every context line has to match, only line numbers may differ.
+All of it happens in a git index of its own (:mod:`ci.index`): no work tree is touched, so nothing is left dirty by a patch
+that does not apply. :mod:`ci.carry` does it for one patch.
 """
 
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ci.carry import Carried, Refused, explain, put_on, take_out
+from ci.diff import names, parse
 from ci.errors import PatchError, StageError
 from ci.git import Git
+from ci.history import History
+from ci.index import Index
 from ci.series import EDITED, Patch, Series, Version
 from ci.source import Source
 from ci.workspace import Workspace
+
+BEFORE = "the tree has it as it was before it was edited"
+THERE, CONFLICTS = "already there", "conflicts"
 
 
 @dataclass(frozen=True)
@@ -45,14 +52,16 @@ class Tree:
 @dataclass(frozen=True)
 class PatchState:
     """What became of one patch: ``applies``, ``applies as backport``, ``already there``, ``not affected``,
-    ``left out``, ``not tried`` or ``conflicts``; ``form`` is which of the first two holds on base, ``on_patched`` tells
-    whether the patched tree carries it."""
+    ``left out``, ``conflicts``, ``depends on N`` (it can not be tried without patch N, which conflicts), or with --adapt
+    ``applies adapted``; ``form`` is which holds on base, ``on_patched`` tells whether the patched tree carries it.
+    ``adapted`` shows how what was taken out or put on differs from what was given, where it does."""
 
     patch: Patch
     status: str
     on_patched: bool = False
     why: str = ""
     form: str = ""
+    adapted: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,24 +74,7 @@ class Trees:
     patched: Tree
     states: tuple[PatchState, ...]
     conflict: StageError | None = None
-
-
-class _Index:
-    """A git index in a temporary file, on which patches are tried."""
-
-    def __init__(self, git: Git, file: Path, commit: str) -> None:
-        self.git, self.env = git, {"GIT_INDEX_FILE": str(file)}
-        git.run("read-tree", commit, env=self.env)
-
-    def apply(self, patch: Patch, *, reverse: bool = False) -> str:
-        """Apply whole or not at all; git's words when it does not, else an empty string."""
-        words = ["apply", "--cached", "--whitespace=nowarn", *(["--reverse"] if reverse else []), "-"]
-        done = self.git.run(*words, stdin=patch.diff, env=self.env, ok=None)
-        return "" if done.returncode == 0 else done.stderr.strip() or "git apply failed without a word"
-
-    def write(self) -> str:
-        """Git id of the tree."""
-        return self.git.line("write-tree", env=self.env)
+    notes: tuple[str, ...] = ()
 
 
 def version_of(git: Git, commit: str) -> Version:
@@ -92,55 +84,6 @@ def version_of(git: Git, commit: str) -> Version:
     if not all(numbers):
         raise StageError("apply", f"commit {commit[:12]} is no kernel tree: its Makefile has no VERSION and PATCHLEVEL")
     return int(numbers[0][1]), int(numbers[1][1])  # type: ignore[index]
-
-
-def explain(patch: Patch, said: str, *, reverse: bool = False) -> str:
-    """Git's words on a patch that does not apply, with the hunk that each ``patch failed: FILE:LINE`` means."""
-    lines = []
-    for line in said.splitlines():
-        lines.append(line)
-        failed = re.match(r"error: patch failed: (.+):(\d+)$", line)  # error: patch failed: net/mptcp/pm.c:12
-        if failed:
-            lines += [f"  {hunk}" for hunk in _hunk(patch, failed[1], int(failed[2]), reverse)]
-    return "\n".join(lines)
-
-
-def _hunk(patch: Patch, file: str, start: int, reverse: bool) -> Iterable[str]:
-    """``hunk 2 of FILE: @@ ... @@`` for the hunk of ``file`` that begins at line ``start`` of its old side."""
-    inside, number = False, 0
-    for line in patch.diff.splitlines():
-        if line.startswith("diff --git "):
-            inside, number = line.endswith(f" b/{file}"), 0
-        found = re.match(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@", line)  # @@ -10,6 +10,9 @@ int f(void)
-        if inside and found:
-            number += 1
-            if int(found[2 if reverse else 1]) == start:
-                yield f"hunk {number} of {file}: {line}"
-
-
-def _folder_of(series: Series, version: Version) -> Path:
-    return series.folder / "backports" / ".".join(map(str, version))
-
-
-# Lines shorter than this say too little of where they come from: "return 0;"
-TELLING = 16
-
-
-def moved(git: Git, commit: str, patch: Patch) -> str:
-    """Where the tree has what the patch adds, when all of it is in the folders of the files that the patch changes:
-    ``net/mptcp/pm_kernel.c:410``; empty where a line is missing, or the patch adds too little to tell."""
-    added: dict[str, None] = {}
-    for line in patch.diff.partition("diff --git ")[2].splitlines():
-        if line.startswith("+") and not line.startswith("+++") and len(line[1:].strip()) >= TELLING:
-            added[line[1:].strip()] = None
-    folders = sorted({str(Path(name).parent) for name in patch.files})
-    places: dict[str, None] = {}
-    for line in added:
-        found = git.run("grep", "-nF", "-e", line, commit, "--", *folders, ok=(0, 1)).stdout.partition("\n")[0]
-        if not found:
-            return ""
-        places[":".join(found.split(":")[1:3])] = None
-    return ", ".join(places) if len(added) > 1 else ""
 
 
 def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
@@ -173,85 +116,156 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
     return spared
 
 
-def derive(series: Series, source: Source, without: frozenset[int]) -> Trees:
+def derive(series: Series, source: Source, without: frozenset[int], *, adapt: bool = False) -> Trees:
     """Base is ``source`` minus what it carries of the affected patches (last first), patched is base plus the
-    series in order, minus ``without``. A patch that can be neither put on nor taken out ends as ``conflict``."""
+    series in order, minus ``without``. What can be neither put on nor taken out is in ``conflict``; the others are tried
+    all the same. With ``adapt``, a patch that does not apply as it is may be put on adapted."""
     git = source.git
     unknown = without - {patch.number for patch in series.patches}
     if unknown:
         raise StageError("options", f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
                          f"{series.patches[0].number} to {series.patches[-1].number}")  # fmt: skip
     version = version_of(git, source.commit)
-    spared = unaffected(series, git, source.commit, version)
-    affected = [patch for patch in series.patches if patch.number not in spared]
     shipped = Tree(source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version)
     with tempfile.TemporaryDirectory() as scratch:
-        index = _Index(git, Path(scratch) / "index", source.commit)
-        there: dict[int, tuple[str, Patch]] = {}
-        refusals: dict[int, str] = {}
-        for patch in reversed(affected):
-            for how, form in series.merged_forms(patch, version):
-                said = index.apply(form, reverse=True)
-                if not said:
-                    there[patch.number] = how, form
-                    break
-                refusals.setdefault(patch.number, explain(form, said, reverse=True))
-        tree_id = index.write()
-        base = shipped
-        if tree_id != shipped.tree_id:
-            base = replace(
-                shipped,
-                commit=_commit(git, tree_id, source.commit, "base: series taken out"),
-                tree_id=tree_id,
-            )
-        patched, states, conflict, blocked = base, [], None, 0
-        for patch in series.patches:
-            state, said = _put_on(index, series, patch, version, there, without, spared, blocked)
-            states.append(state)
-            blocked = blocked or (patch.number if said else 0)
-            if said and not conflict and (where := moved(git, source.commit, patch)):
-                states[-1] = PatchState(patch, "already there", why=f"in another form: {where}")
-                conflict = StageError("apply", f"the tree has patch {patch.number} in another form ({where}), so it can not "
-                                      f"be taken out; put that form into {_folder_of(series, version)}")  # fmt: skip
-            if said and not conflict:
-                also = refusals.get(patch.number, "")
-                also = f"\nnor is it in the tree already; taking it out fails too:\n{also}" if also else ""
-                what = f'patch {patch.number} ({patch.path.name}, "{patch.title}")'
-                conflict = PatchError("apply", f"{what} does not apply:\n{said}{also}", patch=patch.number)
-        if any(state.on_patched for state in states):
-            tree_id = index.write()
-            titles = "".join(f"{state.patch.title}\n" for state in states if state.on_patched)
-            commit = _commit(git, tree_id, base.commit, f"patched: series put on\n\n{titles}")
-            patched = replace(base, commit=commit, tree_id=tree_id)
+        work = _Work(series, shipped, Index(git, Path(scratch) / "index", shipped.tree_id), adapt=adapt)
+        work.take_out()
+        states = work.put_on(without)
+        clashing = [state.patch for state in states if state.status == CONFLICTS]
+        if clashing and work.history.look_closer(clashing):
+            work.take_out()
+            states = work.put_on(without)
+    base = patched = shipped
+    if work.base != shipped.tree_id:
+        commit = _commit(git, work.base, source.commit, "base: series taken out")
+        base = patched = replace(shipped, commit=commit, tree_id=work.base)
+    if any(state.on_patched for state in states):
+        titles = "".join(f"{state.patch.title}\n" for state in states if state.on_patched)
+        commit = _commit(git, work.index.tree, base.commit, f"patched: series put on\n\n{titles}")
+        patched = replace(base, commit=commit, tree_id=work.index.tree)
     for side, tree in (("base", base), ("patched", patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
-    return Trees(shipped, base, patched, tuple(states), conflict)
+    return Trees(shipped, base, patched, tuple(states), _conflict(states), tuple(work.history.notes))
 
 
-def _put_on(
-    index: _Index,
-    series: Series,
-    patch: Patch,
-    version: Version,
-    there: dict[int, tuple[str, Patch]],
-    without: frozenset[int],
-    spared: Mapping[int, str],
-    blocked: int,
-) -> tuple[PatchState, str]:
-    """Put one patch on the index; its state, and git's words where it conflicts."""
-    if patch.number in spared:
-        return PatchState(patch, "not affected", why=spared[patch.number]), ""
-    if patch.number in without:
-        return PatchState(patch, "left out", why="--without"), ""
-    if blocked:
-        return PatchState(patch, "not tried", why=f"patch {blocked} conflicts"), ""
-    refused = ""
-    was, taken_out = there.get(patch.number, ("", patch))
-    again = was and was != EDITED
-    for how, form in ((was, taken_out),) if again else series.forms(patch, version):
-        said = index.apply(form)
-        if not said:
-            why = "the tree has it as it was before it was edited" if was == EDITED else ""
-            return PatchState(patch, "already there" if again else how, on_patched=True, why=why, form=how), ""
-        refused += ("\n" if refused else "") + explain(form, said)
-    return PatchState(patch, "conflicts", why=refused), refused
+def _conflict(states: Sequence[PatchState]) -> StageError | None:
+    """What keeps the series from being whole: patches that do not apply, else one that can not be taken out."""
+    said = [f'patch {state.patch.number} ({state.patch.path.name}, "{state.patch.title}") does not apply:\n{state.why}'
+            for state in states if state.status == CONFLICTS]  # fmt: skip
+    if said:
+        first = next(state.patch.number for state in states if state.status == CONFLICTS)
+        return PatchError("apply", "\n".join(said), patch=first)
+    stuck = [state for state in states if state.status == THERE and not state.on_patched]
+    return (
+        StageError("apply", "\n".join(f"the tree has patch {state.patch.number}, {state.why}" for state in stuck))
+        if stuck
+        else None
+    )
+
+
+class _Work:
+    """The series on its way out of the shipped tree and onto its base."""
+
+    def __init__(self, series: Series, shipped: Tree, index: Index, *, adapt: bool) -> None:
+        self.series, self.shipped, self.index, self.adapt = series, shipped, index, adapt
+        git, commit = shipped.source.git, shipped.commit
+        self.spared = unaffected(series, git, commit, shipped.version)
+        self.affected = [patch for patch in series.patches if patch.number not in self.spared]
+        self.history = History(git, commit, self.affected)
+        self.there: dict[int, Carried] = {}
+        self.kept: dict[int, Refused] = {}
+        self.base = shipped.tree_id
+
+    def take_out(self) -> None:
+        """Make base of the shipped tree, the last patch first. What leaves no trace is there only where its neighbours are."""
+        for traceless in (True, False):
+            self.index.reset(self.shipped.tree_id)
+            skipped = () if traceless else [number for number, taken in self.there.items() if not taken.traced]
+            self.there, self.kept = {}, {}
+            for patch in reversed(self.affected):
+                if patch.number in skipped:
+                    continue
+                result = take_out(self.index, self.series.merged_forms(patch, self.shipped.version), self.history)
+                if isinstance(result, Carried):
+                    self.there[patch.number] = result
+                else:
+                    self.kept[patch.number] = result
+            if not self.there or any(taken.traced for taken in self.there.values()):
+                break
+        self.base = self.index.tree
+
+    def put_on(self, without: frozenset[int]) -> list[PatchState]:
+        """Put the series on base; a patch that does not apply does not keep the later ones from being tried."""
+        self.index.reset(self.base)
+        states: list[PatchState] = []
+        failed: dict[int, frozenset[str]] = {}
+        for patch in self.series.patches:
+            if patch.number in self.spared:
+                states.append(PatchState(patch, "not affected", why=self.spared[patch.number]))
+            elif patch.number in without:
+                states.append(PatchState(patch, "left out", why="--without"))
+            else:
+                state, blamed = self._one(patch)
+                if state.status == CONFLICTS:
+                    needed = [number for number, others in failed.items() if blamed <= others]
+                    failed[patch.number] = frozenset(names(parse(patch.diff)))
+                    if needed:
+                        why = f"it does not apply without patch {needed[0]}"
+                        state = PatchState(patch, f"depends on {needed[0]}", why=why)
+                states.append(state)
+        return states
+
+    def _one(self, patch: Patch) -> tuple[PatchState, frozenset[str]]:
+        """Put one patch on the index: its state, and the files in which it does not apply."""
+        taken, kept = self.there.get(patch.number), self.kept.get(patch.number)
+        if taken and taken.how != EDITED:
+            return self._again(patch, taken)
+        result = put_on(self.index, self.series.forms(patch, self.shipped.version), adapt=self.adapt)
+        if isinstance(result, Carried):
+            had = f"the tree has another form of it, {taken.why}" if taken and taken.why else BEFORE if taken else ""
+            why = "; ".join(filter(None, (_named(result), result.why, had)))
+            return PatchState(patch, result.how, True, why, result.how, result.adapted), frozenset()
+        if taken and taken.why:
+            return self._again(patch, taken)
+        if kept and kept.commit:
+            why = f"as {kept.commit.words}, and it can not be taken out: later commits changed the same lines; "
+            return PatchState(patch, THERE, why=why + self._advice(kept.commit.commit)), frozenset()
+        said = "\n".join(explain(form, said) for form, said in result.words)
+        words = [*result.missing, said, *result.more]
+        if kept:
+            words += ["nor is it in the tree already; taking it out fails too:", explain(*kept.words[0], reverse=True)]
+        return PatchState(patch, CONFLICTS, why="\n".join(words)), _blamed(said, names(parse(patch.diff)))
+
+    def _again(self, patch: Patch, taken: Carried) -> tuple[PatchState, frozenset[str]]:
+        """Put on what was taken out: the tree's own form, and where nothing else differs, the very same tree."""
+        why, said = "; ".join(filter(None, (_named(taken), taken.why))), ""
+        if self.index.tree == taken.before:
+            self.index.reset(taken.after)
+        elif said := self.index.apply(taken.form.diff):
+            why = f"{why}\n{explain(taken.form, said)}".strip()
+            return PatchState(patch, CONFLICTS, why=why), _blamed(said, names(parse(taken.form.diff)))
+        else:
+            self.index.write()
+        return PatchState(patch, THERE, True, why, taken.how, taken.adapted), frozenset()
+
+    def _advice(self, commit: str) -> str:
+        """What can be done about a patch that the tree has for good."""
+        advice = f"take a tree from before it, such as {commit[:12]}^, or give the series without it"
+        if self.series.folder.is_relative_to(self.shipped.source.slot.parent.parent):
+            return advice
+        folder = self.series.folder / "backports" / ".".join(map(str, self.shipped.version))
+        return f"{advice}, or put the form that the tree has into {folder}"
+
+
+def _named(carried: Carried) -> str:
+    """Which file of the series' backports it was, ``6.12/0002-title.patch``; empty for none."""
+    path = carried.form.path
+    return f"{path.parent.name}/{path.name}" if carried.how == "applies as backport" else ""
+
+
+def _blamed(words: str, own: Iterable[str]) -> frozenset[str]:
+    """The files of a patch that git names as the reason why it does not apply, all of them where it names none."""
+    said = re.findall(
+        r"error: (?:patch failed: )?(.+?)(?::\d+|: [a-z][^:]*)$", words, re.M
+    )  # error: patch failed: net/a.c:12
+    return frozenset(said) & frozenset(own) or frozenset(own)
