@@ -117,7 +117,7 @@ def _fitted(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) ->
         return None
     index.put(made.files)
     end = index.write()
-    why = f"{why}: {'; '.join(made.notes) or 'blank lines differ'}"
+    why = f"{why}: {'; '.join(made.notes) or 'other lines are around its hunks'}"
     return _become(index, patch, how, *((end, start) if reverse else (start, end)), why)
 
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ci.diff import FileDiff, Hunk, keyed
+from ci.diff import FileDiff, Hunk, keyed, telling
 from ci.place import Stand, Text, function_of, keys, proving, rows_of, stands
 
 MOST_TOLD = 3
@@ -36,7 +36,7 @@ class _Work:
         own = self.texts.get(one.new if self.sign == "+" else one.old)
         found = self._good(hunk, own) if own else []
         if not found:
-            others = [text for text in self.texts.values() if text is not own]
+            others = [text for text in self.texts.values() if text is not own and _took_over(hunk, own, text)]
             found = [stand for text in others for stand in self._good(hunk, text)]
             best = max((stand.score for stand in found), default=0.0)
             found = [stand for stand in found if stand.score == best]
@@ -109,6 +109,17 @@ class _Work:
         return Fit(self.files, tuple(self.notes))
 
 
+def _took_over(hunk: Hunk, own: Text | None, other: Text) -> bool:
+    """Whether a hunk's code went from its own file to another: its function did or, where neither has that, more than half
+    of its context. A file that merely looks like its neighbour took nothing over."""
+    name = function_of(hunk.heading)
+    if name and ((own and own.has_function(name)) or other.has_function(name)):
+        return not (own and own.has_function(name))
+    context = {key for line in hunk.lines if line[0] == " " and telling(key := keyed(line[1:]))}
+    left = sum(key in own.where for key in context) if own else 0
+    return 2 * left < len(context)
+
+
 def _as_it_is(side: Iterable[str], stand: Stand) -> bool:
     """Whether the lines of a hunk's side are there with the same white space."""
     there = {line.rstrip("\n") for line in stand.text.lines[stand.first : stand.last + 1]}
@@ -158,19 +169,21 @@ def _home(one: FileDiff, texts: Mapping[str, Text]) -> str:
 def shortfall(files: Sequence[FileDiff], texts: Mapping[str, Text]) -> str:
     """``6 of 7 added lines are there, at net/mptcp/pm.c:410``; empty where none is."""
     places: list[str] = []
-    found = 0
+    found: set[str] = set()
+    proofs = proving(files)
     for one in files:
-        wanted = proving(files) & keys([one], "+")
+        wanted = proofs & keys([one], "+")
         text = max(texts.values(), key=lambda text: (sum(key in text.where for key in wanted), text.path == one.new),
                    default=None)  # fmt: skip
-        lines = sorted(text.rows[text.where[key][0]][0] for key in wanted if key in text.where) if text else []
-        found += len(lines)
+        there = {text.rows[text.where[key][0]][0]: key for key in wanted - found if key in text.where} if text else {}
+        found |= set(there.values())
+        lines = sorted(there)
         begins = [line for before, line in zip([-9, *lines], lines, strict=False) if line > before + 2]
         places += [f"{text.path}:{line + 1}" for line in begins] if text else []
     if not found:
         return ""
     more = f" and {len(places) - MOST_TOLD} more places" if len(places) > MOST_TOLD else ""
-    return f"{found} of {len(proving(files))} added lines are there, at {', '.join(places[:MOST_TOLD])}{more}"
+    return f"{len(found)} of {len(proofs)} added lines are there, at {', '.join(places[:MOST_TOLD])}{more}"
 
 
 def kept(given: Sequence[FileDiff], made: Sequence[FileDiff]) -> bool:

@@ -39,8 +39,9 @@ from ci.pool import Job
 from ci.progress import Progress
 from ci.settings import STDIN, Settings
 from ci.source import Source
+from ci.states import CONFLICTS, PatchState
 from ci.suite import Script, Suite
-from ci.tree import PatchState, Tree, Trees
+from ci.tree import Tree, Trees
 from ci.workspace import write_text
 
 SIDES = ("base", "patched")
@@ -106,7 +107,7 @@ class Run:
                 self.facts["patches"].append({
                     "number": state.patch.number, "title": state.patch.title, "digest": state.patch.digest,
                     "status": state.status, "state": _weight(state).value,
-                    "detail": f"{state.patch.path.name}: {state.why}" if state.status == tree.CONFLICTS else state.why,
+                    "detail": f"{state.patch.path.name}: {state.why}" if state.status == CONFLICTS else state.why,
                     "adapted": state.adapted,
                 })  # fmt: skip
             if made.conflict:

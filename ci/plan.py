@@ -12,7 +12,8 @@ from ci.progress import Progress, printable
 from ci.series import Series
 from ci.settings import Settings
 from ci.source import Source
-from ci.tree import PatchState, Trees
+from ci.states import PatchState
+from ci.tree import Trees
 
 REACH_S = 10.0
 UNTESTED = "untested"

@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 ORDER = (
     "errors command workspace progress settings git gitstore diff place fit series mails intake debian source index "
-    "history carry tree suite branches plan kconfig kernel cpio image accel ended "
+    "history carry states tree suite branches plan kconfig kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
 ).split()
