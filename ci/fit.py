@@ -113,8 +113,8 @@ def _took_over(hunk: Hunk, own: Text | None, other: Text) -> bool:
     """Whether a hunk's code went from its own file to another: its function did or, where neither has that, more than half
     of its context. A file that merely looks like its neighbour took nothing over."""
     name = function_of(hunk.heading)
-    if name and ((own and own.has_function(name)) or other.has_function(name)):
-        return not (own and own.has_function(name))
+    if name and ((own and name in own.functions) or name in other.functions):
+        return not (own and name in own.functions)
     context = {key for line in hunk.lines if line[0] == " " and telling(key := keyed(line[1:]))}
     left = sum(key in own.where for key in context) if own else 0
     return 2 * left < len(context)
@@ -152,8 +152,8 @@ def missing(files: Sequence[FileDiff], texts: Mapping[str, Text], absent: Collec
             home = _home(one, texts)
             said[f"the tree has no {one.old}" + (f"; its code is in {home}" if home else "")] = None
         for name in dict.fromkeys(function_of(hunk.heading) for hunk in one.hunks) if own else ():
-            if name and own and not own.has_function(name):
-                homes = [text.path for text in texts.values() if text.has_function(name)]
+            if name and own and name not in own.functions:
+                homes = [text.path for text in texts.values() if name in text.functions]
                 said[f"{one.old} has no {name}()" + (f"; it is in {homes[0]}" if homes else "")] = None
     return list(said)
 

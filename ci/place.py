@@ -6,6 +6,7 @@ other; when at least half of its context is around them, in order, and touches e
 the hunk names, if the file has that one. White space and blank lines do not count.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ SKIP = 4  # rows that may be between two lines of context that are neighbours in
 SLACK = 10  # rows that may be between context and a block, or two blocks
 MOST_PLACES = 64  # a line that is more often in a file tells no place
 # static int mptcp_pm_parse(struct sock *sk, - not a label, a declaration or a use of a macro
-_FUNCTION = re.compile(r"[A-Za-z_$][^;:]*?([A-Za-z_]\w*)\s*\([^;]*$")
+_FUNCTION = re.compile(r"(?=[A-Za-z_$])[^;:(]*?\b([A-Za-z_]\w*)\s*\([^;]*$")
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ class Text:
                 return found[1]
         return ""
 
-    def has_function(self, name: str) -> bool:
-        """Whether a function of that name begins in the file."""
-        return any(f"{name}(" in line and function_of(line) == name for line in self.lines)
+    @functools.cached_property
+    def functions(self) -> frozenset[str]:
+        """The functions that begin in the file."""
+        return frozenset(filter(None, map(function_of, self.lines)))
 
 
 @dataclass(frozen=True)
@@ -177,22 +179,25 @@ def stands(hunk: Hunk, sign: str, text: Text) -> list[Stand]:
     """Where the hunk stands in the file, the best first; of several as good as the first, all."""
     rows, blocks = rows_of(hunk, sign)
     named = "" if any(function_of(line[1:]) for line in hunk.lines) else function_of(hunk.heading)
-    named = named if named and text.has_function(named) else ""
+    named = named if named in text.functions else ""
     found: dict[tuple[int, ...], Stand] = {}
     for at, place in _pivots(rows, text):
         back, on = _walk(rows, text, at, place, -1), _walk(rows, text, at, place, 1)
         if back is None or on is None:
             continue
         mapped = back | {at: place} | on
-        stand = _stand(rows, blocks, mapped, text)
+        stand = _stand(rows, blocks, mapped, text, (hunk.lines[0][0] != " ", hunk.lines[-1][0] != " "))
         if stand and stand.score >= 0.5 and (not named or text.function(stand.first) == named):
             found[tuple(edit[0] for edit in stand.edits)] = stand
     best = max((stand.score for stand in found.values()), default=0.0)
     return [stand for stand in found.values() if stand.score == best]
 
 
-def _stand(rows: Sequence[Row], blocks: Sequence[Block], mapped: Mapping[int, int], text: Text) -> Stand | None:
-    """The place that a mapping means; None where a change has no place of its own."""
+def _stand(
+    rows: Sequence[Row], blocks: Sequence[Block], mapped: Mapping[int, int], text: Text, ends: tuple[bool, bool]
+) -> Stand | None:
+    """The place that a mapping means; None where a change has no place of its own. ``ends`` tell whether the hunk is at the
+    beginning and at the end of its file, as it has no context there."""
     edits = []
     for block in blocks:
         edit = _edit(block, rows, mapped, text)
@@ -206,7 +211,8 @@ def _stand(rows: Sequence[Row], blocks: Sequence[Block], mapped: Mapping[int, in
     return Stand(
         text, tuple(edits), text.rows[places[0]][0], text.rows[places[-1]][0],
         (sum(at in mapped for at in context), len(context)),
-        len(mapped) == len(rows) and places[-1] - places[0] == len(rows) - 1,
+        len(mapped) == len(rows) == places[-1] - places[0] + 1
+        and (not ends[0] or places[0] == 0) and (not ends[1] or places[-1] == len(text.rows) - 1),
     )  # fmt: skip
 
 
