@@ -49,6 +49,7 @@ HELP = {
     "cpus": "virtual CPUs of a guest, not in virtual mode (default: 2)",
     "qemu": "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change nothing",
     "rerun": "run guests even where the record knows the answer",
+    "adapt": "put a patch that does not apply as it is on adapted, where it is clear how: a merge, less context, moved code",
     "timings": "show wall and CPU seconds of each stage",
     "verify times": "how often (default: 2)",
     "bench times": "how often (default: 3)",
@@ -79,11 +80,11 @@ def stage(body: Callable[[Settings], int]) -> Task[Any]:
     def run(
         c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
         mode: str = "", seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False,
-        timings: bool = False, cpus: int = 0, qemu: str = "",
+        timings: bool = False, cpus: int = 0, qemu: str = "", adapt: bool = False,
     ) -> int:  # fmt: skip
         return body(make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, mode=mode,
                          seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings,
-                         cpus=cpus, qemu=qemu))  # fmt: skip
+                         cpus=cpus, qemu=qemu, adapt=adapt))  # fmt: skip
 
     run.__name__, run.__doc__ = body.__name__, body.__doc__
     return task(run)
@@ -175,10 +176,11 @@ def _bench(
 
 def _plan(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", on: str = "",
-    format: str = "text", shards: int = 1, tree: str = "", only: str = "",
+    format: str = "text", shards: int = 1, tree: str = "", only: str = "", adapt: bool = False,
 ) -> int:  # fmt: skip
     """What each branch needs of the series, in seconds and without building anything."""
-    settings, chosen = make(ROOT, series=series, tree=tree, suite=suite, only=only), select(branches, source or "auto")
+    settings = make(ROOT, series=series, tree=tree, suite=suite, only=only, adapt=adapt)
+    chosen = select(branches, source or "auto")
     return plan_stage.show(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 

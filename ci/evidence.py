@@ -13,7 +13,8 @@ from ci.splats import Splat
 @dataclass(frozen=True)
 class Patch:
     """A patch and how it went: ``status`` in the caller's words; ``state`` is PASS, SKIP (left out, not
-    affected), FAIL (it does not apply: exit code 2) or ERROR (never tried)."""
+    affected), FAIL (it does not apply: exit code 2) or MISSING (never tried). ``adapted`` is a diff: how what was taken out or
+    put on differs from the patch."""
 
     number: int
     title: str
@@ -21,6 +22,7 @@ class Patch:
     status: str
     state: State = State.PASS
     detail: str = ""
+    adapted: str = ""
 
 
 @dataclass(frozen=True)

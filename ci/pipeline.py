@@ -41,6 +41,7 @@ from ci.pool import Job
 from ci.progress import Progress
 from ci.settings import Settings, check_suite
 from ci.source import Source
+from ci.states import CONFLICTS, PatchState
 from ci.suite import Script, Suite
 from ci.tree import Tree, Trees
 from ci.verdict import Verdict
@@ -52,7 +53,6 @@ ATTEMPTS = 3
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
     "conflicts": State.FAIL,
-    "not tried": State.MISSING,
     "left out": State.SKIP,
     "not affected": State.SKIP,
 }
@@ -112,22 +112,24 @@ class Run:
         origin = self.source
         with self.progress.stage("apply", f"{self.series.name}, {len(self.series.patches)} patches"):
             with self.workspace.lock(f"trees-{origin.slot.name}", stage="apply"):
-                made = tree.derive(self.series, origin, self.settings.without)
-            lines = []
+                made = tree.derive(self.series, origin, self.settings.without, adapt=self.settings.adapt)
+            lines = list(made.notes)
             for state in made.states:
                 why = f" ({state.why.splitlines()[0]})" if state.why else ""
                 lines.append(f"{state.patch.number}: {state.patch.title}: {state.status}{why}")
                 self.facts["patches"].append({
                     "number": state.patch.number, "title": state.patch.title, "digest": state.patch.digest,
-                    "status": state.status, "state": PATCH_STATES.get(state.status, State.PASS).value,
-                    "detail": state.why,
+                    "status": state.status, "state": _weight(state).value,
+                    "detail": f"{state.patch.path.name}: {state.why}" if state.status == CONFLICTS else state.why,
+                    "adapted": state.adapted,
                 })  # fmt: skip
             if made.conflict:
                 lines.append(made.conflict.message)
-                for row in self.facts["patches"]:
-                    row["detail"] = made.conflict.message if row["status"] == "conflicts" else row["detail"]
             self.progress.note("\n".join(lines))
-            (self.folder / "patched" / "apply.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            lines += [
+                f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}" for state in made.states if state.adapted
+            ]
+            write_text(self.folder / "patched" / "apply.log", "\n".join(lines) + "\n")
         affected = {state.patch.number for state in made.states if state.status != "not affected"}
         self.facts["must_flip"] = [
             [flip.script, flip.case] for flip in self.series.must_flip if set(flip.patches) <= affected
@@ -407,6 +409,11 @@ def collect(run: Run) -> bool:
     run.facts["replay"] = run.settings.command("validate", mode="virtual", suite="")
     write_text(run.folder / "run.json", json.dumps(run.facts, indent=1, sort_keys=True) + "\n")
     return whole
+
+
+def _weight(state: PatchState) -> State:
+    """How the state of a patch weighs in the verdict; what another patch keeps from being tried was never tried."""
+    return State.MISSING if state.status.startswith("depends on ") else PATCH_STATES.get(state.status, State.PASS)
 
 
 def _blamed(run: Run, error: PatchError) -> bool:

@@ -26,7 +26,7 @@ class Settings:
     """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive`` where message-ids are
     looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers, ``only`` those of the
     patches that are the series (none: all), ``wanted`` a message-id that chooses one of several; ``cpus`` (0: as the mode has
-    them) and the words for ``qemu`` go to the guests."""
+    them) and the words for ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted."""
 
     workspace: Workspace
     series: str
@@ -45,6 +45,7 @@ class Settings:
     timings: bool
     cpus: int = 0
     qemu: tuple[str, ...] = ()
+    adapt: bool = False
 
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
@@ -60,7 +61,7 @@ class Settings:
         if asked["series"] == DEFAULT_SERIES:
             asked["series"] = ""
         options = [f"--{name} {shlex.quote(value)}" for name, value in (asked | other).items() if value]
-        return " ".join(["inv", task, *options])
+        return " ".join(["inv", task, *options, *(["--adapt"] if self.adapt else [])])
 
 
 def _numbers(text: str, option: str) -> frozenset[int]:
@@ -117,6 +118,7 @@ def make(
     timings: bool = False,
     cpus: int = 0,
     qemu: str = "",
+    adapt: bool = False,
 ) -> Settings:
     """Settings from the options of a task; a :class:`StageError` names the option that is wrong."""
     if tree and source:
@@ -161,4 +163,5 @@ def make(
         timings=timings,
         cpus=cpus,
         qemu=words,
+        adapt=adapt,
     )

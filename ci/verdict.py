@@ -202,6 +202,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
         "series": {"name": verdict.series, "change-id": verdict.change_id},
         "patches": [
             {"number": patch.number, "title": patch.title, "digest": patch.digest, "status": patch.status}
+            | ({"adapted": patch.detail} if patch.adapted else {})
             for patch in verdict.patches
         ],
         "cases": [

@@ -93,7 +93,8 @@ OBEYED = re.compile(r"^\s*::|##\[", re.M)
 def attacked(text: str) -> Verdict:
     return decide(
         Evidence(
-            text, text, (Patch(1, text, text, text, F, text),), runs=(run("s", {text: P}, {text: F}),), troubles=(Trouble(text, text),)
+            text, text, (Patch(1, text, text, text, F, text, text),), runs=(run("s", {text: P}, {text: F}),),
+            troubles=(Trouble(text, text),),
         )
     )  # fmt: skip
 
@@ -104,7 +105,14 @@ def harmless(verdict: Verdict, width: int) -> None:
     for text in (shown, page):
         assert not OBEYED.search(text)
         assert all(char.isprintable() or char == "\n" for char in text)
+    fenced = False
     for line in page.splitlines():
+        if line in ("```text", "```"):
+            fenced = line != "```"
+            continue
+        if fenced:
+            assert line.startswith("| ") and "`" not in line
+            continue
         outside = re.sub(r"`[^`]*`", "", line)
         assert line.count("`") % 2 == 0
         assert not set("<>[]@!\\*_~") & set(outside), line
@@ -123,6 +131,17 @@ def test_nothing_can_act(text: str) -> None:
 )
 def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
     harmless(attacked(text), width)
+
+
+def test_what_was_adapted_is_never_silent() -> None:
+    patch = Patch(
+        2, "t", "d", "already there", detail="taken out adapted: by a merge", adapted="--- given\n+++ here\n+\tx;"
+    )
+    verdict = decide(Evidence("s", "", (patch,), runs=(run("diag", {"c": P}, {"c": P}),)))
+    assert "adapted: patch 2 already there: taken out adapted: by a merge" in console(verdict, width=100, color=False)
+    page = markdown(verdict)
+    assert "### Patch 2: `already there`\n\n`taken out adapted: by a merge`\n" in page
+    assert "```text\n| --- given\n| +++ here\n| +       x;\n```\n" in page
 
 
 def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:

@@ -95,7 +95,7 @@ def test_a_conflict_is_exit_2_and_leaves_the_checkout_alone(
     assert done.returncode == 2, done.stderr
     said = str(verdict(project)["reasons"])
     assert "0002-demo-start-more-lines-elsewhere.patch" in done.stderr and "hunk 2 of net/demo.c" in done.stderr
-    assert "patch 2" in said and "net/demo.c" in said
+    assert "2: demo: start more lines elsewhere" in said and "net/demo.c" in said
     assert verdict(project)["verdict"] == "rejected" and verdict(project)["exit_code"] == 2
     assert [row["status"] for row in verdict(project)["patches"]] == ["applies", "conflicts"]  # type: ignore[attr-defined]
     assert fingerprint(kernel_tree) == before
