@@ -84,7 +84,7 @@ def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[bytes]],
     def start(rows: list[bytes]) -> http.server.ThreadingHTTPServer:
         class Inbox(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                there = self.path.endswith("%40example.org/t.mbox.gz")
+                there = self.path.endswith(("%40example.org/t.mbox.gz", "%40kernel.org/t.mbox.gz"))
                 self.send_response(200 if there else 404)
                 self.end_headers()
                 if there:
