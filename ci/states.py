@@ -45,7 +45,8 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
         reasons = []
         older = patch.since is not None and version < patch.since
         if older:
-            reasons.append(f"the tree is older than v{'.'.join(map(str, patch.since or ()))}")
+            came = f", which brought {patch.facts.fixes}" if patch.facts.fixes else ""
+            reasons.append(f"the tree is older than v{'.'.join(map(str, patch.since or ()))}{came}")
         if patch.introduced:
             path, text = patch.introduced
             older = not there[patch.introduced]
@@ -145,7 +146,7 @@ class Work:
     def _advice(self, commit: str) -> str:
         """What can be done about a patch that the tree has for good."""
         advice = f"take a tree from before it, such as {commit[:12]}^, or give the series without it"
-        if self.series.folder.is_relative_to(self.source.slot.parent.parent):
+        if not self.series.folder.is_dir():
             return advice
         folder = self.series.folder / "backports" / ".".join(map(str, self.version))
         return f"{advice}, or put the form that the tree has into {folder}"
