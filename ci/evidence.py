@@ -75,7 +75,8 @@ class Evidence:
     """All that a verdict rests on; a run that ended early simply has less of it. There is one run per script.
 
     ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script, case) ->
-    why it may not pass; it excuses a failure, never an error, and never a case that must flip.
+    why it may not pass; it excuses a failure, never an error, and never a case that must flip. ``notes``: how the series
+    was read, for people; no part of the verdict.
     """
 
     series: str
@@ -86,3 +87,4 @@ class Evidence:
     must_flip: tuple[tuple[str, str], ...] = ()
     known: Mapping[tuple[str, str], str] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -127,6 +127,8 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
     shown = f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m" if color else word
     lines = [shown + _fit(head, width - len(word))]
     lines += _wrapped("series: ", f"{plain(verdict.series)}, {len(verdict.patches)} patches", width)
+    for note in verdict.notes[:MAX_REASONS]:
+        lines += _wrapped("note: ", plain(note), width)
     for reason in verdict.reasons[:MAX_REASONS]:
         lines += _wrapped("because: ", plain(reason), width)
     if len(verdict.reasons) > MAX_REASONS:
@@ -195,6 +197,7 @@ def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "
         f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_line(verdict)}.",
         "",
     ]
+    lines += [f"- {code(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + ([""] if verdict.notes else [])
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
     if verdict.reasons:

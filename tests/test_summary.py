@@ -11,7 +11,7 @@ from ci.ended import Ended
 from ci.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
 from ci.ktap import ScriptResult
 from ci.summary import MAX_ROWS, console, markdown
-from ci.verdict import CaseVerdict, Change, Verdict, decide
+from ci.verdict import CaseVerdict, Change, Verdict, decide, to_json
 
 P, F = State.PASS, State.FAIL
 FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
@@ -174,3 +174,14 @@ def test_known_limits_are_told_apart_with_their_reason() -> None:
     for row in ("regressed | `s` | `a`", "lost | `s` | `b`", "fixed | `s` | `c`", "still-failing | `s` | `e`"):
         assert f"| {row} |" in limit
     assert f"Why: `{why}`" in limit and "`d`" not in limit
+
+
+def test_how_the_series_was_read_is_told_and_judges_nothing() -> None:
+    note = "these are the patches of kernel-patches/x, by their change-id; `what` differs: | the message of patch 1"
+    verdict = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),), notes=(note,)))
+    bare = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),)))
+    assert "\nnote: these are the patches of kernel-patches/x" in console(verdict, width=200, color=False)
+    assert "\n- `these are the patches of kernel-patches/x, by their change-id; 'what' differs: ¦ the" in markdown(
+        verdict
+    )
+    assert to_json(verdict) == to_json(bare) and "note" not in console(bare, width=200, color=False)
