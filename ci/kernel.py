@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ci import command, kconfig
+from ci import command, kconfig, rebuild
 from ci.errors import PatchError, StageError
-from ci.progress import Progress
+from ci.progress import Progress, duration
 from ci.suite import SELFTESTS
 from ci.tree import Tree
 from ci.workspace import Workspace, digest, file_digest, write_text
@@ -27,7 +27,10 @@ REPRODUCIBLE = {
 }
 # Without LOCALVERSION= a git tree gets a "+" appended to its release.
 MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=ccache gcc", "HOSTCC=ccache gcc")
-OBJECT_LINE = re.compile(r"  (?:HOST)?(?:CC|AS|LD|AR)\s")  # "  CC      net/mptcp/pm.o"
+OBJECT_LINE = re.compile(r"  (?:CC|AS)\s")  # "  AS      arch/x86/lib/clear_page_64.o"
+LINK_LINE = re.compile(r"  LD\s+vmlinux")  # "  LD      vmlinux.o"
+OBJECTS_PER_SYMBOL = 2.1  # a first build on 6.12: 1,330 objects, 625 symbols that are set
+LEFT_AFTER_S = 10.0
 COMPILED_LINE = re.compile(r"  CC\s+(?:\[M\]\s+)?(\S+\.o)$")  # "  CC      net/mptcp/pm.o"
 ERROR_LINE = re.compile(
     r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple definition"
@@ -175,7 +178,7 @@ def errors(tree: Tree, output: str) -> str:
 
 
 class _Counter:
-    """Objects done and the time left, from kbuild's lines; the total is what the last full build counted."""
+    """Objects compiled, of about how many, and the time left, from kbuild's lines."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self.progress, self.total, self.done, self.begin = progress, total, 0, time.monotonic()
@@ -186,12 +189,18 @@ class _Counter:
             self.compiled.append(found[1])
         if OBJECT_LINE.match(line):
             self.done += 1
-            spent = time.monotonic() - self.begin
-            left = ""
-            if self.total > self.done > 50:
-                left = f", about {spent / self.done * (self.total - self.done) / 60:.0f} min left"
-            of = f" of about {self.total}" if self.total > self.done else ""
-            self.progress.update(f"build: {self.done}{of} objects{left}")
+            self.progress.update(self.told(time.monotonic() - self.begin))
+        elif LINK_LINE.match(line):
+            self.progress.update(f"build: {self.done} objects compiled, linking")
+
+    def told(self, spent_s: float) -> str:
+        """How far it is; the time left only where enough is done to tell it from."""
+        if self.done > self.total:
+            return f"build: {self.done} objects"
+        left = ""
+        if spent_s >= LEFT_AFTER_S and 20 * self.done >= self.total:
+            left = f", about {duration(spent_s / self.done * (self.total - self.done))} left"
+        return f"build: {self.done} of about {self.total} objects{left}"
 
 
 def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path) -> Kernel:
@@ -203,11 +212,11 @@ def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress
         return load(folder)
     with tree.checked_out(workspace), objects(tree) as obj:
         configure(tree, workspace, log)
-        totals = obj / "objects-total"
-        known = int(totals.read_text(encoding="ascii")) if totals.exists() else 0
-        # A first build: kbuild compiles about this many objects for each symbol that is set (1,753 for 625 on 6.12).
-        config = (obj / ".config").read_text(encoding="utf-8")
-        counter = _Counter(progress, 0 if known else int(2.8 * config.count("=y\n")))
+        total = rebuild.to_compile(obj)
+        if total is None:
+            config = (obj / ".config").read_text(encoding="utf-8")
+            total = int(OBJECTS_PER_SYMBOL * config.count("=y\n"))
+        counter = _Counter(progress, total)
         jobs = f"-j{len(os.sched_getaffinity(0))}"
         done = command.run(
             make(tree, jobs, "bzImage"),
@@ -218,8 +227,6 @@ def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress
             raise StageError("build", f"no space left for {obj}; `inv clean --cache` frees some", log=log)
         if done.returncode != 0:
             raise PatchError("build", errors(tree, output), log=log)
-        if not known:
-            write_text(totals, str(counter.done))
         return _keep(obj, folder, key, tuple(counter.compiled), workspace)
 
 

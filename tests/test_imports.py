@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 ORDER = (
     "cli errors command workspace progress settings git gitstore series mails intake debian source tree suite branches plan kconfig "
-    "kernel cpio image preflight accel ended "
+    "rebuild kernel cpio image preflight accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
 ).split()
