@@ -140,7 +140,7 @@ def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> 
 
 def _import(options: debian.Options, name: str, fields: Mapping[str, str], slot: Path, progress: Progress) -> str:
     """Fill a new slot with the package's kernel as one commit, whose id is returned."""
-    progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) // 1_000_000} MB)")
+    progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) / 10**6:.0f} MB)")
     with progress.growing("downloading", slot, "*.deb", int(fields["Size"])):
         deb = debian.download(options, name, fields, slot)
     progress.note("unpacking")
