@@ -39,7 +39,7 @@ def _in_short(*texts: str) -> str:
 
 
 # "`/usr/bin/mmdebstrap --variant=extract ...` ended with exit code 2", as ci.command puts it
-_COMMAND = re.compile(r"`(?:\S*/)?(\S+)[^\n]*` (?=\w)")
+_COMMAND = re.compile(r"`(?:\S*/)?(\S+).*` (?=ended with|was ended|did not end|could not be run)")
 # A terminal of 80 columns shows so much of a trouble in three lines.
 _SHOWN = 170
 
@@ -48,10 +48,10 @@ def _of_trouble(text: str) -> str:
     """What went wrong, in short. Of a command that failed its name and how it ended, then its last lines as far as they
     fit: what a program says last is why it failed."""
     head, *lines = [" ".join(line.split()) for line in clean_lines(text)]
-    found = _COMMAND.match(head)
+    found = _COMMAND.search(head)
     if not found:
         return _in_short(text)
-    told, last = f"{found[1]} {head[found.end() :]}", list[str]()
+    told, last = f"{head[: found.start()]}{found[1]} {head[found.end() :]}", list[str]()
     log = [lines.pop()] if lines and lines[-1].startswith("log: ") else []
     for line in filter(None, reversed(lines)):
         if last and sum(map(len, (told, *last, line))) > _SHOWN:

@@ -243,7 +243,9 @@ class Run:
         self.facts["known"] = [list(row) for row in chosen.known]
         return chosen
 
-    def _run(self, wanted: Sequence[tuple[str, str, Script]], attempt: int) -> dict[tuple[str, str], list[GuestRun]]:
+    def _run(
+        self, wanted: Sequence[tuple[str, str, Script]], attempt: int, later: int = 0
+    ) -> dict[tuple[str, str], list[GuestRun]]:
         """Run (kernel's side, selftests' side, script) and note the guests; (name, script's name) -> runs of its parts.
         Each attempt in virtual time has a seed of its own, or it would be the same again."""
         mode = replace(self.mode, seed=self.mode.seed + attempt - 1) if self.mode.machine.repeatable else self.mode
@@ -258,7 +260,7 @@ class Run:
             jobs.append(Job(name, self.built[side][0], self.images[tests], script, mode, folder))
         done: dict[tuple[str, str], list[GuestRun]] = {}
         for job, ran in zip(
-            jobs, pool.run(jobs, self.workspace, self.progress, again=self.settings.rerun), strict=True
+            jobs, pool.run(jobs, self.workspace, self.progress, again=self.settings.rerun, later=later), strict=True
         ):
             done.setdefault((job.name, job.script.name), []).append(ran)
             self.facts["guests"].append({
@@ -290,8 +292,10 @@ class Run:
     def _both(self, scripts: Sequence[Script], attempt: int) -> Sequence[Script]:
         """The scripts on both kernels, and those that came short on base with base's own; those with a case that would
         reject the series as things stand."""
-        done = self._run([(side, "patched", script) for script in scripts for side in SIDES], attempt)
-        if self.images["base"].image_digest != self.images["patched"].image_digest:
+        differ = self.images["base"].image_digest != self.images["patched"].image_digest
+        both = [(side, "patched", script) for script in scripts for side in SIDES]
+        done = self._run(both, attempt, later=len(scripts) if differ else 0)
+        if differ:
             own = [
                 script
                 for script in scripts

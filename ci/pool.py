@@ -27,8 +27,11 @@ class Job:
     folder: Path
 
 
-def run(jobs: Sequence[Job], workspace: Workspace, progress: Progress, *, again: bool = False) -> list[GuestRun]:
-    """The runs in the order of the jobs. The longest start first; whatever ends us ends all guests."""
+def run(
+    jobs: Sequence[Job], workspace: Workspace, progress: Progress, *, again: bool = False, later: int = 0
+) -> list[GuestRun]:
+    """The runs in the order of the jobs. The longest start first; whatever ends us ends all guests. ``later`` is how many
+    more there may be, which these will show: they count among those to go."""
     if not jobs:
         return []
     done: dict[int, GuestRun] = {}
@@ -44,17 +47,23 @@ def run(jobs: Sequence[Job], workspace: Workspace, progress: Progress, *, again:
                     record.run, job.kernel, job.image, job.script, job.mode, workspace, job.folder, again=again
                 )
                 open_[started] = n
+            progress.update(_to_go(len(open_), later))
             while open_:
                 for ended in wait(open_, return_when=FIRST_COMPLETED).done:
                     n = open_.pop(ended)
                     done[n] = ended.result()
                     progress.note(_told(jobs[n], done[n]))
-                    progress.update(f"run: {len(open_)} guests to go")
+                    progress.update(_to_go(len(open_), later))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             command.abort()
             raise
     return [done[n] for n in range(len(jobs))]
+
+
+def _to_go(count: int, later: int) -> str:
+    more = f", then up to {later} with base's own scripts" if later else ""
+    return f"run: {count} guests to go{more}"
 
 
 def _told(job: Job, ran: GuestRun) -> str:

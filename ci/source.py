@@ -116,7 +116,8 @@ def from_git(settings: Settings, spec: str, why: str, progress: Progress) -> Sou
     if not (exact and had):
         progress.note(f"fetching {ref} of {url}")
         try:
-            commit = store.fetch(url, ref, name, timeout_s=FETCH_S)
+            with progress.growing("fetching", store.folder, "objects/pack/tmp_pack_*"):
+                commit = store.fetch(url, ref, name, timeout_s=FETCH_S)
         except StageError as error:
             # "`git -c core.hooksPath=/dev/null ...` ended with exit code 128"
             said = f"{ref} of {url} can not be fetched: " + re.sub(r"^`.*` ", "git ", error.message)
@@ -163,8 +164,9 @@ def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> 
 
 def _import(options: debian.Options, name: str, fields: Mapping[str, str], slot: Path, progress: Progress) -> str:
     """Fill a new slot with the package's kernel as one commit, whose id is returned."""
-    progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) // 1_000_000} MB)")
-    deb = debian.download(options, name, fields, slot)
+    progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) / 10**6:.0f} MB)")
+    with progress.growing("downloading", slot, "*.deb", int(fields["Size"])):
+        deb = debian.download(options, name, fields, slot)
     progress.note("unpacking")
     command.run(["dpkg-deb", "-x", deb, slot / "deb"], stage="fetch", timeout_s=600)
     (tar,) = (slot / "deb/usr/src").glob("linux-source-*.tar.*")

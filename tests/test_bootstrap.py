@@ -198,10 +198,29 @@ def test_the_tests_tools_come_with_the_tests_and_nothing_of_the_users_interferes
         done = call(checkout, words, env=env)
         assert (done.returncode, done.stderr) == (0, told)
         assert done.stdout == f"ours --search-root {checkout} {words}\n" and program.exists() == there
-    moved = checkout.rename(tmp_path / "moved")  # the programs of a venv name its path
-    done = call(moved, "validate", env=env)
-    assert (done.returncode, done.stdout) == (0, f"ours --search-root {moved} validate\n")
-    assert "(requirements)" in done.stderr and not (moved / ".venv/bin/pytest").exists()
+
+
+def test_a_venv_belongs_to_its_path_and_to_its_lists(checkout: Path, tmp_path: Path) -> None:
+    """The programs in it name the path, so that it is made anew where the checkout was moved."""
+    path = only(tmp_path, *BASIC)
+    python = tmp_path / "bin/python3"
+    python.unlink()
+    python.write_text(
+        f'#!/bin/sh\n[ "$2" != venv ] || {{ echo "$*" >>{tmp_path}/asked; exit 1; }}\nexec {shutil.which("python3")} "$@"\n',
+        encoding="ascii",
+    )
+    python.chmod(0o755)
+    for name in ("packages", "packages-test"):
+        (checkout / f"ci/{name}.txt").write_text("sh dash\n", encoding="ascii")
+    assert call(checkout, "validate", path=path).returncode == 7
+    moved = checkout.rename(tmp_path / "moved")
+    done = call(moved, "validate", path=path)
+    assert done.returncode == 3 and "installing Python packages into .venv (requirements)" in done.stderr
+    assert (tmp_path / "asked").read_text(encoding="utf-8") == f"-m venv --clear {moved}/.venv\n"
+    moved.rename(checkout)
+    with (checkout / "ci/requirements.txt").open("a", encoding="ascii") as file:
+        file.write("# newer\n")
+    assert call(checkout, "validate", path=path).returncode == 3
 
 
 def test_a_checkout_with_autocrlf_has_the_same_bytes(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_the_help_of_a_task_is_shown() -> None:
     assert said["tree"] == "your own kernel checkout, which is only read"
     assert said["without"] == "numbers of patches not to put on, as in 1,3"
     assert said["ignore-dirty"] == "with --tree: take HEAD, leave uncommitted changes out"
-    assert set(said) == {"series", "tree", "source", "without", "only", "suite", "mode", "seed", "layout", "ignore-dirty",
+    assert set(said) == {"series", "tree", "source", "adapt", "without", "only", "suite", "mode", "seed", "layout", "ignore-dirty",
                          "rerun", "timings", "cpus", "qemu"}  # fmt: skip
     assert described("clean") == {"cache": "also what was downloaded and built"}
     texts = {context.name: context.args for context in tasks.ns.to_contexts()}

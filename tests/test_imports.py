@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 ORDER = (
     "cli text errors door command workspace progress settings git gitstore diff place fit change mails documents thread facts "
     "series known intake debian source index history carry states tree suite branches plan kconfig "
-    "bzimage objects kernel cpio image preflight accel ended "
+    "bzimage objects rebuild kernel cpio image preflight accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
 ).split()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ci import kernel, series, source, tree
+from ci import kernel, rebuild, series, source, tree
 from ci.errors import StageError
 from ci.kernel import Toolchain
 from ci.progress import Progress
@@ -85,17 +85,34 @@ def test_the_compilers_lines(tree_with: Callable[..., Tree]) -> None:
 
 
 def test_progress_counts_objects_and_keeps_what_was_compiled(progress: Progress) -> None:
-    counter = kernel._Counter(progress, 0)
+    counter = rebuild.Counter(progress, 100)
     for line in (
         "  CC      net/a.o",
         "  HOSTCC  scripts/x.o",
         "  CC [M]  net/b.o",
+        "  AS      arch/x86/c.o",
         "  LD      vmlinux.o",
         "  GEN     x",
         "CC",
     ):
         counter(line)
-    assert counter.done == 4 and counter.compiled == ["net/a.o", "net/b.o"]
+    assert counter.done == 3 and counter.compiled == ["net/a.o", "net/b.o"]
+
+
+def test_the_time_left_is_told_where_it_can_be(progress: Progress) -> None:
+    counter = rebuild.Counter(progress, 1000)
+    counter.done = 49
+    assert counter.told(30) == "build: 49 of about 1000 objects"
+    counter.done = 250
+    assert counter.told(9) == "build: 250 of about 1000 objects"
+    assert counter.told(60) == "build: 250 of about 1000 objects, about 3 min 0 s left"
+    counter.done = 1001  # more than expected: no total that is wrong
+    assert counter.told(60) == "build: 1001 objects"
+
+
+def test_a_build_says_when_it_links(progress: Progress, capfd: pytest.CaptureFixture[str]) -> None:
+    rebuild.Counter(progress, 2)("  LD      vmlinux.o")
+    assert capfd.readouterr().err == "| build: 0 objects compiled, linking\n"
 
 
 def test_a_toolchain_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,6 +244,11 @@ def test_of_a_command_that_failed_the_last_lines_are_told() -> None:
         "I: fetching package 18; I: fetching package 19; E: no space left"
     )
     assert told(f"{words}\n{'x' * 4000}").endswith("code 13; " + "x" * 170)
+    assert told(
+        "no kernel source: `apt-get -o A=b download x=1` ended with exit code 100\nErr:1 x\nE: Failed to fetch x"
+    ) == ("no kernel source: apt-get ended with exit code 100; Err:1 x; E: Failed to fetch x")
+    advice = "--tree x: no git checkout; run `git init` and `git commit` in it, or use --source"
+    assert told(advice) == advice
     assert told("git did not answer\nlog: x") == "git did not answer; log: x"
 
 
