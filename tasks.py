@@ -242,7 +242,11 @@ ns = Collection.from_module(sys.modules[__name__])
 if "invoke.main" in sys.modules:
 
     def main() -> None:
-        refuse_mistyped(ns, sys.argv[1:])
+        try:
+            refuse_mistyped(ns, sys.argv[1:])
+        except Exit as mistyped:
+            print(mistyped.message, file=sys.stderr)
+            raise door.Ended(mistyped.code) from None
         Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run()
 
     door.leave(main)
