@@ -166,9 +166,7 @@ def test_nobody_reads_what_is_said(place: Place) -> None:
     assert done.returncode == 3 and done.stderr.count("\n") == 1 and "Broken pipe" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "options", [["--run", "{}"], ["--tree", "{}"], ["--suite", "{}"]]
-)
+@pytest.mark.parametrize("options", [["--run", "{}"], ["--tree", "{}"], ["--suite", "{}"]])
 def test_a_fifo_hangs_nothing(options: list[str], place: Place, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     os.mkfifo(tmp_path / "run.json")
