@@ -265,7 +265,7 @@ def test_what_needs_no_lock_does_not_wait(task: str, place: Place) -> None:
         for path in (Path(place.env["XDG_CACHE_HOME"]) / PROJECT / "trees").iterdir()
         if path.name != "git.git"
     ]
-    assert len(slots) == 2
+    assert len(slots) >= 2
     with contextlib.ExitStack() as held:
         for slot in slots:
             held.enter_context(lock_held(place, f"work-{slot}"))
