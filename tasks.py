@@ -13,7 +13,7 @@ door.enter(ROOT)
 
 from collections.abc import Callable
 
-from invoke import Collection, Context, Exit, ParseError, Parser, Program, Task
+from invoke import Collection, Context, Program, Task
 
 from ci import bench as bench_stage
 from ci import checks, pipeline
@@ -22,6 +22,7 @@ from ci import plan as plan_stage
 from ci import stable as stable_stage
 from ci import verify as verify_stage
 from ci.branches import select
+from ci.cli import DocumentedTask, mistake
 from ci.door import COULD_NOT_FIND_OUT
 from ci.errors import PatchError
 from ci.progress import Progress
@@ -29,20 +30,29 @@ from ci.settings import Settings, make, numbers
 from ci.text import lines
 
 HELP = {
-    "series": "folder of patches, mbox, - (mbox on stdin), A..B of --tree, message-id (default: kernel-patches/deny-join-id0)",
+    "series": "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree, message-id "
+    "(default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
+    "plan tree": "the checkout of which a series A..B is a range",
+    "stable tree": "the checkout of which a series A..B is a range",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
     "source": "auto, git:URL@REF or debian:RELEASE[@SUITE] (default: auto)",
+    "plan source": "where the branches' kernels come from: auto, git or debian (default: auto)",
+    "stable source": "where the branches' kernels come from: auto, git or debian (default: auto)",
     "without": "numbers of patches not to put on, as in 1,3",
-    "suite": "smoke, default or full (default: what the series says)",
+    "only": "numbers of the patches that are the series, as in 9 or 1-4, or a message-id that chooses one of several series",
+    "suite": "smoke, default, full, or scripts and parts such as diag,mptcp_join:d (default: what the series says)",
     "mode": "auto, kvm, tcg or virtual (default: auto)",
+    "bench mode": "auto, kvm, tcg or virtual (default: virtual)",
     "seed": "in virtual mode: where all random numbers come from (default: 1)",
     "layout": "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
     "cpus": "virtual CPUs of a guest, not in virtual mode (default: 2)",
     "qemu": "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change nothing",
     "rerun": "run guests even where the record knows the answer",
+    "adapt": "put a patch that does not apply as it is on adapted, where it is clear how: a merge, less context, moved code",
     "timings": "show wall and CPU seconds of each stage",
-    "times": "how often (default: verify 2, bench 3)",
+    "verify times": "how often (default: 2)",
+    "bench times": "how often (default: 3)",
     "rows": "what to measure (default: build,rebuild,boot,smoke,default,scripts)",
     "branches": "all, or names such as 6.1,6.12, or NAME=git:URL@REF (default: all)",
     "on": "base: judge each branch's base, the tree with the series taken out",
@@ -50,35 +60,31 @@ HELP = {
     "shards": "with --format json: so many jobs for each branch (default: 1)",
     "selftests": "own or newest: the branch's scripts, or the newest branch's on all (default: own)",
     "seeds": "a range such as 1..10: the suite once for each seed",
+    "run": "folder of a stored run (default: results/latest)",
+    "unit": "only what takes seconds and boots no guest",
+    "k": "pytest's choice of tests, as in -k 'series or tree'",
+    "cache": "also what was downloaded and built",
 }
-
-
-def refuse_mistyped(tasks: Collection, argv: list[str]) -> None:
-    """End a mistyped command line with exit code 3: Invoke's own 1 would read as "rejected"."""
-    try:
-        core = Parser(initial=Program().initial_context, ignore_unknown=True).parse_argv(argv)
-        Parser(initial=Program().initial_context, contexts=tasks.to_contexts()).parse_argv(core.unparsed)
-    except ParseError as error:
-        raise Exit(f"error: {error} (`inv --list` shows the tasks)", code=COULD_NOT_FIND_OUT) from None
 
 
 def task(body: Callable[..., int | None]) -> Task[Any]:
     """A task whose help knows the options that it has."""
-    names = {name.replace("_", "-") for name in body.__annotations__}
-    return Task(door.guarded(body), help={name: text for name, text in HELP.items() if name in names})
+    names = [name.replace("_", "-") for name in body.__annotations__]
+    texts = {name: HELP.get(f"{body.__name__} {name}") or HELP.get(name, "") for name in names}
+    return DocumentedTask(door.guarded(body), help={name: text for name, text in texts.items() if text})
 
 
 def stage(body: Callable[[Settings], int]) -> Task[Any]:
     """A task with the options of ``validate``; ``body`` gets them as Settings."""
 
     def run(
-        c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
+        c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
         mode: str = "", seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False,
-        timings: bool = False, cpus: int = 0, qemu: str = "",
+        timings: bool = False, cpus: int = 0, qemu: str = "", adapt: bool = False,
     ) -> int:  # fmt: skip
-        return body(make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, mode=mode,
+        return body(make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, mode=mode,
                          seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings,
-                         cpus=cpus, qemu=qemu))  # fmt: skip
+                         cpus=cpus, qemu=qemu, adapt=adapt))  # fmt: skip
 
     run.__name__, run.__doc__ = body.__name__, body.__doc__
     return task(run)
@@ -144,11 +150,11 @@ def boot(settings: Settings) -> int:
 
 
 def _verify(
-    c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
+    c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
     seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False, times: int = 2, seeds: str = "",
 ) -> int:  # fmt: skip
     """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over --seeds A..B."""
-    settings = make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, seed=seed,
+    settings = make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, seed=seed,
                     layout=layout, ignore_dirty=ignore_dirty, rerun=rerun)  # fmt: skip
     if seeds:
         return verify_stage.over_seeds(settings, Progress(), numbers(seeds, "--seeds"))
@@ -170,10 +176,11 @@ def _bench(
 
 def _plan(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", on: str = "",
-    format: str = "text", shards: int = 1, tree: str = "",
+    format: str = "text", shards: int = 1, tree: str = "", only: str = "", adapt: bool = False,
 ) -> int:  # fmt: skip
     """What each branch needs of the series, in seconds and without building anything."""
-    settings, chosen = make(ROOT, series=series, tree=tree, suite=suite), select(branches, source or "auto")
+    settings = make(ROOT, series=series, tree=tree, suite=suite, only=only, adapt=adapt)
+    chosen = select(branches, source or "auto")
     return plan_stage.show(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 
@@ -183,12 +190,12 @@ plan = task(_plan)
 
 def _stable(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", mode: str = "",
-    seed: str = "", without: str = "", selftests: str = "own", tree: str = "", rerun: bool = False, timings: bool = False,
+    seed: str = "", without: str = "", only: str = "", selftests: str = "own", tree: str = "", rerun: bool = False,
+    timings: bool = False,
 ) -> int:  # fmt: skip
     """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
-    settings = make(
-        ROOT, series=series, tree=tree, suite=suite, mode=mode, seed=seed, without=without, rerun=rerun, timings=timings
-    )
+    settings = make(ROOT, series=series, tree=tree, suite=suite, mode=mode, seed=seed, without=without, only=only, rerun=rerun,
+                    timings=timings)  # fmt: skip
     return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
 
 
@@ -242,11 +249,10 @@ ns = Collection.from_module(sys.modules[__name__])
 if "invoke.main" in sys.modules:
 
     def main() -> None:
-        try:
-            refuse_mistyped(ns, sys.argv[1:])
-        except Exit as mistyped:
-            print(mistyped.message, file=sys.stderr)
-            raise door.Ended(mistyped.code) from None
-        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run()
+        words = sys.argv[1:] or ["--list"]
+        if wrong := mistake(ns, words):
+            print(lines(wrong, "error: "), file=sys.stderr)
+            raise door.Ended(COULD_NOT_FIND_OUT)
+        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(["inv", *words])
 
     door.leave(main)

@@ -17,6 +17,10 @@ def check(root: Path, progress: Progress) -> int:
     """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said. A :class:`StageError` where
     one broke down itself and none found a fault."""
     tool = Path(sys.executable).parent
+    if not (tool / "ruff").exists():
+        raise StageError(
+            "check", f"there is no ruff in {tool}: `ci/bootstrap.sh check` installs the tools of the tests"
+        )
     files = command.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], stage="check",
                         timeout_s=60, cwd=root).stdout.split("\0")  # fmt: skip
     scripts = [name for name in files if name and _is_shell(root / name)]

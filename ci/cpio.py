@@ -42,7 +42,9 @@ def _one(out: BinaryIO, inode: int, entry: Entry) -> None:
 def from_tar(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
     """Files, folders and links of a tar archive, minus what ``trim`` matches (shell patterns; a folder goes whole).
 
-    Device nodes are left out: the kernel's devtmpfs makes them. Hard links become files of their own.
+    Executable or not is all of a file's mode, as in :func:`from_folder`: the rest depends on who unpacked it, with what
+    umask, and the guest has no user but root. Device nodes are left out: the kernel's devtmpfs makes them. Hard links
+    become files of their own.
     """
     patterns = tuple(trim)
     with tarfile.open(path) as tar:
@@ -50,15 +52,14 @@ def from_tar(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
             name = member.name.removeprefix("./").strip("/")
             if not name or name == "." or _trimmed(name, patterns):
                 continue
-            mode = member.mode & 0o7777
             if member.isdir():
-                yield Entry(name, stat.S_IFDIR | mode)
+                yield Entry(name, stat.S_IFDIR | 0o755)
             elif member.issym():
                 yield Entry(name, stat.S_IFLNK | 0o777, member.linkname.encode())
             elif member.isreg() or member.islnk():
                 file = tar.extractfile(member)
                 assert file
-                yield Entry(name, stat.S_IFREG | mode, file.read())
+                yield Entry(name, stat.S_IFREG | (0o755 if member.mode & 0o100 else 0o644), file.read())
 
 
 def _trimmed(name: str, patterns: tuple[str, ...]) -> bool:

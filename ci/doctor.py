@@ -1,42 +1,28 @@
-"""Is this machine fit? Tools, versions, modes, disk, memory; each problem with its remedy."""
+"""Is this machine fit? Tools, versions, modes, disk, memory, the guest's root; each problem with its remedy."""
 
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from ci import accel, command
+from ci import accel, command, preflight, series
 from ci.errors import StageError
 from ci.guest import MEMORY_MB, vng_program
+from ci.preflight import Finding
 from ci.settings import Settings
+from ci.text import lines
+from ci.workspace import Workspace
 
-DISK_GB = 8
 MEMORY_NEEDED_MB = 2 * MEMORY_MB
 PACKAGES = "ci/packages.txt"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report; a ``remedy`` makes it a problem."""
-
-    name: str
-    said: str
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Everything that a run needs, looked at without changing the machine (the probe's answer is cached)."""
+    """Everything that a run needs but the kernels. The probe's answer and the guest's root stay in the cache; nothing
+    else of the machine is changed."""
     yield Finding("python", sys.version.split()[0])
-    for line in (settings.workspace.root / PACKAGES).read_text(encoding="utf-8").splitlines():
-        sign, _, package = line.partition(" ")
-        there = Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
-        yield Finding(sign, "there" if there else "missing", "" if there else f"install the package {package}")
-    for program in ("gcc", "git", "ccache", "mmdebstrap"):
-        if shutil.which(program):
-            said = command.run([program, "--version"], stage="doctor", timeout_s=20).stdout.splitlines()[0]
-            yield Finding(f"{program} version", said)
+    yield from _tools(settings.workspace.root)
     try:
         yield Finding("qemu version", f"{accel.qemu_version('doctor')}, build {accel.qemu_build()[:12]}")
         yield Finding("vng", vng_program())
@@ -45,15 +31,27 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("mode of auto", "virtual" if trouble else "kvm")
     except StageError as error:
         yield Finding("guests", error.message, "see above")
-    yield from _room(settings.workspace.cache)
+    yield from _room(settings.workspace)
+    yield _series(settings)
+    yield preflight.network(settings.workspace)
+    yield preflight.guest_root(settings.workspace)
 
 
-def _room(cache: Path) -> Iterator[Finding]:
+def _tools(root: Path) -> Iterator[Finding]:
+    """What the distribution's packages bring."""
+    for line in (root / PACKAGES).read_text(encoding="utf-8").splitlines():
+        sign, _, package = line.partition(" ")
+        there = Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
+        yield Finding(sign, "there" if there else "missing", "" if there else f"install the package {package}")
+    for program in ("gcc", "git", "ccache", "mmdebstrap"):
+        if shutil.which(program):
+            said = command.run([program, "--version"], stage="doctor", timeout_s=20).stdout.splitlines()[0]
+            yield Finding(f"{program} version", said)
+
+
+def _room(workspace: Workspace) -> Iterator[Finding]:
     """Disk, memory, cores."""
-    folder = next(path for path in (cache, *cache.parents) if path.exists())
-    free_gb = shutil.disk_usage(folder).free // 10**9
-    yield Finding("disk", f"{free_gb} GB free for {cache}",
-                  "" if free_gb >= DISK_GB else f"free {DISK_GB} GB, or point XDG_CACHE_HOME elsewhere")  # fmt: skip
+    yield from preflight.rooms(workspace, preflight.needed_gb(workspace))
     total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     yield Finding(
         "memory",
@@ -63,12 +61,22 @@ def _room(cache: Path) -> Iterator[Finding]:
     yield Finding("cores", str(len(os.sched_getaffinity(0))))
 
 
+def _series(settings: Settings) -> Finding:
+    """The project's own series, which is taken where none is named."""
+    try:
+        loaded = series.load(Path(settings.series))
+    except StageError as error:
+        return Finding("series", error.message, "check out kernel-patches/ anew")
+    return Finding("series", f"{loaded.name}, {len(loaded.patches)} patches")
+
+
 def report(settings: Settings) -> int:
     """Print the findings; 0 when nothing is missing, else 3."""
     bad = 0
     for finding in examine(settings):
         mark = "PROBLEM" if finding.remedy else "ok"
-        print(f"{mark:8} {finding.name}: {finding.said}" + (f" -> {finding.remedy}" if finding.remedy else ""))
+        more = f" -> {finding.remedy}" if finding.remedy else ""
+        print(lines(f"{finding.name}: {finding.said}{more}", f"{mark:8} "), flush=True)
         bad += bool(finding.remedy)
     print(f"{bad} problems" if bad else "no problems")
     return 3 if bad else 0

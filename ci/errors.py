@@ -19,9 +19,13 @@ class StageError(Exception):
         self.log = log
         self.asked = asked or stage in ("options", "series")
 
+    @property
+    def told(self) -> str:
+        """The message, and where the whole story is."""
+        return self.message + (f"\nlog: {self.log}" if self.log else "")
+
     def __str__(self) -> str:
-        where = f" (log: {self.log})" if self.log else ""
-        return f"{self.stage}: {self.message}{where}"
+        return f"{self.stage}: {self.told}"
 
 
 class PatchError(StageError):

@@ -13,7 +13,8 @@ from ci.splats import Splat
 @dataclass(frozen=True)
 class Patch:
     """A patch and how it went: ``status`` in the caller's words; ``state`` is PASS, SKIP (left out, not
-    affected), FAIL (it does not apply: exit code 2) or ERROR (never tried)."""
+    affected), FAIL (it does not apply: exit code 2) or MISSING (never tried). ``adapted`` is a diff: how what was taken out or
+    put on differs from the patch."""
 
     number: int
     title: str
@@ -21,6 +22,7 @@ class Patch:
     status: str
     state: State = State.PASS
     detail: str = ""
+    adapted: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Evidence:
     """All that a verdict rests on; a run that ended early simply has less of it. There is one run per script.
 
     ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script, case) ->
-    why it may not pass; it excuses a failure, never an error, and never a case that must flip.
+    why it may not pass; it excuses a failure, never an error, and never a case that must flip. ``notes``: how the series
+    was read, for people; no part of the verdict.
     """
 
     series: str
@@ -84,3 +87,4 @@ class Evidence:
     must_flip: tuple[tuple[str, str], ...] = ()
     known: Mapping[tuple[str, str], str] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ Scripts have their cases under their names, and there are four suites more: ``pi
 patch), ``build``, and ``kernel`` (for each script whether its guest finished and its console was read; for each distinct complaint one).
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +36,28 @@ def _in_short(*texts: str) -> str:
     """Lines as half a sentence: joined, at most 300 characters."""
     lines = [" ".join(line.split()) for text in texts for line in clean_lines(text[: 4 * MAX_STORY])]
     return "; ".join(line for line in lines if line)[:MAX_STORY]
+
+
+# "`/usr/bin/mmdebstrap --variant=extract ...` ended with exit code 2", as ci.command puts it
+_COMMAND = re.compile(r"`(?:\S*/)?(\S+)[^\n]*` (?=\w)")
+# A terminal of 80 columns shows so much of a trouble in three lines.
+_SHOWN = 170
+
+
+def _of_trouble(text: str) -> str:
+    """What went wrong, in short. Of a command that failed its name and how it ended, then its last lines as far as they
+    fit: what a program says last is why it failed."""
+    head, *lines = [" ".join(line.split()) for line in clean_lines(text)]
+    found = _COMMAND.match(head)
+    if not found:
+        return _in_short(text)
+    told, last = f"{found[1]} {head[found.end() :]}", list[str]()
+    log = [lines.pop()] if lines and lines[-1].startswith("log: ") else []
+    for line in filter(None, reversed(lines)):
+        if last and sum(map(len, (told, *last, line))) > _SHOWN:
+            break
+        last.insert(0, line[:_SHOWN])
+    return _in_short(told, *last, *log)
 
 
 # What the kernel itself cut short, where the other kernel came through.
@@ -162,7 +185,7 @@ def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
 def _own_rows(evidence: Evidence) -> Iterator[Finding]:
     """What is known without any guest: our trouble, the patches, the builds."""
     for trouble in evidence.troubles:
-        story = _in_short(trouble.text) or "no reason was given"
+        story = _of_trouble(trouble.text) or "no reason was given"
         yield Finding("pipeline", trouble.stage, State.ERROR, State.ERROR, trouble.text, story)
     for patch in evidence.patches:
         before: State = State.PASS if patch.state is State.FAIL else patch.state

@@ -17,7 +17,7 @@ from ci.errors import StageError
 from ci.image import GUEST_SELFTESTS, Image
 from ci.kernel import Kernel
 from ci.suite import Script
-from ci.workspace import Workspace
+from ci.workspace import Workspace, remove_tree
 
 LOGS = ("kernel", "tests", "control")
 JOB = "opt/org.patchverdict/job"
@@ -162,7 +162,8 @@ def run(
     kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path, nonce: str = ""
 ) -> GuestRun:
     """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that dies or hangs
-    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's.
+    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's, which then
+    goes from the cache.
     ``nonce`` (32 hex digits, drawn where none is given) begins each control record."""
     folder.mkdir(parents=True)
     nonce = nonce or secrets.token_hex(16)
@@ -197,8 +198,9 @@ def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kern
         ended = Ended.PANIC if "Kernel panic - not syncing" in console else Ended.LOST
     build_id = (seen.get("boot") or [""])[0]
     if build_id and build_id != kernel.build_id:
-        raise StageError("run", f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built",
-                         log=folder / "control.log")  # fmt: skip
+        remove_tree(kernel.folder)
+        raise StageError("run", f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built; what the cache had "
+                         "of it is removed, so run this again, which builds it anew", log=folder / "control.log")  # fmt: skip
     end = seen.get("end", [])
     whole = len(end) == 3 and all(word.isdigit() for word in end)
     return GuestRun(

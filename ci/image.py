@@ -1,9 +1,7 @@
 """The guest's root in RAM: packages from a recipe, the guest's own files, and a tree's selftests, as one cpio."""
 
-import functools
 import json
 import os
-import shlex
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -11,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ci import command, cpio, kernel
+from ci import command, cpio, kernel, objects
 from ci.errors import PatchError, StageError
 from ci.kernel import Toolchain
 from ci.tree import Tree
@@ -21,6 +19,8 @@ ROOT_LIMIT_S = 1800.0
 SELFTESTS_LIMIT_S = 1800.0
 # Where the selftests lie in the guest: kselftest's own layout, so that ../lib.sh is found.
 GUEST_SELFTESTS = "selftests"
+# mmdebstrap's hook, run when the packages are unpacked: their names and versions, for the record.
+LIST_PACKAGES = 'cd "$1/var/cache/apt/archives" && ls *.deb >"$1/packages.txt"'
 EMPTY = ("dev", "proc", "sys", "tmp", "run", "root", "etc", "var/run", "var/lib")
 
 
@@ -42,12 +42,28 @@ def recipe(workspace: Workspace) -> Mapping[str, Any]:
         raise StageError("image", f"{path}: {error}") from None
 
 
-def root(workspace: Workspace, log: Path) -> Path:
-    """Folder with ``root.tar`` and ``packages.txt``, made by mmdebstrap once for each recipe."""
+def packages_command(table: Mapping[str, Any], target: Path, *, as_root: bool) -> list[str | Path]:
+    """mmdebstrap's words for the packages of a recipe, unpacked into the archive ``target``."""
+    return [
+        "--mode=root" if as_root else "--mode=chrootless",
+        f"--variant={table['variant']}", f"--include={','.join(sorted(table['packages']))}",
+        "--architectures=amd64", "--components=main", f"--extract-hook={LIST_PACKAGES}", table["release"], target,
+    ]  # fmt: skip
+
+
+def root_folder(workspace: Workspace) -> Path:
+    """Where the root of the recipe lies in the cache, once it is made."""
     table = recipe(workspace)
-    hook = workspace.root / "images" / "guest-root.hook"
     wanted = {"release": table["release"], "variant": table["variant"], "packages": sorted(table["packages"])}
-    folder = workspace.entry("roots", digest("root", wanted, file_digest(hook)))
+    return workspace.entry("roots", digest("root", wanted, LIST_PACKAGES))
+
+
+def root(workspace: Workspace, log: Path) -> Path:
+    """Folder with ``root.tar`` and ``packages.txt``, made by mmdebstrap once for each recipe.
+
+    An ordinary user needs no user namespace for it, so neither subuids, nor AppArmor's leave, nor a home that others may
+    enter: nothing of the packages is run, and all files of the guest are root's anyway (:func:`ci.cpio.from_tar`)."""
+    folder = root_folder(workspace)
     if folder.exists():
         return folder
     mmdebstrap = command.require("image", "mmdebstrap", "mmdebstrap")
@@ -55,16 +71,12 @@ def root(workspace: Workspace, log: Path) -> Path:
         if folder.exists():
             return folder
         with workspace.publish(folder) as fresh:
-            argv = [
-                mmdebstrap, f"--variant={table['variant']}", f"--include={','.join(wanted['packages'])}",
-                "--architectures=amd64", "--components=main",
-                f"--extract-hook={shlex.quote(str(hook))} \"$1\"", table["release"], fresh / "root.tar",
-            ]  # fmt: skip
-            command.run(argv, stage="image", timeout_s=ROOT_LIMIT_S, log=log)
+            words = packages_command(recipe(workspace), fresh / "root.tar", as_root=os.geteuid() == 0)
+            command.run([mmdebstrap, *words], stage="image", timeout_s=ROOT_LIMIT_S, log=log)
             names = [e.data.decode() for e in cpio.from_tar(fresh / "root.tar", ()) if e.path == "packages.txt"]
             if not names or not names[0].strip():
                 raise StageError("image", "mmdebstrap made a root without a list of packages", log=log)
-            write_text(fresh / "packages.txt", names[0])
+            write_text(fresh / "packages.txt", names[0].replace(".deb\n", "\n"))
     return folder
 
 
@@ -76,27 +88,28 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools)))
     if folder.exists():
         return folder
-    src = tree.source.slot / "src"
-    with tree.checked_out(workspace), kernel.objects(tree) as obj, workspace.publish(folder) as fresh:
-        if folder.exists():
-            return folder
-        build = functools.partial(
-            command.run, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=kernel.environment(workspace), log=log, ok=None
-        )
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
-        done = build(kernel.make(tree, jobs, "headers"))
-        if done.returncode == 0:
-            out, installed = fresh / "out", fresh / GUEST_SELFTESTS
-            out.mkdir()
-            argv: list[str | Path] = [
-                "make", jobs, "-C", src / "tools/testing/selftests", "TARGETS=net/mptcp", "SKIP_TARGETS=",
-                f"O={out}", f"INSTALL_PATH={installed}", f"KHDR_INCLUDES=-isystem {obj}/usr/include",
-                "CC=ccache gcc", f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.", "USERLDFLAGS=-static -s",
-                "FORCE_TARGETS=1", "ARCH=x86_64", "install",
-            ]  # fmt: skip
-            done = build(argv)
+    src, obj = tree.source.slot / "src", tree.source.slot / "obj"
+    jobs = f"-j{len(os.sched_getaffinity(0))}"
+
+    def build(argv: list[str | Path]) -> None:
+        env = kernel.environment(workspace, tools, obj)
+        done = command.run(argv, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=env, log=log, ok=None)
         if done.returncode != 0:
             raise PatchError("build", kernel.errors(tree, done.stdout + done.stderr), log=log)
+
+    with tree.checked_out(workspace), workspace.publish(folder) as fresh:
+        if folder.exists():
+            return folder
+        objects.used(tree, kernel.objects_key(tools), lambda _: build(kernel.make(tree, jobs, "headers")))
+        out, installed = fresh / "out", fresh / GUEST_SELFTESTS
+        out.mkdir()
+        # Compiled and linked in one go, which ccache does not keep.
+        build([
+            "make", jobs, "-C", src / "tools/testing/selftests", "TARGETS=net/mptcp", "SKIP_TARGETS=",
+            f"O={out}", f"INSTALL_PATH={installed}", f"KHDR_INCLUDES=-isystem {obj}/usr/include",
+            "CC=gcc", f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.", "USERLDFLAGS=-static -s",
+            "FORCE_TARGETS=1", "ARCH=x86_64", "install",
+        ])  # fmt: skip
         if not (installed / "net/mptcp/mptcp_join.sh").exists():
             raise StageError("build", "`make install` of the selftests installed no net/mptcp/mptcp_join.sh", log=log)
         shutil.rmtree(out)

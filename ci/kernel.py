@@ -1,21 +1,21 @@
 """Configure and build a kernel: one object directory for base and patched, the result kept by its inputs."""
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ci import command, kconfig
+from ci import bzimage, command, kconfig, objects
 from ci.errors import PatchError, StageError
+from ci.objects import StaleError
 from ci.progress import Progress
 from ci.suite import SELFTESTS
 from ci.tree import Tree
-from ci.workspace import Workspace, digest, file_digest, write_text
+from ci.workspace import Workspace, digest, file_digest, remove_tree, write_text
 
 BUILD_LIMIT_S = 7200.0
 # What kbuild would otherwise take from the machine and the moment; .version counts links.
@@ -26,7 +26,8 @@ REPRODUCIBLE = {
     "KBUILD_BUILD_VERSION": "1",
 }
 # Without LOCALVERSION= a git tree gets a "+" appended to its release.
-MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=ccache gcc", "HOSTCC=ccache gcc")
+MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=checked-ccache gcc")
+IMAGE = "arch/x86/boot/bzImage"
 OBJECT_LINE = re.compile(r"  (?:HOST)?(?:CC|AS|LD|AR)\s")  # "  CC      net/mptcp/pm.o"
 COMPILED_LINE = re.compile(r"  CC\s+(?:\[M\]\s+)?(\S+\.o)$")  # "  CC      net/mptcp/pm.o"
 ERROR_LINE = re.compile(
@@ -64,23 +65,34 @@ def toolchain() -> Toolchain:
     """The host's compiler and linker; a :class:`StageError` names the package of a tool that is missing."""
     for program, package in (
         ("gcc", "gcc"), ("ld", "binutils"), ("make", "make"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc"),
-        ("ccache", "ccache"), ("readelf", "binutils"), ("rsync", "rsync"),
+        ("ccache", "ccache"), ("readelf", "binutils"), ("rsync", "rsync"), ("lz4", "lz4"),
     ):  # fmt: skip
         command.require("build", program, package)
     said = [command.run([t, "--version"], stage="build", timeout_s=20).stdout.splitlines()[0] for t in ("gcc", "ld")]
     return Toolchain(*said)
 
 
-def environment(workspace: Workspace) -> dict[str, str]:
-    """What compilers see. Depend mode takes kbuild's own dependency files instead of preprocessing twice."""
+def environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:
+    """What compilers see. ccache goes by the contents of the files that a compiler says it read (depend mode: kbuild has
+    them told, so nothing is preprocessed twice), never by their times; another toolchain has another cache, and nobody
+    else's is asked. Only the kernel's own objects come from it, not the build's programs: of those the host's headers are not told."""
     return REPRODUCIBLE | {
-        "CCACHE_DIR": str(workspace.cache / "ccache"),
+        "PATH": f"{workspace.root / 'ci/bin'}:{os.environ['PATH']}",
+        "EMBEDDING": str(obj / objects.EMBEDDING),
+        "CCACHE_DIR": str(workspace.entry("ccache", digest("ccache", asdict(tools)))),
+        "CCACHE_CONFIGPATH": os.devnull,
         "CCACHE_BASEDIR": str(workspace.cache),
         "CCACHE_NOHASHDIR": "1",
         "CCACHE_DEPEND": "1",
+        "CCACHE_NOINODECACHE": "1",
         "CCACHE_SLOPPINESS": "include_file_mtime,include_file_ctime",
         "CCACHE_MAXSIZE": "2G",
     }
+
+
+def objects_key(tools: Toolchain) -> str:
+    """Digest of what makes one object directory unlike another, besides its sources."""
+    return digest("objects", asdict(tools), REPRODUCIBLE, MAKE_VARIABLES)
 
 
 def fragments(workspace: Workspace, tree: Tree) -> tuple[kconfig.Fragment, ...]:
@@ -115,35 +127,14 @@ def make(tree: Tree, *args: str) -> list[str | Path]:
     return ["make", "-C", tree.source.slot / "src", f"O={tree.source.slot / 'obj'}", *MAKE_VARIABLES, *args]
 
 
-@contextlib.contextmanager
-def objects(tree: Tree) -> Iterator[Path]:
-    """The object directory of ``tree``'s source, for a build inside. Where the build before was killed, what it wrote goes
-    first: a half-written object would be newer than its source and pass for finished. The lock is the caller's."""
-    obj = tree.source.slot / "obj"
-    obj.mkdir(exist_ok=True)
-    mark = obj / "building"
-    if mark.exists():
-        since = mark.stat().st_mtime_ns
-        for path in obj.rglob("*"):
-            if path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns >= since:
-                path.unlink()
-    mark.touch()
-    try:
-        yield obj
-    except PatchError:  # make came to its own end, and has removed what was half done
-        mark.unlink()
-        raise
-    mark.unlink()
-
-
-def configure(tree: Tree, workspace: Workspace, log: Path) -> None:
+def configure(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> None:
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an error."""
     obj = tree.source.slot / "obj"
     asked = kconfig.merge(fragments(workspace, tree))
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
     done = command.run(
         make(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
-        stage="build", timeout_s=600, env=environment(workspace), log=log, ok=None,
+        stage="build", timeout_s=600, env=environment(workspace, tools, obj), log=log, ok=None,
     )  # fmt: skip
     if done.returncode != 0:
         raise PatchError("build", f"the configuration fails:\n{errors(tree, done.stdout + done.stderr)}", log=log)
@@ -199,44 +190,83 @@ def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress
     compiler's lines; whose fault it is depends on whether the base builds, which the caller knows."""
     key = key_of(workspace, tree, tools)
     folder = workspace.entry("kernels", key)
-    if folder.exists():
-        return load(folder)
-    with tree.checked_out(workspace), objects(tree) as obj:
-        configure(tree, workspace, log)
-        totals = obj / "objects-total"
-        known = int(totals.read_text(encoding="ascii")) if totals.exists() else 0
-        # A first build: kbuild compiles about this many objects for each symbol that is set (1,753 for 625 on 6.12).
-        config = (obj / ".config").read_text(encoding="utf-8")
-        counter = _Counter(progress, 0 if known else int(2.8 * config.count("=y\n")))
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
-        done = command.run(
-            make(tree, jobs, "bzImage"),
-            stage="build", timeout_s=BUILD_LIMIT_S, env=environment(workspace), log=log, on_line=counter, ok=None,
-        )  # fmt: skip
-        output = done.stdout + done.stderr
-        if "No space left on device" in output:
-            raise StageError("build", f"no space left for {obj}; `inv clean --cache` frees some", log=log)
-        if done.returncode != 0:
-            raise PatchError("build", errors(tree, output), log=log)
-        if not known:
-            write_text(totals, str(counter.done))
-        return _keep(obj, folder, key, tuple(counter.compiled), workspace)
+    if ready := _known(folder):
+        return ready
+
+    def work(obj: Path) -> tuple[str, tuple[str, ...]]:
+        configure(tree, workspace, tools, log)
+        compiled = _compile(tree, workspace, tools, progress, log)
+        return _checked(obj, log), compiled
+
+    with tree.checked_out(workspace):
+        build_id, compiled = objects.used(tree, objects_key(tools), work)
+        return _keep(tree.source.slot / "obj", folder, key, build_id, compiled, workspace)
 
 
-def _keep(obj: Path, folder: Path, key: str, compiled: tuple[str, ...], workspace: Workspace) -> Kernel:
+def _known(folder: Path) -> Kernel | None:
+    """The kernel in ``folder``, where there is a whole one; what is there instead of it goes."""
+    if not folder.exists():
+        return None
+    try:
+        ready = load(folder)
+        whole = ready.image_digest == file_digest(ready.bzimage)
+    except (OSError, ValueError, TypeError, KeyError):
+        whole = False
+    if whole and ready.build_id == bzimage.build_id(ready.bzimage):
+        return ready
+    remove_tree(folder)
+    return None
+
+
+def _compile(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path) -> tuple[str, ...]:
+    """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
+    obj = tree.source.slot / "obj"
+    totals = obj / "objects-total"
+    known = int(totals.read_text(encoding="ascii")) if totals.exists() else 0
+    # A first build: kbuild compiles about this many objects for each symbol that is set (1,753 for 625 on 6.12).
+    config = (obj / ".config").read_text(encoding="utf-8")
+    counter = _Counter(progress, 0 if known else int(2.8 * config.count("=y\n")))
+    jobs = f"-j{len(os.sched_getaffinity(0))}"
+    done = command.run(
+        make(tree, jobs, "bzImage"),
+        stage="build", timeout_s=BUILD_LIMIT_S, env=environment(workspace, tools, obj), log=log, on_line=counter, ok=None,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    if "No space left on device" in output:
+        raise StageError("build", f"no space left for {obj}; `inv clean --cache` frees some", log=log)
+    if done.returncode != 0:
+        raise PatchError("build", errors(tree, output), log=log)
+    if not known:
+        write_text(totals, str(counter.done))
+    return tuple(counter.compiled)
+
+
+def _checked(obj: Path, log: Path) -> str:
+    """The build id of vmlinux, which has to be that of the kernel inside bzImage."""
+    linked, packed = bzimage.elf_build_id(obj / "vmlinux"), bzimage.build_id(obj / IMAGE)
+    if not linked or not packed:
+        raise StageError("build", "no build id in the vmlinux and bzImage that were built: let nothing below images/kconfig "
+                         "change CONFIG_KERNEL_LZ4=y", log=log)  # fmt: skip
+    if linked != packed:
+        raise StaleError("build", f"the bzImage that was built holds the kernel {packed}, not the vmlinux {linked}, also from "
+                         "nothing; `inv clean --cache` removes all that such a build may come from", log=log)  # fmt: skip
+    return linked
+
+
+def _keep(obj: Path, folder: Path, key: str, build_id: str, compiled: tuple[str, ...], workspace: Workspace) -> Kernel:
     """Copy what was built out of the object directory, under its key."""
-    notes = command.run(["readelf", "-n", obj / "vmlinux"], stage="build", timeout_s=60).stdout
-    found = re.search(r"Build ID: ([0-9a-f]{40})", notes)  # Build ID: 5be2...
-    if not found:
-        raise StageError("build", "the vmlinux that was built carries no build id")
     with workspace.publish(folder) as fresh:
-        for name, path in (("bzImage", "arch/x86/boot/bzImage"), ("vmlinux", "vmlinux"), ("config", ".config"),
-                           ("System.map", "System.map")):  # fmt: skip
+        for name, path in (
+            ("bzImage", IMAGE),
+            ("vmlinux", "vmlinux"),
+            ("config", ".config"),
+            ("System.map", "System.map"),
+        ):
             shutil.copy2(obj / path, fresh / name)
         facts = {
             "key": key,
             "release": (obj / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
-            "build_id": found[1],
+            "build_id": build_id,
             "image_digest": file_digest(fresh / "bzImage"),
             "compiled": compiled,
         }

@@ -20,6 +20,7 @@ from ci import (
     kernel,
     ktap,
     pool,
+    preflight,
     record,
     report,
     series,
@@ -38,8 +39,9 @@ from ci.image import Image
 from ci.kernel import Kernel
 from ci.pool import Job
 from ci.progress import Progress
-from ci.settings import STDIN, Settings, check_suite
+from ci.settings import Settings, check_suite
 from ci.source import Source
+from ci.states import CONFLICTS, PatchState
 from ci.suite import Script, Suite
 from ci.tree import Tree, Trees
 from ci.verdict import Verdict
@@ -51,7 +53,6 @@ ATTEMPTS = 3
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
     "conflicts": State.FAIL,
-    "not tried": State.MISSING,
     "left out": State.SKIP,
     "not affected": State.SKIP,
 }
@@ -59,13 +60,21 @@ PATCH_STATES = {
 
 class Run:
     """One run: each stage is a property that first runs what it needs and keeps its record. ``tests`` is another tree
-    whose selftests both kernels run instead of the patched tree's; ``branch`` is what the run is known by."""
+    whose selftests both kernels run instead of the patched tree's; ``branch`` is what the run is known by; ``loaded`` is the
+    series where it was brought already."""
 
     def __init__(
-        self, settings: Settings, progress: Progress, folder: Path, *, tests: Tree | None = None, branch: str = ""
+        self,
+        settings: Settings,
+        progress: Progress,
+        folder: Path,
+        *,
+        tests: Tree | None = None,
+        branch: str = "",
+        loaded: series.Series | None = None,
     ) -> None:
         self.settings, self.progress, self.folder = settings, progress, folder
-        self.tests, self.branch = tests, branch
+        self.tests, self.branch, self.loaded = tests, branch, loaded
         self.workspace = settings.workspace
         self.facts: dict[str, Any] = {
             "schema": report.SCHEMA, "series": {"name": Path(settings.series).name, "change-id": ""}, "trees": {}, "kernel": {},
@@ -78,18 +87,19 @@ class Run:
     @functools.cached_property
     def series(self) -> series.Series:
         """The patches."""
-        loaded = intake.bring(self.settings, self.progress)
-        if self.settings.series == STDIN:
-            # What came on stdin can be asked for again only where it is kept.
-            self.settings = replace(self.settings, series=str(loaded.folder))
+        loaded = self.loaded or intake.bring(self.settings, self.progress)
+        # What came on stdin can be asked for again only where it is kept.
+        self.settings = replace(self.settings, series=loaded.spec)
         check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
-        self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
+        self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id, "notes": list(loaded.notes)}
         return loaded
 
     @functools.cached_property
     def source(self) -> Source:
         """The kernel as it comes."""
         wanted = self.series
+        if not (self.workspace.cache / "trees").exists():
+            self._room()
         with self.progress.stage("fetch", str(self.settings.tree or self.settings.source)):
             found = source.fetch(self.settings, wanted, self.progress)
             self.progress.note(f"{found.name} ({found.why})")
@@ -102,22 +112,24 @@ class Run:
         origin = self.source
         with self.progress.stage("apply", f"{self.series.name}, {len(self.series.patches)} patches"):
             with self.workspace.lock(f"trees-{origin.slot.name}", stage="apply"):
-                made = tree.derive(self.series, origin, self.settings.without)
-            lines = []
+                made = tree.derive(self.series, origin, self.settings.without, adapt=self.settings.adapt)
+            lines = list(made.notes)
             for state in made.states:
                 why = f" ({state.why.splitlines()[0]})" if state.why else ""
                 lines.append(f"{state.patch.number}: {state.patch.title}: {state.status}{why}")
                 self.facts["patches"].append({
                     "number": state.patch.number, "title": state.patch.title, "digest": state.patch.digest,
-                    "status": state.status, "state": PATCH_STATES.get(state.status, State.PASS).value,
-                    "detail": state.why,
+                    "status": state.status, "state": _weight(state).value,
+                    "detail": f"{state.patch.path.name}: {state.why}" if state.status == CONFLICTS else state.why,
+                    "adapted": state.adapted,
                 })  # fmt: skip
             if made.conflict:
                 lines.append(made.conflict.message)
-                for row in self.facts["patches"]:
-                    row["detail"] = made.conflict.message if row["status"] == "conflicts" else row["detail"]
             self.progress.note("\n".join(lines))
-            (self.folder / "patched" / "apply.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            lines += [
+                f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}" for state in made.states if state.adapted
+            ]
+            write_text(self.folder / "patched" / "apply.log", "\n".join(lines) + "\n")
         affected = {state.patch.number for state in made.states if state.status != "not affected"}
         self.facts["must_flip"] = [
             [flip.script, flip.case] for flip in self.series.must_flip if set(flip.patches) <= affected
@@ -144,10 +156,24 @@ class Run:
         self.facts["versions"] |= asdict(found)
         return found
 
+    def _room(self) -> None:
+        """Room for what is about to be written; a run from the cache needs none."""
+        for finding in preflight.rooms(self.workspace, preflight.needed_gb(self.workspace)):
+            preflight.demand(finding)
+
+    @functools.cached_property
+    def root(self) -> Path:
+        """The packages of the guest's root, made before any kernel is built: what may fail soon fails soon."""
+        with self.progress.stage("root", "packages of the guest's root"):
+            return image.root(self.workspace, self.folder / "root.log")
+
     @functools.cached_property
     def built(self) -> dict[str, tuple[Kernel, Path]]:
         """Kernel and selftests of both sides; the base is built first, and what does not build is recorded."""
         tools, made = self.tools, {}
+        keys = [kernel.key_of(self.workspace, self.tree(side), tools) for side in SIDES]
+        if not all(self.workspace.entry("kernels", key).exists() for key in keys):
+            self._room()
         for side in SIDES:
             built = self.tree(side)
             log = self.folder / side / "build.log"
@@ -179,12 +205,12 @@ class Run:
     @functools.cached_property
     def images(self) -> dict[str, Image]:
         """The guest's root with each side's selftests."""
+        root = self.root
         folders = {side: selftests for side, (_, selftests) in self.built.items()}
         with self.progress.stage("image", "guest root with the selftests"):
             if self.tests:
                 theirs = image.selftests(self.tests, self.workspace, self.tools, self.folder / "image.log")
                 folders = dict.fromkeys(SIDES, theirs)
-            root = image.root(self.workspace, self.folder / "image.log")
             made = {side: image.make(folder, self.workspace, root) for side, folder in folders.items()}
         self.facts["versions"]["image"] = list(made["patched"].packages)
         for side in SIDES:
@@ -365,11 +391,12 @@ def collect(run: Run) -> bool:
     except PatchError as error:
         progress.note(str(error))
         if not _blamed(run, error):
-            run.facts["troubles"].append([error.stage, error.message])
+            run.facts["troubles"].append([error.stage, error.told])
     except StageError as error:
         if error.asked and not run.branch:
             raise
-        run.facts["troubles"].append([error.stage, error.message])
+        progress.note(str(error))
+        run.facts["troubles"].append([error.stage, error.told])
     except KeyboardInterrupt as signal:
         run.facts["troubles"].append(["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"])
         whole = False
@@ -384,6 +411,11 @@ def collect(run: Run) -> bool:
     return whole
 
 
+def _weight(state: PatchState) -> State:
+    """How the state of a patch weighs in the verdict; what another patch keeps from being tried was never tried."""
+    return State.MISSING if state.status.startswith("depends on ") else PATCH_STATES.get(state.status, State.PASS)
+
+
 def _blamed(run: Run, error: PatchError) -> bool:
     """Whether a row of the evidence already carries what the error says."""
     return any(row["state"] == "fail" for row in run.facts["patches"]) or any(
@@ -395,7 +427,7 @@ def open_shell(settings: Settings, progress: Progress) -> int:
     """An interactive shell in the patched guest, on this terminal."""
     with new_run(settings, progress) as run:
         mode = run.mode  # a wrong one is told before anything is built
-        kernels, images = run.built, run.images
+        images, kernels = run.images, run.built  # the guest's root before the kernels
     folder = run.folder
     if mode.name == "virtual":
         # In virtual time the guest's clock runs on while it waits for a key.

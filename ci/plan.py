@@ -12,8 +12,9 @@ from ci.progress import Progress
 from ci.series import Series
 from ci.settings import Settings
 from ci.source import Source
+from ci.states import PatchState
 from ci.text import printable
-from ci.tree import PatchState, Trees
+from ci.tree import Trees
 
 REACH_S = 10.0
 UNTESTED = "untested"
@@ -99,7 +100,9 @@ def _one(settings: Settings, wanted: Series, branch: Branch, reach: Reach, progr
                 raise StageError("plan", trouble)
             found = source.fetch(replace(settings, source=spec, tree=None), wanted, progress)
             with settings.workspace.lock(f"trees-{found.slot.name}", stage="plan"):
-                return BranchPlan(branch.name, spec, found, tree.derive(wanted, found, settings.without))
+                return BranchPlan(
+                    branch.name, spec, found, tree.derive(wanted, found, settings.without, adapt=settings.adapt)
+                )
         except StageError as error:
             tries.append(error.message.splitlines()[0])
     return BranchPlan(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
@@ -121,7 +124,7 @@ def show(
     if not 1 <= shards <= MAX_SHARDS:
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
     loaded = intake.bring(settings, progress)
-    settings = replace(settings, series=str(loaded.folder))
+    settings = replace(settings, series=loaded.spec)
     plans = of_branches(settings, loaded, branches, progress)
     if form == "json":
         print(matrix(settings, plans, shards))
@@ -148,7 +151,7 @@ def table(plans: Sequence[BranchPlan], wanted: Series, *, on_base: bool) -> str:
         if plan.trouble:
             untested.setdefault(plan.trouble, []).append(plan.name)
         for state in plan.states:
-            if state.why and state.status != "not tried":
+            if state.why:
                 reasons += [f"{plan.name}: patch {state.patch.number}: {line}" for line in state.why.splitlines()[:6]]
     reasons += [f"{', '.join(names)}: {UNTESTED}: {trouble}" for trouble, names in untested.items()]
     # A commit id says no more by being whole.

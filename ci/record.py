@@ -29,7 +29,7 @@ def key_of(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: 
     anywhere = Path()
     _, *words = guest.vng_argv(anywhere, anywhere, mode, guest.cmdline(workspace, mode), anywhere, anywhere)
     job = guest.job(script, "", guest.limit_s(script, mode))
-    return digest("run", kernel.image_digest, image.image_digest, words, job, versions())
+    return digest("run", kernel.image_digest, kernel.build_id, image.image_digest, words, job, versions())
 
 
 def run(
@@ -42,12 +42,8 @@ def run(
         return ran
     key = key_of(kernel, image, script, mode, workspace)
     kept = workspace.entry("runs", key)
-    if kept.exists() and not again:
-        facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
-        folder.mkdir(parents=True)
-        for name in LOGS:
-            shutil.copyfile(kept / f"{name}.log", folder / f"{name}.log")
-        return GuestRun(script, folder, **(facts | {"ended": Ended[facts["ended"]]}), from_record=True)
+    if not again and (known := _known(kept, kernel, script, folder)):
+        return known
     # Drawn from the key, the nonce is the same in each run and stands in no other file.
     ran = guest.run(kernel, image, script, mode, workspace, folder, key[:32])
     _remember(ran, mode, workspace)
@@ -58,6 +54,23 @@ def run(
             names = ("build_id", "exit_status", "timed_out", "guest_ms", "idle_ms", "cpu_s")
             facts = {name: getattr(ran, name) for name in names}
             write_text(fresh / "run.json", json.dumps(facts | {"ended": ran.ended.name}, indent=1))
+    return ran
+
+
+def _known(kept: Path, kernel: Kernel, script: Script, folder: Path) -> GuestRun | None:
+    """The run that ``kept`` holds, with its logs in ``folder``; none where it is damaged, or of another kernel. A guest that
+    panicked before it could say which kernel it runs has no build id."""
+    try:
+        facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
+        ran = GuestRun(script, folder, **(facts | {"ended": Ended[facts["ended"]]}), from_record=True)
+        if ran.build_id not in ("", kernel.build_id):
+            return None
+        logs = {name: (kept / f"{name}.log").read_bytes() for name in LOGS}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    folder.mkdir(parents=True)
+    for name, text in logs.items():
+        (folder / f"{name}.log").write_bytes(text)
     return ran
 
 

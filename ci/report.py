@@ -61,6 +61,7 @@ def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
         ),
         must_flip=tuple((script, case) for script, case in facts["must_flip"]),
         known=_known(facts["known"], guests),
+        notes=tuple(facts["series"].get("notes", ())),
         troubles=tuple(Trouble(stage, text) for stage, text in facts["troubles"]),
     )
 

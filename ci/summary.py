@@ -14,6 +14,7 @@ from ci.verdict import CaseVerdict, Change, Verdict
 
 MAX_ROWS = 30
 MAX_REASONS = 12
+MAX_DIFF = 100
 MIN_WIDTH = 40
 _COLOURS = {"accepted": "32", "rejected": "31", "error": "33"}
 # What is worth a row, most important first; the other changes are only counted.
@@ -126,10 +127,15 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
     shown = f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m" if color else word
     lines = [shown + _fit(head, width - len(word))]
     lines += _wrapped("series: ", f"{plain(verdict.series)}, {len(verdict.patches)} patches", width)
+    for note in verdict.notes[:MAX_REASONS]:
+        lines += _wrapped("note: ", plain(note), width)
     for reason in verdict.reasons[:MAX_REASONS]:
         lines += _wrapped("because: ", plain(reason), width)
     if len(verdict.reasons) > MAX_REASONS:
         lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
+    for patch in verdict.patches:
+        if patch.adapted:
+            lines += _wrapped("adapted: ", plain(f"patch {patch.number} {patch.status}: {patch.detail}"), width)
     told = _told(verdict)
     for case in told[:MAX_ROWS]:
         sides = f" ({case.base} -> {case.patched})"
@@ -164,6 +170,25 @@ def _table(title: str, cases: list[CaseVerdict]) -> list[str]:
     return lines + (["", f"And {len(cases) - MAX_ROWS} more."] if len(cases) > MAX_ROWS else [])
 
 
+def _adapted(verdict: Verdict) -> list[str]:
+    """What was taken out or put on in another form than it was given, and how the two differ. Each line of theirs begins with
+    a mark, so that it is neither Markdown nor a workflow command."""
+    lines: list[str] = []
+    for patch in verdict.patches:
+        if patch.adapted:
+            rows = [_row(row) for row in patch.adapted.split("\n")]
+            more = [f"| and {len(rows) - MAX_DIFF} more lines"] if len(rows) > MAX_DIFF else []
+            lines += ["", f"### Patch {patch.number}: {code(patch.status)}", "", code(patch.detail, 600)]
+            lines += ["", "```text", *(f"| {row}" for row in rows[:MAX_DIFF]), *more, "```"]
+    return lines
+
+
+def _row(text: str, limit: int = 200) -> str:
+    """A line of a diff as it can be shown in a fence: its blanks are kept, a tab is eight."""
+    shown = "".join(char if char.isprintable() else "?" for char in text.expandtabs()[:limit])
+    return shown.replace("##[", "# #[").replace("`", "'")
+
+
 def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
     """A job summary: totals, reasons, then only what changed and what known limits explain (at most 30 rows each); well
     under GitHub's 1 MiB."""
@@ -172,6 +197,7 @@ def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "
         f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_line(verdict)}.",
         "",
     ]
+    lines += [f"- {code(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + ([""] if verdict.notes else [])
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
     if verdict.reasons:
@@ -179,6 +205,7 @@ def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "
         lines += [f"- {code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
         if len(verdict.reasons) > MAX_REASONS:
             lines.append(f"- and {len(verdict.reasons) - MAX_REASONS} more")
+    lines += _adapted(verdict)
     lines += _table("What changed", _told(verdict))
     for (_, why), cases in _limits(verdict).items():
         lines += [*_table("Known limit", cases), "", f"Why: {code(why, 600)}"]

@@ -60,7 +60,8 @@ class CaseVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important first."""
+    """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important first;
+    ``notes`` say how the series was read."""
 
     verdict: str
     exit_code: int
@@ -69,6 +70,7 @@ class Verdict:
     change_id: str
     patches: tuple[Patch, ...]
     cases: tuple[CaseVerdict, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -189,6 +191,7 @@ def decide(evidence: Evidence) -> Verdict:
         change_id=evidence.change_id,
         patches=evidence.patches,
         cases=tuple(cases),
+        notes=evidence.notes,
     )
 
 
@@ -202,6 +205,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
         "series": {"name": verdict.series, "change-id": verdict.change_id},
         "patches": [
             {"number": patch.number, "title": patch.title, "digest": patch.digest, "status": patch.status}
+            | ({"adapted": patch.detail} if patch.adapted else {})
             for patch in verdict.patches
         ],
         "cases": [

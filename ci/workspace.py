@@ -20,12 +20,14 @@ from ci.errors import StageError
 from ci.text import lines
 
 PROJECT = "patchverdict"
+# Part of every key. To be raised when what earlier versions have kept can no longer be believed.
+CACHE_VERSION = 2
 SILENT_WAIT_S = 1.0
 
 
 def digest(*parts: object) -> str:
     """SHA-256 (hex) of the canonical JSON of ``parts``: the key of a cache entry."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
+    text = json.dumps([CACHE_VERSION, *parts], sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

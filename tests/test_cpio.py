@@ -83,6 +83,25 @@ def test_a_tar_without_what_is_trimmed(tmp_path: Path) -> None:
     assert archive["usr/bin/again"][1] == b"usr/bin/tool"
 
 
+def test_it_does_not_matter_who_unpacked_a_tar(tmp_path: Path) -> None:
+    """As root with the modes of the packages, as somebody else with a strict umask: the same archive."""
+    archives = []
+    for who, modes in (("root", (0o755, 0o4755, 0o644, 0o1777)), ("somebody", (0o700, 0o700, 0o600, 0o700))):
+        with tarfile.open(tmp_path / f"{who}.tar", "w") as tar:
+            for (name, kind), mode in zip(
+                {"usr": tarfile.DIRTYPE, "usr/mount": tarfile.REGTYPE, "usr/text": tarfile.REGTYPE,
+                 "tmp": tarfile.DIRTYPE}.items(), modes, strict=True,
+            ):  # fmt: skip
+                one = tarfile.TarInfo(name)
+                one.type, one.mode, one.uname = kind, mode, who
+                tar.addfile(one)
+        archives.append(packed(*cpio.from_tar(tmp_path / f"{who}.tar", ())))
+    assert archives[0] == archives[1]
+    assert {name: mode for name, (mode, _) in read(archives[0]).items()} == {
+        "tmp": 0o040755, "usr": 0o040755, "usr/mount": 0o100755, "usr/text": 0o100644,
+    }  # fmt: skip
+
+
 def test_device_nodes_are_left_out(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "t.tar", "w") as tar:
         node = tarfile.TarInfo("dev/null")

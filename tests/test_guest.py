@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,8 +148,14 @@ def test_how_it_ended(
 
 
 def test_a_kernel_that_is_not_the_one_built_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="not abab"):
-        ended(tmp_path, f"{NONCE} boot {'cd' * 20} 6.12.1\n")
+    """The next run builds it anew: its entry in the cache is gone."""
+    bad = replace(KERNEL, folder=tmp_path / "kernels/key")
+    bad.folder.mkdir(parents=True)
+    for name, said in (("control.log", f"{NONCE} boot {'cd' * 20} 6.12.1\n"), ("kernel.log", "")):
+        (tmp_path / name).write_text(said, encoding="utf-8")
+    with pytest.raises(StageError, match=r"not abab.* run this again"):
+        guest._result(SCRIPT, tmp_path, NONCE, "", bad)
+    assert list(bad.folder.parent.iterdir()) == []
 
 
 def test_each_part_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "text errors door command workspace progress settings git gitstore series mails intake debian source tree suite branches plan kconfig "
-    "kernel cpio image accel ended "
+    "cli text errors door command workspace progress settings git gitstore diff place fit change mails documents thread facts "
+    "series known intake debian source index history carry states tree suite branches plan kconfig "
+    "bzimage objects kernel cpio image preflight accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
 ).split()

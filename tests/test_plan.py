@@ -88,21 +88,25 @@ def test_what_was_moved_is_there_and_told(
     git(kernel_tree, "checkout", "-q", "-b", "adding")
     commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line10;\n", f"int line10;\n{added}")}, "demo: more lines")
     git(kernel_tree, "format-patch", "-q", "-o", str(folder), "main..adding")
-    git(kernel_tree, "checkout", "-q", "-b", "moved", "main")
-    gone = DEMO_C.replace("int line10;\n", "")
-    commit(kernel_tree, {"net/demo.c": gone, "net/more.c": f"int more;\n{added}"}, "the same elsewhere")
+    git(kernel_tree, "checkout", "-q", "--orphan", "moved", "main")
+    lines = DEMO_C.splitlines(keepends=True)
+    more = "".join(lines[5:10]) + added + "".join(lines[10:20])
+    commit(kernel_tree, {"net/demo.c": "".join(lines[:5] + lines[20:]), "net/more.c": more}, "the code is elsewhere")
     chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
     wanted = settings_for(series=str(folder))
     (one,) = plan.of_branches(wanted, series.load(folder), chosen, progress)
-    assert statuses(one) == ["already there"] and one.exit_code == 3
-    assert one.states[0].why == "in another form: net/more.c:2, net/more.c:3"
-    assert one.trees and one.trees.conflict and "backports/6.12" in one.trees.conflict.message
+    assert statuses(one) == ["already there"] and one.exit_code == 0
+    why = "taken out adapted: hunk 1 of net/demo.c is at net/more.c:6, 6 of 6 lines of context are there"
+    assert one.states[0].why == why
+    assert "-+++ net/demo.c\n+--- net/more.c\n++++ net/more.c" in one.states[0].adapted
+    shown = plan.table([one], series.load(folder), on_base=False)
+    assert f"moved: patch 1: {why}" in shown
 
     # With one line of it missing it is a conflict like any other.
-    git(kernel_tree, "checkout", "-q", "moved")
-    commit(kernel_tree, {"net/more.c": "int a_long_first_line;\n"}, "half of it")
+    commit(kernel_tree, {"net/more.c": more.replace("int a_long_second_line;\n", "")}, "half of it")
     (one,) = plan.of_branches(wanted, series.load(folder), chosen, progress)
     assert statuses(one) == ["conflicts"] and one.exit_code == 2
+    assert "1 of 2 added lines are there, at net/more.c:6" in one.states[0].why
 
 
 def test_a_branch_that_can_not_be_had_is_a_row(

@@ -1,6 +1,7 @@
 """ci.record: the same question is answered once; what is not a function of its inputs never is. Guests are stood in
 for by a function here; test_guests has real ones."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,31 @@ def test_the_second_time_no_guest_runs(workspace: Workspace, ran: list[str]) -> 
     assert ran[0] == ran[1]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"build_id": "cd" * 20},
+        {"ended": "ELSEWHERE"},
+        {"more": 1},
+        {"build_id": None},
+    ],
+)
+def test_a_record_of_another_kernel_or_a_damaged_one_is_replaced(
+    workspace: Workspace, ran: list[str], damage: dict[str, str | int | None]
+) -> None:
+    ask(workspace, "one")
+    kept = workspace.entry("runs", record.key_of(KERNEL, IMAGE, SCRIPT, VIRTUAL, workspace))
+    facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
+    (kept / "run.json").write_text(json.dumps(facts | damage), encoding="utf-8")
+    assert not ask(workspace, "two").from_record
+    assert json.loads((kept / "run.json").read_text(encoding="utf-8")) == facts
+    assert ask(workspace, "three").from_record
+    for name in ("run.json", "kernel.log"):
+        (kept / name).unlink()
+        assert not ask(workspace, f"without {name}").from_record
+        assert ask(workspace, f"with {name}").from_record
+
+
 def test_real_time_is_never_recorded(workspace: Workspace, ran: list[str]) -> None:
     for name in ("one", "two"):
         assert not ask(workspace, name, Mode("tcg", "")).from_record
@@ -78,7 +104,8 @@ def test_the_key_is_of_all_that_the_run_depends_on(workspace: Workspace, monkeyp
         return record.key_of(kernel, image, script, mode, workspace)
 
     keys = [
-        key(), key(kernel=replace(KERNEL, image_digest="other")), key(image=replace(IMAGE, image_digest="other")),
+        key(), key(kernel=replace(KERNEL, image_digest="other")), key(kernel=replace(KERNEL, build_id="cd" * 20)),
+        key(image=replace(IMAGE, image_digest="other")),
         key(script=Script("diag.sh", ("-x",))), key(script=Script("diag.sh", limit_s=5)), key(mode=Mode("virtual", "", 2)),
         key(mode=Mode("virtual", "", layout="random")),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from ci.ended import Ended
 from ci.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
 from ci.ktap import ScriptResult
 from ci.summary import MAX_ROWS, console, markdown
-from ci.verdict import CaseVerdict, Change, Verdict, decide
+from ci.verdict import CaseVerdict, Change, Verdict, decide, to_json
 
 P, F = State.PASS, State.FAIL
 FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
@@ -93,7 +93,8 @@ OBEYED = re.compile(r"^\s*::|##\[", re.M)
 def attacked(text: str) -> Verdict:
     return decide(
         Evidence(
-            text, text, (Patch(1, text, text, text, F, text),), runs=(run("s", {text: P}, {text: F}),), troubles=(Trouble(text, text),)
+            text, text, (Patch(1, text, text, text, F, text, text),), runs=(run("s", {text: P}, {text: F}),),
+            troubles=(Trouble(text, text),),
         )
     )  # fmt: skip
 
@@ -104,7 +105,14 @@ def harmless(verdict: Verdict, width: int) -> None:
     for text in (shown, page):
         assert not OBEYED.search(text)
         assert all(char.isprintable() or char == "\n" for char in text)
+    fenced = False
     for line in page.splitlines():
+        if line in ("```text", "```"):
+            fenced = line != "```"
+            continue
+        if fenced:
+            assert line.startswith("| ") and "`" not in line
+            continue
         outside = re.sub(r"`[^`]*`", "", line)
         assert line.count("`") % 2 == 0
         assert not set("<>[]@!\\*_~") & set(outside), line
@@ -123,6 +131,17 @@ def test_nothing_can_act(text: str) -> None:
 )
 def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
     harmless(attacked(text), width)
+
+
+def test_what_was_adapted_is_never_silent() -> None:
+    patch = Patch(
+        2, "t", "d", "already there", detail="taken out adapted: by a merge", adapted="--- given\n+++ here\n+\tx;"
+    )
+    verdict = decide(Evidence("s", "", (patch,), runs=(run("diag", {"c": P}, {"c": P}),)))
+    assert "adapted: patch 2 already there: taken out adapted: by a merge" in console(verdict, width=100, color=False)
+    page = markdown(verdict)
+    assert "### Patch 2: `already there`\n\n`taken out adapted: by a merge`\n" in page
+    assert "```text\n| --- given\n| +++ here\n| +       x;\n```\n" in page
 
 
 def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
@@ -155,3 +174,14 @@ def test_known_limits_are_told_apart_with_their_reason() -> None:
     for row in ("regressed | `s` | `a`", "lost | `s` | `b`", "fixed | `s` | `c`", "still-failing | `s` | `e`"):
         assert f"| {row} |" in limit
     assert f"Why: `{why}`" in limit and "`d`" not in limit
+
+
+def test_how_the_series_was_read_is_told_and_judges_nothing() -> None:
+    note = "these are the patches of kernel-patches/x, by their change-id; `what` differs: | the message of patch 1"
+    verdict = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),), notes=(note,)))
+    bare = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),)))
+    assert "\nnote: these are the patches of kernel-patches/x" in console(verdict, width=200, color=False)
+    assert "\n- `these are the patches of kernel-patches/x, by their change-id; 'what' differs: ¦ the" in markdown(
+        verdict
+    )
+    assert to_json(verdict) == to_json(bare) and "note" not in console(bare, width=200, color=False)

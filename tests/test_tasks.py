@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ci import image
+from ci.workspace import Workspace
 from tests.conftest import DEMO_C, KERNEL_FILES, commit, fingerprint, git
 from tests.test_command import gone
 
@@ -93,7 +95,7 @@ def test_a_conflict_is_exit_2_and_leaves_the_checkout_alone(
     assert done.returncode == 2, done.stderr
     said = str(verdict(project)["reasons"])
     assert "0002-demo-start-more-lines-elsewhere.patch" in done.stderr and "hunk 2 of net/demo.c" in done.stderr
-    assert "patch 2" in said and "net/demo.c" in said
+    assert "2: demo: start more lines elsewhere" in said and "net/demo.c" in said
     assert verdict(project)["verdict"] == "rejected" and verdict(project)["exit_code"] == 2
     assert [row["status"] for row in verdict(project)["patches"]] == ["applies", "conflicts"]  # type: ignore[attr-defined]
     assert fingerprint(kernel_tree) == before
@@ -113,6 +115,33 @@ def test_a_missing_tool_is_no_rejection(inv: Callable[..., Done], tmp_path: Path
     assert done.returncode == 3
     assert verdict(project)["verdict"] == "error"
     assert "gcc is not installed; install the package gcc" in str(verdict(project)["reasons"])
+
+
+SUITE = {"tools/testing/selftests/net/mptcp/Makefile": "TEST_PROGS := diag.sh\n", CONFIG: "CONFIG_MPTCP=y\n"}
+
+
+def test_what_needs_no_kernel_is_tried_before_one_is_built(
+    inv: Callable[..., Done], kernel_tree: Path, demo_series: Path, tmp_path: Path, project: Path
+) -> None:
+    """The guest's root can not be made: told with the last lines, the log, and before the first object."""
+    commit(kernel_tree, SUITE, "a suite")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "mmdebstrap").write_text(
+        '#!/bin/sh\necho I: at work >&2\necho "env: cannot change directory: Permission denied" >&2\nexit 13\n',
+        encoding="ascii",
+    )
+    (tools / "mmdebstrap").chmod(0o755)
+    args = ("--mode", "virtual", "--suite", "diag", "--tree", str(kernel_tree), "--series", str(demo_series))
+    done = inv("validate", *args, PATH=f"{tools}:{os.environ['PATH']}")
+    assert done.returncode == 3
+    (log,) = (project / "results").resolve().glob("2*/root.log")
+    assert "Permission denied" in log.read_text(encoding="utf-8")
+    for said in (done.stderr, str(verdict(project)["reasons"])):
+        assert "ended with exit code 13" in said and "cannot change directory: Permission denied" in said
+        assert f"log: {log}" in said
+    (slot,) = (tmp_path / "xdg/patchverdict/trees").glob("tree-*")
+    assert not (slot / "obj").exists()
 
 
 @pytest.fixture
@@ -184,8 +213,13 @@ def test_clean_takes_results_and_the_cache_only_when_asked(
     assert not cache.exists() and fingerprint(kernel_tree) == before
 
 
-def test_doctor_names_the_remedy(inv: Callable[..., Done], tmp_path: Path) -> None:
-    assert inv("doctor").returncode == 0
+def test_doctor_names_the_remedy(inv: Callable[..., Done], tmp_path: Path, project: Path) -> None:
+    wanted = Workspace(project, tmp_path / "xdg/patchverdict", project / "results")
+    image.root_folder(wanted).mkdir(parents=True)  # as if it had been made: no test needs a network
+    (wanted.cache / "trees").mkdir()
+    done = inv("doctor")
+    assert done.returncode == 0 and "no problems" in done.stdout
+    assert "series: deny-join-id0, 5 patches" in done.stdout and "guest root: in the cache" in done.stdout
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "git").symlink_to(str(shutil.which("git")))

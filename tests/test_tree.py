@@ -98,11 +98,11 @@ def test_a_conflict_names_patch_file_and_hunk(
         assert trees.base.source.git.line("status", "--porcelain") == ""
 
 
-def test_after_a_conflict_nothing_is_put_on(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+def test_what_needs_a_patch_that_conflicts_says_so(derive: Callable[..., Trees], kernel_tree: Path) -> None:
     commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line9;", "long line9;")}, "in the way")
     trees = derive()
-    assert statuses(trees) == ["conflicts", "not tried"]
-    assert "patch 1 conflicts" in trees.states[1].why
+    assert statuses(trees) == ["conflicts", "depends on 1"]
+    assert trees.states[1].why == "it does not apply without patch 1"
     assert trees.patched.tree_id == trees.base.tree_id
 
 
@@ -110,7 +110,7 @@ def test_offsets_are_fine_and_fuzz_is_not(derive: Callable[..., Trees], kernel_t
     commit(kernel_tree, {"net/demo.c": "/* new */\n" * 25 + DEMO_C}, "lines above")
     assert statuses(derive()) == ["applies", "applies"]
     commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line13;", "int line13 ;")}, "a blank more in the context")
-    assert statuses(derive()) == ["conflicts", "not tried"]
+    assert statuses(derive()) == ["conflicts", "depends on 1"]
 
 
 def test_a_backport_stands_in(derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path) -> None:
@@ -139,11 +139,14 @@ def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
     derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path
 ) -> None:
     """The inner loop on a tree that carries the series: what is committed is taken out, what is edited put on."""
-    git(kernel_tree, "checkout", "-q", "with-series")
+    git(kernel_tree, "checkout", "-q", "--orphan", "imported", "with-series")
+    git(kernel_tree, "commit", "-q", "-m", "a tree without a history")
     (second,) = demo_series.glob("0002-*")
     text = second.read_text(encoding="utf-8").replace("+int line30 = 3;", "+int line30 = 7;")
     second.write_text(text, encoding="utf-8")
-    assert statuses(derive()) == ["conflicts", "not tried"]  # in no repository: nobody knows what the tree has
+    trees = derive()  # in no repository: nobody knows that the tree has another form of it
+    assert statuses(trees) == ["already there", "conflicts"]
+    assert "1 of 2 added lines are there, at net/demo.c:12" in trees.states[1].why
     second.write_text(text.replace("= 7;", "= 3;"), encoding="utf-8")
     git(demo_series, "init", "-q")
     git(demo_series, "add", "-A")

@@ -226,6 +226,27 @@ def test_runs_that_end_early(more: dict[str, object], code: int, words: str) -> 
     assert len(verdict.reasons) == 1 and words in verdict.reasons[0]
 
 
+def told(text: str) -> str:
+    (reason,) = decide(Evidence("x", "", troubles=(Trouble("image", text),))).reasons
+    return reason.removeprefix("pipeline: image could not be found out: ")
+
+
+def test_of_a_command_that_failed_the_last_lines_are_told() -> None:
+    words = "`/usr/bin/mmdebstrap --include=" + "a," * 130 + "` ended with exit code 13"
+    said = "I: automatically chosen mode: unshare\nenv: cannot change directory to '/home/a': Permission denied\n"
+    assert told(f"{words}\n{said}log: results/1/root.log") == (
+        "mmdebstrap ended with exit code 13; I: automatically chosen mode: unshare; "
+        "env: cannot change directory to '/home/a': Permission denied; log: results/1/root.log"
+    )
+    many = "".join(f"I: fetching package {number}\n" for number in range(20))
+    assert told(f"{words}\n{many}E: no space left") == (
+        "mmdebstrap ended with exit code 13; I: fetching package 15; I: fetching package 16; I: fetching package 17; "
+        "I: fetching package 18; I: fetching package 19; E: no space left"
+    )
+    assert told(f"{words}\n{'x' * 4000}").endswith("code 13; " + "x" * 170)
+    assert told("git did not answer\nlog: x") == "git did not answer; log: x"
+
+
 def test_patches_left_out_are_skipped() -> None:
     verdict = judge(fine(), fine(), patches=(GOOD, replace(GOOD, number=3, status="left out", state=S)))
     assert (verdict.exit_code, list(of(verdict, "apply").values())) == (0, [Change.KEPT, Change.SKIPPED])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ci import workspace as workspace_
 from ci.errors import StageError
 from ci.workspace import Workspace, digest, read_json, write_text
 from tests.conftest import ROOT
@@ -17,6 +18,12 @@ from tests.conftest import ROOT
 def test_a_digest_depends_on_all_of_its_parts_and_not_on_the_order_of_keys() -> None:
     assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
     assert len({digest("a", "b"), digest("ab"), digest("a", ["b"]), digest("b", "a")}) == 4
+
+
+def test_a_digest_is_of_the_caches_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = digest("a")
+    monkeypatch.setattr(workspace_, "CACHE_VERSION", workspace_.CACHE_VERSION + 1)
+    assert digest("a") != old
 
 
 def test_publish(workspace: Workspace) -> None:
