@@ -1,5 +1,6 @@
 """How guests run here: hardware virtualisation where a probe that runs guest code says so, else emulation."""
 
+import contextlib
 import functools
 import json
 import os
@@ -146,7 +147,10 @@ def kvm_trouble(workspace: Workspace) -> str:
     record = workspace.entry("probe", f"kvm-{key[:16]}.json")
     if not record.exists():
         write_text(record, json.dumps({"trouble": probe("kvm", image)}))
-    return str(json.loads(record.read_text(encoding="utf-8"))["trouble"])
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        return str(json.loads(record.read_bytes())["trouble"])
+    record.unlink()  # it is damaged
+    return kvm_trouble(workspace)
 
 
 # What QEMU may be told and still be repeatable: it changes what is watched, not what runs.

@@ -14,7 +14,8 @@ TESTS_LIMIT_S = 5400.0
 
 
 def check(root: Path, progress: Progress) -> int:
-    """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said."""
+    """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said. A :class:`StageError` where
+    one broke down itself and none found a fault."""
     tool = Path(sys.executable).parent
     if not (tool / "ruff").exists():
         raise StageError(
@@ -29,13 +30,17 @@ def check(root: Path, progress: Progress) -> int:
         ("types", (tool / "mypy",)),
         ("shell", (command.require("check", "shellcheck", "shellcheck"), *scripts)),
     )
-    failed = 0
+    failed, broken = 0, ""
     for name, argv in rows:
         done = command.run(argv, stage="check", timeout_s=LIMIT_S, cwd=root, ok=None)
-        progress.note(f"{name}: {'clean' if done.returncode == 0 else 'FAILED'}")
+        # 1 is their word for faults; what does not parse breaks some of them, but is one for the others.
+        word = {0: "clean", 1: "FAILED"}.get(done.returncode, "BROKE DOWN")
+        progress.note(f"{name}: {word}")
         if done.returncode != 0:
-            failed = 1
             print((done.stdout + done.stderr).rstrip())
+        failed, broken = failed or int(done.returncode == 1), broken or (name if done.returncode > 1 else "")
+    if broken and not failed:
+        raise StageError("check", f"{broken} did not get to its end; see above")
     return failed
 
 
@@ -52,10 +57,15 @@ def test(root: Path, *, unit: bool, choice: str) -> int:
     use all cores themselves. ``choice`` is pytest's -k. 0 only when every test passed."""
     chosen = ["-k", choice] if choice else []
     rows = [["-m", "not guest", "-n", "auto"], *([] if unit else [["-m", "guest"]])]
+    print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test
     codes = [
         subprocess.run([sys.executable, "-m", "pytest", *row, *chosen], cwd=root, timeout=TESTS_LIMIT_S).returncode
         for row in rows
     ]
-    # pytest's 5: nothing was chosen, which is fine for one of the two.
-    bad = [code for code in codes if code not in (0, 5)]
-    return bad[0] if bad else int(all(code == 5 for code in codes))
+    # pytest's 1: a test failed; 5: nothing was chosen, which is fine for one of the two; others: it broke down.
+    if 1 not in codes and (set(codes) - {0, 5} or set(codes) == {5}):
+        raise StageError(
+            "test",
+            f"pytest ended with exit code {max(codes)}: " + ("nothing is chosen" if max(codes) == 5 else "see above"),
+        )
+    return int(1 in codes)

@@ -20,6 +20,7 @@ COULD_NOT_FIND_OUT = 3
 DEBUG = ("-d", "--debug")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _working = False
+_told = False
 
 
 class Ended(SystemExit):
@@ -65,7 +66,11 @@ def _last_word(_kind: type[BaseException], error: BaseException, _where: Traceba
 
 
 def _tell(error: BaseException) -> int:
-    """Say on stderr what went wrong, with the traceback where --debug asks for it; the exit code."""
+    """Say on stderr what went wrong, the first thing alone, with the traceback where --debug asks for it; the exit code."""
+    global _told
+    if _told:
+        return COULD_NOT_FIND_OUT
+    _told = True
     text = "interrupted" if isinstance(error, KeyboardInterrupt) else lines(describe(error), "error: ")
     with contextlib.suppress(OSError, ValueError):
         if any(word in DEBUG for word in sys.argv[1:]):

@@ -46,5 +46,7 @@ def describe(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    place = "".join(f" ({Path(last.filename).name}:{last.lineno})" for last in extract_tb(error.__traceback__)[-1:])
+    steps = extract_tb(error.__traceback__)
+    ours = [step for step in steps if Path(step.filename).parent == Path(__file__).parent] or steps
+    place = "".join(f" ({Path(step.filename).name}:{step.lineno})" for step in ours[-1:])
     return f"{type(error).__name__}: {error}{place}; --debug shows more"

@@ -13,7 +13,7 @@ from ci import command, cpio, kernel, objects
 from ci.errors import PatchError, StageError
 from ci.kernel import Toolchain
 from ci.tree import Tree
-from ci.workspace import Workspace, digest, file_digest, write_text
+from ci.workspace import Workspace, digest, file_digest, read_json, write_text
 
 ROOT_LIMIT_S = 1800.0
 SELFTESTS_LIMIT_S = 1800.0
@@ -137,5 +137,5 @@ def make(selftests_folder: Path, workspace: Workspace, root_folder: Path) -> Ima
             facts = {"image_digest": file_digest(fresh / "root.cpio"),
                      "packages": (root_folder / "packages.txt").read_text(encoding="utf-8").split()}  # fmt: skip
             write_text(fresh / "image.json", json.dumps(facts, indent=1))
-    facts = json.loads((folder / "image.json").read_text(encoding="utf-8"))
-    return Image(folder / "root.cpio", facts["image_digest"], tuple(facts["packages"]))
+    known = read_json(folder / "image.json", "image")
+    return Image(folder / "root.cpio", str(known["image_digest"]), tuple(known["packages"]))

@@ -100,7 +100,7 @@ def _complete(user: Git, top: Path, git: Git, commit: str, progress: Progress) -
         git.ask("fetch", "--no-tags", "--no-write-fetch-head", "--stdin", "--", url,
                 stdin="".join(f"{one}\n" for one in missing), timeout_s=FETCH_S)  # fmt: skip
     except StageError as error:
-        said = error.message.strip().splitlines()[-1]
+        said = next((line for line in error.message.splitlines() if line.startswith("fatal: ")), error.message)
         raise StageError("fetch", f"--tree {top} is a partial clone without {len(missing)} files of commit {commit}, and its "
                          f"remote {name} does not give them: {said}\ncheck that commit out in it, or give a whole clone",
                          log=error.log) from None  # fmt: skip

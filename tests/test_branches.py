@@ -40,6 +40,16 @@ def test_what_is_no_branch(words: str) -> None:
         branches.select(words)
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["--upload-pack=touch hurt@x", "ext::sh -c touch% hurt@x", "file:///x@--all", "ssh://-oProxyCommand=touch@x", "x"],
+)
+def test_a_source_that_would_run_something(source: str) -> None:
+    with pytest.raises(StageError, match=r"--branches 'mine=git:") as caught:
+        branches.select(f"mine=git:{source}")
+    assert caught.value.asked
+
+
 def test_a_kind_that_is_none() -> None:
     with pytest.raises(StageError, match="--source tarball: there are auto, git and debian"):
         branches.select("6.1", "tarball")

@@ -73,6 +73,24 @@ def test_vng_itself_exports_nothing_of_the_host(mode: str, tmp_path: Path) -> No
     assert not {"-netdev", "-nic"} & set(qemu) and qemu[qemu.index("-net") + 1] == "none"
 
 
+def test_a_folder_whose_name_a_shell_would_obey(tmp_path: Path) -> None:
+    """vng makes a line for a shell of its arguments."""
+    folder = tmp_path / "a b'$(touch hurt),;\"`touch hurt`"
+    (folder / "root").mkdir(parents=True)
+    kernel = tmp_path / "$(touch hurt) bzImage"
+    kernel.touch()
+    here = guest.HERE
+    words = guest.vng_argv(kernel, folder / "initrd", Mode("virtual", ""), "x", here, here / "root")
+    done = subprocess.run(
+        [words[0], "--dry-run", *words[1:]], cwd=folder, capture_output=True, text=True,
+        env=command.environment(guest.environment()),
+    )  # fmt: skip
+    qemu = shlex.split(next(line for line in done.stdout.splitlines() if "qemu-system-x86_64" in line))
+    assert qemu[qemu.index("-kernel") + 1] == str(kernel) and qemu[qemu.index("-initrd") + 1] == str(folder / "initrd")
+    assert "file,id=testslog,path=tests.log" in qemu and f"name={guest.JOB},file=job" in qemu
+    assert [path.name for path in folder.iterdir()] == ["root"]
+
+
 def test_the_job_names_everything_and_nothing_twice() -> None:
     lines = guest.job(SCRIPT, NONCE, 60).splitlines()
     assert lines == [

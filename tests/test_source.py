@@ -2,16 +2,19 @@
 
 import gzip
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ci import debian, series, source
+from ci import command, debian, plan, series, source
 from ci.errors import StageError
 from ci.progress import Progress
+from ci.series import TRAILER
 from ci.settings import Settings
 from ci.source import Source
 from tests.conftest import KERNEL_FILES, commit, fingerprint, git, write
@@ -324,3 +327,79 @@ def test_auto_falls_back_to_debian_and_says_why(
     found = fetch()
     assert found.name == "debian:6.12.9-1" and "file:///nowhere/net.git can not be reached" in found.why
     assert "nowhere" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["--upload-pack=touch {0};", "ext::touch% {0}", "ssh://-oProxyCommand=touch% {0}/x", "/a/path"]
+)
+@pytest.mark.parametrize("ref", ["1" * 40, "--upload-pack=touch {0}"])
+def test_a_base_url_runs_nothing(
+    url: str, ref: str, settings_for: Callable[..., Settings], demo_series: Path, progress: Progress, tmp_path: Path
+) -> None:
+    hurt = tmp_path / "hurt"
+    loaded = replace(series.load(demo_series), base_url=url.format(hurt), base_commit=ref.format(hurt), base_from="")
+    with pytest.raises(StageError, match=r"base_url and base_commit of .*series\.toml: give git:URL@REF") as caught:
+        source.fetch(settings_for(), loaded, progress)
+    assert caught.value.asked and not hurt.exists()
+    assert plan.Reach(settings_for(), progress).trouble(loaded.base_url) and not hurt.exists()
+
+
+def test_ssh_keeps_the_agent(fetch: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ssh := tmp_path / "bin/ssh").parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho "$SSH_AUTH_SOCK $HOME $*" >{tmp_path}/told\nexit 255\n', encoding="utf-8")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    with pytest.raises(StageError, match="can not be fetched"):
+        fetch(source="git:ssh://ada@example.org/net.git@main")
+    told = (tmp_path / "told").read_text(encoding="utf-8")
+    assert told.startswith(f"/run/agent {os.environ['HOME']} -o BatchMode=yes") and "ada@example.org" in told
+    # A kernel's makefiles may come from a hostile patch.
+    assert "SSH_AUTH_SOCK" not in command.environment()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a repository to somebody else")
+@pytest.mark.parametrize("option", ["tree", "source"])
+def test_a_repository_of_somebody_else(option: str, fetch: Callable[..., Source], kernel_tree: Path) -> None:
+    head = git(kernel_tree, "rev-parse", "main")
+    for path in (kernel_tree, *kernel_tree.rglob("*")):
+        os.chown(path, 65534, 65534)
+    value = str(kernel_tree) if option == "tree" else f"git:file://{kernel_tree}@main"
+    assert fetch(**{option: value}).commit == head
+
+
+@pytest.fixture
+def partial(kernel_tree: Path, tmp_path: Path) -> tuple[Path, str]:
+    """A partial clone of the kernel with its newest commit checked out, and an older commit, whose files it lacks."""
+    old = git(kernel_tree, "rev-parse", "main")
+    commit(kernel_tree, {"net/demo.c": "int nothing;\n", "net/other.c": "int newer;\n"}, "all is new")
+    git(kernel_tree, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{kernel_tree}", "partial")
+    return tmp_path / "partial", old
+
+
+def test_what_a_partial_clone_lacks_is_fetched(
+    partial: tuple[Path, str], settings_for: Callable[..., Settings], demo_series: Path, progress: Progress,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder, old = partial
+    loaded = replace(series.load(demo_series), base_commit=old, base_from=TRAILER)
+    before = fingerprint(folder)
+    found = source.fetch(settings_for(tree=str(folder)), loaded, progress)
+    assert found.commit == old and found.git.line("show", f"{old}:net/other.c") == "int other;"
+    found.git.run("fsck", "--connectivity-only", old)
+    assert fingerprint(folder) == before and "fetching 2 files" in capsys.readouterr().err
+
+
+def test_a_partial_clone_whose_remote_is_gone_says_so(
+    partial: tuple[Path, str], settings_for: Callable[..., Settings], demo_series: Path, progress: Progress,
+    kernel_tree: Path,
+) -> None:  # fmt: skip
+    folder, old = partial
+    loaded = replace(series.load(demo_series), base_commit=old, base_from=TRAILER)
+    kernel_tree.rename(kernel_tree.with_name("away"))
+    with pytest.raises(
+        StageError, match=r"partial clone without 2 files .* its remote origin does not give them: fatal: '"
+    ):
+        source.fetch(settings_for(tree=str(folder)), loaded, progress)
+    assert source.fetch(settings_for(tree=str(folder)), series.load(demo_series), progress).commit != old

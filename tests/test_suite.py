@@ -1,6 +1,8 @@
 """ci.suite: what the tables and a tree's own Makefile make a suite of."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from ci.progress import Progress
 from ci.settings import Settings
 from ci.suite import SELFTESTS, Script
 from ci.tree import Tree
-from tests.conftest import commit
+from tests.conftest import commit, git
 
 FILES = {
     f"{SELFTESTS}/Makefile": "TEST_PROGS := mptcp_connect.sh mptcp_join.sh \\\n\t      diag.sh userspace_pm.sh\nTEST_GEN_FILES = x\n",
@@ -34,6 +36,16 @@ def test_the_tables(made: Tree) -> None:
     # What the tree's Makefile does not name is left out.
     labels = [script.label for script in suite.select("default", made).scripts]
     assert labels == ["userspace_pm", "mptcp_join-D", "diag"]
+
+
+@pytest.mark.parametrize("name", ["../../../../hurt.sh", "/tmp/x.sh", "-rf", "$(NAMES)"])
+def test_a_makefile_that_names_no_file(name: str, made: Tree, kernel_tree: Path) -> None:
+    """A script's name is part of the path of its logs."""
+    text = FILES[f"{SELFTESTS}/Makefile"].replace("diag.sh", name)
+    commit(kernel_tree, {f"{SELFTESTS}/Makefile": text}, "hostile")
+    hostile = replace(made, commit=git(kernel_tree, "rev-parse", "HEAD"))
+    with pytest.raises(StageError, match=re.escape(f"TEST_PROGS names '{name}'")):
+        suite.select("full", hostile)
 
 
 def test_a_script_is_the_same_in_each_suite(made: Tree) -> None:
