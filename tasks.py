@@ -24,11 +24,13 @@ from ci.settings import Settings, make, numbers
 ROOT = Path(__file__).resolve().parent
 COULD_NOT_FIND_OUT = 3
 HELP = {
-    "series": "folder of patches, mbox, - (mbox on stdin), A..B of --tree, message-id (default: kernel-patches/deny-join-id0)",
+    "series": "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree, message-id "
+    "(default: kernel-patches/deny-join-id0)",
     "tree": "your own kernel checkout, which is only read",
     "ignore-dirty": "with --tree: take HEAD, leave uncommitted changes out",
     "source": "auto, git:URL@REF or debian:RELEASE[@SUITE] (default: auto)",
     "without": "numbers of patches not to put on, as in 1,3",
+    "only": "numbers of the patches that are the series, as in 9 or 1-4, or a message-id that chooses one of several series",
     "suite": "smoke, default or full (default: what the series says)",
     "mode": "auto, kvm, tcg or virtual (default: auto)",
     "seed": "in virtual mode: where all random numbers come from (default: 1)",
@@ -92,11 +94,11 @@ def stage(body: Callable[[Settings], int]) -> Task[Any]:
     """A task with the options of ``validate``; ``body`` gets them as Settings."""
 
     def run(
-        c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
+        c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
         mode: str = "", seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False,
         timings: bool = False, cpus: int = 0, qemu: str = "", adapt: bool = False,
     ) -> int:  # fmt: skip
-        return body(make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, mode=mode,
+        return body(make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, mode=mode,
                          seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings,
                          cpus=cpus, qemu=qemu, adapt=adapt))  # fmt: skip
 
@@ -164,11 +166,11 @@ def boot(settings: Settings) -> int:
 
 
 def _verify(
-    c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", suite: str = "",
+    c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
     seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False, times: int = 2, seeds: str = "",
 ) -> int:  # fmt: skip
     """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over --seeds A..B."""
-    settings = make(ROOT, series=series, tree=tree, source=source, without=without, suite=suite, seed=seed,
+    settings = make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, seed=seed,
                     layout=layout, ignore_dirty=ignore_dirty, rerun=rerun)  # fmt: skip
     if seeds:
         return verify_stage.over_seeds(settings, Progress(), numbers(seeds, "--seeds"))
@@ -190,13 +192,11 @@ def _bench(
 
 def _plan(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", on: str = "",
-    format: str = "text", shards: int = 1, tree: str = "", adapt: bool = False,
+    format: str = "text", shards: int = 1, tree: str = "", only: str = "", adapt: bool = False,
 ) -> int:  # fmt: skip
     """What each branch needs of the series, in seconds and without building anything."""
-    settings, chosen = (
-        make(ROOT, series=series, tree=tree, suite=suite, adapt=adapt),
-        select(branches, source or "auto"),
-    )
+    settings = make(ROOT, series=series, tree=tree, suite=suite, only=only, adapt=adapt)
+    chosen = select(branches, source or "auto")
     return plan_stage.show(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 
@@ -206,11 +206,21 @@ plan = task(_plan)
 
 def _stable(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", mode: str = "",
-    seed: str = "", without: str = "", selftests: str = "own", tree: str = "", rerun: bool = False, timings: bool = False,
+    seed: str = "", without: str = "", only: str = "", selftests: str = "own", tree: str = "", rerun: bool = False,
+    timings: bool = False,
 ) -> int:  # fmt: skip
     """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
     settings = make(
-        ROOT, series=series, suite=suite, mode=mode, seed=seed, without=without, rerun=rerun, timings=timings
+        ROOT,
+        series=series,
+        tree=tree,
+        suite=suite,
+        mode=mode,
+        seed=seed,
+        without=without,
+        only=only,
+        rerun=rerun,
+        timings=timings,
     )
     return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
 

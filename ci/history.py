@@ -124,8 +124,7 @@ class History:
             return
         log = self._run("log", "-p", "--full-index", "--no-merges", "--no-ext-diff", f"--max-count={MOST_TOUCHING}",
                         "--format=commit %H", *self._bounds or (), "--", *paths)  # fmt: skip
-        mine = self._run("patch-id", "--stable", stdin=patch.diff).split()
         for row in self._run("patch-id", "--stable", stdin=log).splitlines():
             same, commit = row.split()
-            if mine and same == mine[0]:
+            if same == patch.patch_id:
                 yield from self._found(commit, "what it changes")

@@ -1,46 +1,69 @@
-"""The patches among mails: which of them make up a series, and each written anew as a file.
+"""One mail or patch file, taken apart: its headers, its message, and the change alone.
 
-Mails are by strangers. Numbers and cleaned titles name the files, git takes the mails apart, and a patch is written from
-what git found, so that encodings, prefixes, footers and replies are gone before anything else looks at it.
+Mails are by strangers. git takes every one of them apart (``git mailinfo``), whichever way it came, so that encodings,
+prefixes, footers and in-body headers are gone before anything else looks at it. What git takes for the change may begin in
+the message, where that quotes a diff; :func:`ci.change.separate` finds the change itself.
 """
 
 import email.errors
 import email.header
 import email.parser
 import email.policy
+import email.utils
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from ci import change
 from ci.errors import StageError
 from ci.git import Git
 
-MAILS = 2000
-PATCHES = 500
-# [PATCH net v2 3/5] mptcp: set the flag
-TAGS = re.compile(r"\s*((?:\[[^\]]*\]\s*)+)")
-NUMBERS = re.compile(r"(?<![\w.])(\d{1,4})/(\d{1,4})(?![\w.])", re.ASCII)
+# [PATCH net v2 3/5] mptcp: set the flag; [PATCH [RESEND] 1/2]; [RFC][PATCH 2/3]
+TAGS = re.compile(r"\s*((?:\[(?:[^\[\]]|\[[^\[\]]*\])*\]\s*)+)")
+# 3/5, and hg's 3 of 5
+NUMBERS = re.compile(r"(?<![\w.])(\d{1,4})(?:/| of )(\d{1,4})(?![\w.])", re.ASCII)
 VERSION = re.compile(r"(?:\b|PATCH)v(\d{1,3})\b", re.I | re.ASCII)
 # Re: [PATCH 3/5] mptcp: set the flag
 REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*(?:\[\d+\])?:", re.I)
 # Where scissors are meant for git, the real headers follow; kernel messages also frame quotations with them.
 SCISSORS = re.compile(rb"^[ -]*(?:>8|8<|%<|>%)[ 8<>%-]*\n\s*(?:From|Subject|Date): ", re.M)
-DIFF = re.compile(rb"^(?:diff -|--- \S)", re.M)
+BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
+CHANGE_ID = re.compile(r"^change-id: (\S{1,200})\s*$", re.M)
+BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+TITLE_LENGTH = 200
+SUBJECT = re.compile(rb"^Subject:[ \t]*\S", re.M | re.I)
+# Lines before a diff that are no title: of git show, of Debian's and others' headers, of CVS and hg.
+NO_TITLE = re.compile(r"(?:commit [0-9a-f]{7,40}\b|From |[A-Z][A-Za-z-]*:(?<!Description:)(?:\s|$)|#|=+$|-+$|@@ )")
+
+
+@dataclass(frozen=True)
+class Document:
+    """The bytes of one mail or patch file. ``where`` is how messages call it: a path, or ``x.mbox, mail 3``; ``path`` the
+    file that the user gave; ``crs`` tells that a transport had ended each line with a CR."""
+
+    where: str
+    data: bytes
+    path: Path
+    crs: bool = False
 
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail: ``number`` of ``total`` in ``version`` of a series, 0 of 0 where its subject has no such numbers."""
+    """What the headers say of a mail's place in a series: ``number`` of ``total`` in ``version``, 0 of 0 where its subject
+    has no such numbers; ``tagged`` where it has [PATCH]; ``date`` in seconds since 1970, 0 for none."""
 
+    document: Document
     subject: str
     message_id: str
+    parents: frozenset[str]
     reply: bool
+    resend: bool
+    tagged: bool
     version: int
     number: int
     total: int
-    path: Path
+    date: float
 
     @property
     def series(self) -> tuple[int, int]:
@@ -48,104 +71,128 @@ class Mail:
         return self.version, self.total
 
 
-def _header(raw: str) -> str:
+@dataclass(frozen=True)
+class Parts:
+    """A mail taken apart: ``change`` is empty where there is none. ``crlf`` is the change with CRs at the ends of its lines
+    where a transport may have put them there, or not; else empty."""
+
+    title: str
+    message: str
+    change: str
+    crlf: str
+    base_commit: str
+    change_id: str
+    quoted: tuple[str, ...] = ()
+
+
+def plain(data: bytes) -> bytes:
+    """``data`` in bytes that git reads: without a byte order mark, and without the CRs that a transport put at the end of
+    each line, which are those of all lines that a diff or a mail is made of."""
+    for mark, encoding in BOMS:
+        if data.startswith(mark):
+            data = data.removeprefix(mark)
+            if encoding != "utf-8":
+                data = data.decode(encoding, "replace").encode()
+            break
+    return data.replace(b"\r\n", b"\n") if dressed(data) else data
+
+
+def dressed(data: bytes) -> bool:
+    """Whether every line that makes a mail or a diff ends with a CR: a patch of a file with CRLF has it in hunks alone."""
+    begin = re.match(rb"[^\n]*\n", data)
+    frame = [begin[0] if begin else b"", *re.findall(rb"^(?:diff --git |index |--- |\+\+\+ |@@ )[^\n]*\n", data, re.M)]
+    return all(line.endswith(b"\r\n") for line in frame)
+
+
+def header(raw: object) -> str:
     """A header's value, decoded as far as possible, on one line."""
     try:
-        text = str(email.header.make_header(email.header.decode_header(raw)))
+        text = str(email.header.make_header(email.header.decode_header(str(raw))))
     except (LookupError, ValueError, email.errors.MessageError):
-        text = raw
+        text = str(raw)
     return " ".join(text.split())
 
 
-def read_mail(path: Path) -> Mail:
-    """What the headers of a mail say of its place in a series."""
-    with path.open("rb") as file:
-        head = file.read(65536).partition(b"\n\n")[0]
+def read(document: Document) -> Mail:
+    """What the headers of a mail say; a patch without any is a mail with its own file's name as subject."""
+    head = document.data[:65536].partition(b"\n\n")[0]
     parsed = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
-    subject = _header(str(parsed.get("Subject", "")))
+    subject = header(parsed.get("Subject", ""))
     tags = found[1] if (found := TAGS.match(subject)) else ""
     version = int(found[1]) if (found := VERSION.search(tags)) else 1
     number, total = ([(int(n), int(m)) for n, m in NUMBERS.findall(tags)] or [(0, 0)])[-1]
-    if not total and "PATCH" in tags.upper():
-        number = total = 1
-    identity = _header(str(parsed.get("Message-ID", ""))).strip("<>")
-    return Mail(subject, identity, bool(REPLY.match(subject)), version, number, total, path)
+    date = email.utils.parsedate_tz(header(parsed.get("Date", "")))
+    try:
+        sent = email.utils.mktime_tz(date) if date else 0.0
+    except (OverflowError, ValueError):
+        sent = 0.0
+    return Mail(
+        document=document,
+        subject=subject,
+        message_id=header(parsed.get("Message-ID", "")).strip("<>"),
+        parents=frozenset(re.findall(r"<([^<>\s]+)>", " ".join(map(str, parsed.get_all("In-Reply-To", []))))),
+        reply=bool(REPLY.match(subject)),
+        resend="RESEND" in tags.upper(),
+        tagged="PATCH" in tags.upper(),
+        version=version,
+        number=number,
+        total=total,
+        date=sent,
+    )
 
 
-def split(box: Path, folder: Path, *options: str) -> list[Mail]:
-    """The mails of an mbox or a maildir, each in a file of ``folder``."""
-    folder.mkdir()
-    Git(folder, "series").run("mailsplit", "-d5", "-b", *options, f"-o{folder}", box)
-    paths = sorted(folder.iterdir())
-    if len(paths) > MAILS:
-        raise StageError("series", f"{len(paths)} mails are more than one series ({MAILS}); give its thread alone")
-    return [read_mail(path) for path in paths]
+def take_apart(document: Document) -> Parts:
+    """The parts of a mail, or of a patch without headers; a :class:`StageError` names what is neither."""
+    data, title = document.data, ""
+    if not SUBJECT.search(data.partition(b"\n\n")[0]):
+        title = described(data) or re.sub(r"(\.(patch|diff|txt|gz))+$", "", document.path.name)
+        data = b"From: nobody <nobody@invalid>\nSubject: x\n\n" + data
+    said, message, raw = _mailinfo(data, document.where)
+    body = plain(raw)
+    found = change.separate(body.decode("utf-8", "surrogateescape"))
+    # Where a transport put CRs everywhere, only the tree can tell whether the file has some of its own.
+    dressed_up = document.crs or body != raw
+    whole = f"{message}\n{body.decode('utf-8', 'replace')}"
+    info = dict(line.partition(": ")[::2] for line in said.splitlines() if line)
+    base, named = BASE_COMMIT.search(whole), CHANGE_ID.search(whole)
+    return Parts(
+        title=title or info.get("Subject", ""),
+        message=f"{message}\n{found.message}".strip(),
+        change=found.change,
+        crlf=change.with_crs(found.change) if found.change and dressed_up else "",
+        base_commit=base[1] if base else "",
+        change_id=named[1] if named else "",
+        quoted=found.quoted,
+    )
 
 
-def _patch(mail: Mail) -> tuple[str, bytes]:
-    """File name and text of the patch (or cover letter) in a mail; the text is empty where a patch has no diff."""
+def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
+    """What git says of a mail, its message, and the rest of its body."""
     with tempfile.TemporaryDirectory() as scratch:
-        git, message, change = Git(Path(scratch), "series"), Path(scratch) / "msg", Path(scratch) / "patch"
-        text = mail.path.read_bytes().decode("utf-8", "surrogateescape")
+        git, message, rest = Git(Path(scratch), "series"), Path(scratch) / "msg", Path(scratch) / "patch"
         for scissors in ("--no-scissors", "--scissors"):
-            # Some mailers send whole bodies with CRs, in an encoding that hides them from mailsplit.
-            said = git.run("mailinfo", "--quoted-cr=strip", scissors, "msg", "patch", stdin=text, ok=None)
+            for charset in ((), ("-n",)):  # as it stands where its charset is none that git knows
+                said = git.run(
+                    "mailinfo", "--quoted-cr=nowarn", scissors, *charset, "msg", "patch",
+                    stdin=data.decode("utf-8", "surrogateescape"), ok=None,
+                )  # fmt: skip
+                if "cannot convert from" not in said.stderr:
+                    break
             if said.returncode != 0:
-                raise StageError("series", f"mail {mail.subject[:100]!r}: git can not read it: {said.stderr.strip()}")
+                why = said.stderr.strip() or "it has no headers, or no text"
+                raise StageError("series", f"{where}: git cannot read it as a mail: {why}")
             if not SCISSORS.search(message.read_bytes()):
                 break
-        body, diff = message.read_bytes(), change.read_bytes()
-    info = dict(line.partition(": ")[::2] for line in said.stdout.splitlines() if line)
-    title = info.get("Subject", "")
-    if mail.number and not DIFF.search(diff):
-        return "", b""
-    head = [
-        f"From: {info.get('Author', '')} <{info.get('Email', '')}>", f"Date: {info.get('Date', '')}",
-        f"Subject: [PATCH {mail.number}/{mail.total}] {title}", "MIME-Version: 1.0",
-        "Content-Type: text/plain; charset=UTF-8", "Content-Transfer-Encoding: 8bit", "", "",
-    ]  # fmt: skip
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", title).strip("-")[:52] or "untitled"
-    return f"{mail.number:04}-{slug}.patch", "\n".join(head).encode("utf-8", "surrogateescape") + body + diff
+        text = message.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
+        return said.stdout, text, rest.read_bytes()
 
 
-def _chosen(mails: Sequence[Mail], wanted: str) -> list[Mail]:
-    """The mails of the one series: of the message-id ``wanted`` where there are several."""
-    posted = [mail for mail in mails if not mail.reply]
-    kinds = {mail.series: mail.subject for mail in posted if mail.total}
-    if not kinds and len(posted) == 1:
-        return [replace(posted[0], number=1, total=1)]
-    if not kinds:
-        raise StageError("series", f"none of the {len(mails)} mails has a subject such as [PATCH 1/3] title")
-    asked = [mail.series for mail in posted if mail.message_id == wanted and mail.total]
-    if not asked and len(kinds) > 1:
-        list_of = ", ".join(
-            f"v{version} of {total} ({kinds[version, total][:60]!r})" for version, total in sorted(kinds)
-        )
-        raise StageError("series", f"there are {len(kinds)} series: {list_of}; give one alone, or a message-id of it")
-    return [mail for mail in posted if mail.series == (asked or list(kinds))[0]]
-
-
-def patches_of(mails: Sequence[Mail], wanted: str = "") -> dict[str, bytes]:
-    """The files of the one series in ``mails``, complete and each once; replies are left out."""
-    chosen = _chosen(mails, wanted)
-    version, total = chosen[0].series
-    if total > PATCHES:
-        raise StageError("series", f"{chosen[0].subject[:100]!r}: more than {PATCHES} patches are no series")
-    named: dict[int, tuple[Mail, str, bytes]] = {}
-    for mail in chosen:
-        if mail.number > total:
-            raise StageError("series", f"{mail.subject[:100]!r}: there is no {mail.number} of {total}")
-        name, text = _patch(mail)
-        if not name:
-            continue
-        if mail.number in named:
-            other, _, had = named[mail.number]
-            # Sent to two lists, a mail comes twice.
-            if not (mail.message_id and mail.message_id == other.message_id and text == had):
-                raise StageError("series", f"patch {mail.number}/{total} is there twice: {other.subject[:100]!r} and "
-                                 f"{mail.subject[:100]!r}")  # fmt: skip
-        named[mail.number] = mail, name, text
-    missing = [str(number) for number in range(1, total + 1) if number not in named]
-    if missing:
-        raise StageError("series", f"v{version} of {total} patches: {', '.join(missing)} missing or without a diff")
-    return {name: text for _, name, text in named.values()}
+def described(data: bytes) -> str:
+    """What a patch without a subject says first of itself, as its title; empty where it says nothing."""
+    for raw in data.split(b"\n")[:50]:
+        line = raw.decode("utf-8", "replace").strip()
+        if line.startswith(("diff ", "--- ", "Index: ")):
+            break
+        if line and not NO_TITLE.match(line):
+            return line.removeprefix("Description: ")[:TITLE_LENGTH]
+    return ""

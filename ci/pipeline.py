@@ -37,7 +37,7 @@ from ci.image import Image
 from ci.kernel import Kernel
 from ci.pool import Job
 from ci.progress import Progress
-from ci.settings import STDIN, Settings
+from ci.settings import Settings
 from ci.source import Source
 from ci.states import CONFLICTS, PatchState
 from ci.suite import Script, Suite
@@ -57,13 +57,21 @@ PATCH_STATES = {
 
 class Run:
     """One run: each stage is a property that first runs what it needs and keeps its record. ``tests`` is another tree
-    whose selftests both kernels run instead of the patched tree's; ``branch`` is what the run is known by."""
+    whose selftests both kernels run instead of the patched tree's; ``branch`` is what the run is known by; ``loaded`` is the
+    series where it was brought already."""
 
     def __init__(
-        self, settings: Settings, progress: Progress, folder: Path, *, tests: Tree | None = None, branch: str = ""
+        self,
+        settings: Settings,
+        progress: Progress,
+        folder: Path,
+        *,
+        tests: Tree | None = None,
+        branch: str = "",
+        loaded: series.Series | None = None,
     ) -> None:
         self.settings, self.progress, self.folder = settings, progress, folder
-        self.tests, self.branch = tests, branch
+        self.tests, self.branch, self.loaded = tests, branch, loaded
         self.workspace = settings.workspace
         self.facts: dict[str, Any] = {
             "schema": report.SCHEMA, "series": {"name": Path(settings.series).name, "change-id": ""}, "trees": {}, "kernel": {},
@@ -76,11 +84,10 @@ class Run:
     @functools.cached_property
     def series(self) -> series.Series:
         """The patches."""
-        loaded = intake.bring(self.settings, self.progress)
-        if self.settings.series == STDIN:
-            # What came on stdin can be asked for again only where it is kept.
-            self.settings = replace(self.settings, series=str(loaded.folder))
-        self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id}
+        loaded = self.loaded or intake.bring(self.settings, self.progress)
+        # What came on stdin can be asked for again only where it is kept.
+        self.settings = replace(self.settings, series=loaded.spec)
+        self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id, "notes": list(loaded.notes)}
         return loaded
 
     @functools.cached_property

@@ -123,7 +123,7 @@ def show(
     if not 1 <= shards <= MAX_SHARDS:
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
     loaded = intake.bring(settings, progress)
-    settings = replace(settings, series=str(loaded.folder))
+    settings = replace(settings, series=loaded.spec)
     plans = of_branches(settings, loaded, branches, progress)
     if form == "json":
         print(matrix(settings, plans, shards))

@@ -19,7 +19,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029
 
 def printable(text: str) -> str:
     """``text`` without control characters and terminal sequences; it may come from a patch or a guest."""
-    return CONTROL.sub(" ", text).replace("##[", "# #[")
+    return CONTROL.sub(" ", text).replace("##[", "# #[").encode("utf-8", "replace").decode()
 
 
 def lines(text: str, first: str = "| ") -> str:

@@ -1,85 +1,102 @@
-"""A patch series: a folder of ``git format-patch`` files, with an optional ``series.toml`` that says more of it."""
+"""A patch series as a value: its patches in order, and what its ``series.toml`` says more of it."""
 
 import hashlib
 import re
 import tempfile
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from ci import change, documents, facts, mails, thread
+from ci.documents import Given
 from ci.errors import PatchError, StageError
+from ci.facts import SERIES_TOML, Facts, MustFlip, PatchFacts, Version
 from ci.git import Git
+from ci.thread import Letter, Posting
 
-Version = tuple[int, int]
 # The form of a patch that is in the tree, while another is to be put on.
 EDITED = "edited since"
+APPLIES = "applies"
+BACKPORT = "applies as backport"
 # Where a base commit is from, if series.toml does not say it: `git format-patch --base` and b4 write that line.
 TRAILER = "trailer"
-BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch. ``digest`` names what it says and does, not how it came in: subject, body and verbatim patch id.
+    """One patch. ``digest`` names what it says and does, not how it came in: title, body and verbatim patch id;
+    ``patch_id`` is git's stable one, of the change alone.
 
-    ``diff`` is what ``git apply`` gets: the change alone, without mail headers and message.
-    ``since`` is the first affected kernel version (``None``: every one), ``introduced`` a path of the tree and a text in
-    it that came with what the patch fixes, ``depends`` the patches without which this one is not needed;
-    ``insertions``/``deletions`` count lines.
+    ``diff`` is what ``git apply`` gets: the change alone; ``crlf`` the same for a file with CRLF, where a transport may have
+    taken CRs away, else empty. ``path`` is the file that it came in, ``where`` how messages call the mail in it.
+    ``insertions``/``deletions`` count lines; ``facts`` are what ``series.toml`` says.
     """
 
     number: int
     title: str
     body: str
-    text: str
     diff: str
     path: Path
+    where: str
     digest: str
+    patch_id: str
     files: tuple[str, ...]
     insertions: int
     deletions: int
-    since: Version | None = None
-    introduced: tuple[str, str] | None = None
-    depends: tuple[int, ...] = ()
+    crlf: str = ""
+    message_id: str = ""
+    facts: PatchFacts = field(default_factory=PatchFacts)
 
+    @property
+    def since(self) -> Version | None:
+        """The first affected kernel version, ``None`` for every one."""
+        return self.facts.since
 
-@dataclass(frozen=True)
-class MustFlip:
-    """A case that has to go from fail on base to pass on patched; it speaks where all of ``patches`` are affected."""
+    @property
+    def introduced(self) -> tuple[str, str] | None:
+        """A path of the tree and a text in it that came with what the patch fixes."""
+        return self.facts.introduced
 
-    script: str
-    case: str
-    patches: tuple[int, ...] = ()
+    @property
+    def depends(self) -> tuple[int, ...]:
+        """The patches without which this one is not needed."""
+        return self.facts.depends
 
 
 @dataclass(frozen=True)
 class Series:
     """The ordered patches and what ``series.toml`` says; without one every patch is affected, nothing must flip.
 
-    ``committed`` holds, for each file that was edited since, the patch that is committed in the series' own repository:
-    a tree that carries the series carries that one. ``base_from`` is ``TRAILER`` where a mail named the base commit.
+    ``spec`` is what ``--series`` takes to bring the same series again. ``committed`` holds, for each file that was edited
+    since, the patch that is committed in the series' own repository: a tree that carries the series carries that one.
+    ``others`` are further forms of a patch, by its number. ``base_from`` is ``TRAILER`` where a mail named the base commit.
+    ``notes`` are what a reader of the verdict has to know of how the series was read.
     """
 
     name: str
     folder: Path
     patches: tuple[Patch, ...]
+    spec: str = ""
     base_commit: str = ""
     base_from: str = ""
     base_url: str = ""
     change_id: str = ""
+    message_id: str = ""
     suite: str = ""
     must_flip: tuple[MustFlip, ...] = ()
-    backports: Mapping[Version, Mapping[int, Path]] = field(default_factory=dict)
+    backports: Mapping[Version, Mapping[int, tuple[Path, ...]]] = field(default_factory=dict)
     committed: Mapping[Path, Patch] = field(default_factory=dict)
+    others: Mapping[int, tuple[Patch, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
-        """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its backport, if any."""
-        path = self.backports.get(version, {}).get(patch.number)
-        # Read when it is asked for: a run is of one version, and each patch costs three processes.
-        backport = read_patch(path, patch.number) if path else None
-        return (("applies", patch), *((("applies as backport", backport),) if backport else ()))
+        """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its backports in the order of their
+        names, each to be tried in turn."""
+        own = [patch, *([replace(patch, diff=patch.crlf)] if patch.crlf else []), *self.others.get(patch.number, ())]
+        # Read when they are asked for: a run is of one version, and each patch costs three processes.
+        paths = self.backports.get(version, {}).get(patch.number, ())
+        backports = [(BACKPORT, read_patch(path, patch.number)) for path in paths]
+        return (*((APPLIES, one) for one in own), *backports)
 
     def merged_forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
         """What a tree may carry of ``patch``: its forms; where a file was edited, as its repository has it, too."""
@@ -87,169 +104,151 @@ class Series:
         old = (self.committed.get(form.path) for _, form in forms)
         return (*forms, *((EDITED, form) for form in old if form))
 
-
-def parse_version(text: str, where: str) -> Version:
-    """``5.14`` or ``v5.14`` as ``(5, 14)``; a :class:`StageError` that names ``where`` otherwise."""
-    found = re.fullmatch(r"v?(\d{1,3})\.(\d{1,4})", text)  # v5.14
-    if not found:
-        raise StageError("series", f"{where}: {text!r} is not a kernel version such as 5.14")
-    return int(found[1]), int(found[2])
-
-
-def read_patch(path: Path, number: int) -> Patch:
-    """One mail or format-patch file; a :class:`PatchError` names the file."""
-    try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise StageError("series", f"{path}: {error.strerror}") from None
-    return parse_patch(text, path, number)
+    def part(self, numbers: Collection[int]) -> "Series":
+        """The patches of those ``numbers`` alone, and the cases that they have to flip by themselves."""
+        if unknown := sorted(set(numbers) - {patch.number for patch in self.patches}):
+            raise StageError("series", f"--only: {self.spec or self.folder} has no patch {unknown[0]}")
+        kept = tuple(patch for patch in self.patches if patch.number in numbers)
+        flips = tuple(flip for flip in self.must_flip if flip.patches and set(flip.patches) <= set(numbers))
+        return replace(self, patches=kept, must_flip=self.must_flip if len(kept) == len(self.patches) else flips)
 
 
-def parse_patch(text: str, path: Path, number: int) -> Patch:
-    """A patch read by ``git mailinfo``; ``path`` is for errors."""
+def patch_of(letter: Letter) -> Patch:
+    """The patch in a mail; an error names what the user gave. What is no patch at all is a :class:`StageError`, a patch that
+    was damaged a :class:`PatchError`."""
+    where, number, parts = letter.mail.document.where, letter.number, letter.parts
+    if why := change.refusal(parts.change):
+        raise StageError("series", f"{where}: {why}")
     with tempfile.TemporaryDirectory() as scratch:
         git = Git(Path(scratch), "series")
-        info = git.run("mailinfo", "--no-scissors", "msg", "patch", stdin=text, ok=None)
-        if info.returncode != 0:
-            raise PatchError("series", f"{path}: git can not read it as a patch: {info.stderr.strip()}", patch=number)
-        body = (Path(scratch) / "msg").read_text(encoding="utf-8", errors="replace").strip()
-        diff = (Path(scratch) / "patch").read_bytes().decode("utf-8", "surrogateescape")
-        titles = re.findall(r"^Subject: (.+)$", info.stdout, re.M)  # Subject: mptcp: set the flag
-        counts = git.run("apply", "--numstat", "-z", stdin=diff, ok=None)
-        patch_id = git.run("patch-id", "--verbatim", stdin=diff).stdout.split()
-    if not titles:
-        raise PatchError("series", f"{path}: no Subject line; write it with `git format-patch`", patch=number)
-    if counts.returncode != 0 or not patch_id:
-        raise PatchError(
-            "series", f"{path}: not a patch: {counts.stderr.strip() or 'it changes nothing'}", patch=number
+        counts = git.run("apply", "--numstat", "-z", stdin=parts.change, ok=None)
+        if counts.returncode != 0:
+            raise PatchError("series", f"{where}: {_damage(letter, counts.stderr)}", patch=number)
+        verbatim, stable = (
+            git.run("patch-id", kind, stdin=change.with_git_heads(parts.change)).stdout.split()[:1]
+            for kind in ("--verbatim", "--stable")
         )
+    if not verbatim or not stable:
+        raise StageError("series", f"{where}: not a patch: it changes nothing")
     rows = [row.split("\t") for row in counts.stdout.split("\0") if row.count("\t") == 2]
+    binary = (
+        [hashlib.sha256(parts.change.encode("utf-8", "surrogateescape")).hexdigest()] if BINARY in parts.change else []
+    )
     return Patch(
         number=number,
-        title=titles[0],
-        body=body,
-        text=text,
-        diff=diff,
-        path=path,
-        digest=hashlib.sha256("\0".join((titles[0], body, patch_id[0])).encode()).hexdigest(),
+        title=parts.title,
+        body=parts.message,
+        diff=parts.change,
+        crlf=parts.crlf,
+        path=letter.mail.document.path,
+        where=where,
+        digest=hashlib.sha256("\0".join((parts.title, parts.message, verbatim[0], *binary)).encode()).hexdigest(),
+        patch_id=stable[0],
+        message_id=letter.mail.message_id,
         files=tuple(row[2] for row in rows),
         insertions=sum(int(row[0]) for row in rows if row[0].isdigit()),
         deletions=sum(int(row[1]) for row in rows if row[1].isdigit()),
     )
 
 
-def _patch_files(folder: Path) -> dict[int, Path]:
-    """Patch number -> file, from names such as ``0003-title.patch``; cover letters (0000) are left out."""
-    numbered: dict[int, Path] = {}
-    for path in sorted(folder.glob("*.patch")):
-        found = re.match(r"v?\d*-?(\d{4})-", path.name)  # 0003-title.patch or v2-0003-title.patch
-        if not found:
-            raise StageError("series", f"{path}: the name has to begin with the patch's number, as in 0001-title.patch")
-        if int(found[1]) in numbered:
-            raise StageError("series", f"{path}: number {found[1]} is taken by {numbered[int(found[1])].name}")
-        if int(found[1]) > 0:
-            numbered[int(found[1])] = path
-    return numbered
+BINARY = "\nGIT binary patch\n"
 
 
-def _strings(table: Mapping[str, Any], allowed: Mapping[str, type], where: str) -> None:
-    """Refuse keys that are not ``allowed`` and values of another type, naming the place."""
-    for key, value in table.items():
-        if key not in allowed:
-            raise StageError("series", f"{where}: unknown key {key!r}; known are {', '.join(sorted(allowed))}")
-        if not isinstance(value, allowed[key]):
-            raise StageError("series", f"{where}: {key} has to be a {allowed[key].__name__}, not {value!r}")
+def _damage(letter: Letter, said: str) -> str:
+    """What is wrong with a change that git cannot read, and where."""
+    what, line = change.fault(letter.parts.change)
+    if not what:
+        return f"git cannot read its change: {said.strip()}"
+    raw = line.encode("utf-8", "surrogateescape")
+    rows = letter.mail.document.data.split(b"\n")
+    return f"{f'line {rows.index(raw) + 1}: ' if raw in rows else ''}{what} (git: {said.strip()})"
 
 
-TOP = {
-    "name": str, "base_commit": str, "base_url": str, "change_id": str, "message_id": str, "suite": str,
-    "patch": list, "must_flip": list,
-}  # fmt: skip
-PATCH = {
-    "number": int,
-    "message_id": str,
-    "fixes": str,
-    "affects_since": str,
-    "introduced": dict,
-    "depends": list,
-    "scripts": list,
-}
-FLIP = {"script": str, "case": str, "patches": list}
+def read_patch(path: Path, number: int) -> Patch:
+    """The patch of one file."""
+    return parse_patch(documents.content(path), path, number)
 
 
-INTRODUCED = {"path": str, "text": str}
+def parse_patch(data: bytes, path: Path, number: int) -> Patch:
+    """The patch in ``data``; ``path`` is for errors."""
+    (mail, *more) = [mails.read(document) for document in documents.split(data, str(path), path)]
+    parts = mails.take_apart(mail.document)
+    if more or not parts.change:
+        raise StageError("series", f"{path}: it holds {'several patches' if more else 'no patch'}; one is wanted here")
+    return patch_of(Letter(number, mail, parts))
 
 
-def _told(row: Mapping[str, Any], numbers: Collection[int], where: str) -> dict[str, Any]:
-    """What a row of ``[[patch]]`` says, as fields of a :class:`Patch`."""
-    fields: dict[str, Any] = {}
-    if "affects_since" in row:
-        fields["since"] = parse_version(row["affects_since"], where)
-    if "introduced" in row:
-        _strings(row["introduced"], INTRODUCED, f"{where}: introduced")
-        if set(row["introduced"]) != set(INTRODUCED):
-            raise StageError("series", f"{where}: introduced needs path and text")
-        fields["introduced"] = row["introduced"]["path"], row["introduced"]["text"]
-    fields["depends"] = tuple(row.get("depends", ()))
-    if unknown := [number for number in fields["depends"] if number not in numbers]:
-        raise StageError("series", f"{where}: depends on {unknown[0]}, and there is no such patch")
-    return fields
+def _backports(folder: Path) -> dict[Version, dict[int, tuple[Path, ...]]]:
+    """``backports/<version>/NNNN-title.patch``: version -> patch number -> its forms."""
+    found: dict[Version, dict[int, tuple[Path, ...]]] = {}
+    for sub in sorted((folder / "backports").glob("*")):
+        if not sub.is_dir():
+            continue
+        rows = found.setdefault(facts.parse_version(sub.name, str(sub)), {})
+        for path in sorted(sub.glob("*.patch")):
+            number = documents.NUMBERED.match(path.name)
+            if not number:
+                raise StageError(
+                    "series", f"{path}: a backport's name begins with its patch's number: 0001-title.patch"
+                )
+            rows[int(number[1])] = (*rows.get(int(number[1]), ()), path)
+    return found
 
 
-def load(folder: Path) -> Series:
-    """The series in ``folder``; a :class:`StageError` names the file and what is wrong with it."""
-    if not folder.is_dir():
-        raise StageError("series", f"{folder}: no such folder; --series takes a folder of *.patch files")
-    files = _patch_files(folder)
-    if not files:
-        raise StageError("series", f"{folder}: holds no *.patch file; write them with `git format-patch`")
-    facts: dict[str, Any] = {}
-    toml = folder / "series.toml"
-    if toml.exists():
-        try:
-            facts = tomllib.loads(toml.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise StageError("series", f"{toml}: {error}") from None
-        _strings(facts, TOP, str(toml))
-    told: dict[int, dict[str, Any]] = {}
-    for row in facts.get("patch", []):
-        _strings(row, PATCH, f"{toml}: [[patch]]")
-        if row.get("number") not in files:
-            raise StageError("series", f"{toml}: [[patch]] number {row.get('number')} has no file in {folder}")
-        told[row["number"]] = _told(row, files, f"{toml}: patch {row['number']}")
-    flips = []
-    for row in facts.get("must_flip", []):
-        _strings(row, FLIP, f"{toml}: [[must_flip]]")
-        if not {"script", "case"} <= set(row):
-            raise StageError("series", f"{toml}: [[must_flip]] needs script and case")
-        flips.append(MustFlip(row["script"], row["case"], tuple(row.get("patches", ()))))
-    numbered = tuple(replace(read_patch(path, n), **told.get(n, {})) for n, path in sorted(files.items()))
-    backports = {
-        parse_version(sub.name, str(sub)): _patch_files(sub)
-        for sub in sorted((folder / "backports").glob("*"))
-        if sub.is_dir()
-    }
-    trailer = "" if facts.get("base_commit") else _trailer(folder, numbered)
+def of_posting(posting: Posting, folder: Path, told: Facts) -> Series:
+    """The series of the letters, with what a ``series.toml`` told."""
+    patches = tuple(patch_of(letter) for letter in posting.letters if letter.number)
+    trailers = [letter.parts.base_commit for letter in posting.letters if letter.parts.base_commit]
+    trailer = "" if told.base_commit or not trailers else trailers[0]
+    changes = [letter.parts.change_id for letter in posting.letters if letter.parts.change_id]
+    covers = [letter.mail.message_id for letter in posting.letters if not letter.number]
+    quoting = tuple(
+        f"{letter.mail.document.where}: its message quotes a diff of {letter.parts.quoted[0][:100]}, "
+        "which is not of the patch and is not applied"
+        for letter in posting.letters
+        if letter.number and letter.parts.quoted
+    )
     return Series(
-        name=facts.get("name", folder.resolve().name),
+        name=told.name or re.sub(r"[^A-Za-z0-9_]+", "-", patches[0].title).strip("-")[:52] or "untitled",
         folder=folder,
-        patches=numbered,
-        base_commit=trailer or facts.get("base_commit", ""),
+        patches=tuple(replace(patch, facts=told.patches.get(patch.number, PatchFacts())) for patch in patches),
+        base_commit=trailer or told.base_commit,
         base_from=TRAILER if trailer else "",
-        base_url=facts.get("base_url", ""),
-        change_id=facts.get("change_id", ""),
-        suite=facts.get("suite", ""),
-        must_flip=tuple(flips),
-        backports=backports,
-        committed=_committed(folder, [(n, path) for of in (files, *backports.values()) for n, path in of.items()]),
+        base_url=told.base_url,
+        change_id=told.change_id or (changes or [""])[0],
+        message_id=told.message_id or (covers or [""])[0],
+        suite=told.suite,
+        must_flip=told.must_flip,
+        notes=(*posting.notes, *quoting),
     )
 
 
-def _trailer(folder: Path, patches: Iterable[Patch]) -> str:
-    """The first base-commit that the cover letter or a patch names, empty for none."""
-    covers = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("*0000-*.patch"))]
-    found = [match for text in (*covers, *(patch.text for patch in patches)) if (match := BASE_COMMIT.search(text))]
-    return found[0][1] if found else ""
+def load(folder: Path, only: Collection[int] = (), wanted: str = "") -> Series:
+    """The series in ``folder``: patch files, a quilt series, mails. A :class:`StageError` names the file and what is wrong
+    with it. ``only`` are the numbers that are wanted, ``wanted`` a message-id."""
+    if not folder.is_dir():
+        raise StageError("series", f"{folder}: no such folder; --series takes a folder of patches")
+    given = documents.from_path(folder)
+    posting = letters_of(given, str(folder), only, wanted)
+    numbers = {letter.number for letter in posting.letters if letter.number}
+    toml = folder / SERIES_TOML
+    told = facts.read(toml, numbers) if toml.exists() or toml.is_symlink() else Facts()
+    loaded = of_posting(posting, folder, replace(told, name=told.name or folder.resolve().name))
+    backports = _backports(folder)
+    files = [(patch.number, patch.path) for patch in loaded.patches]
+    files += [(n, path) for of in backports.values() for n, paths in of.items() for path in paths]
+    return replace(loaded, spec=str(folder), backports=backports, committed=_committed(folder, files))
+
+
+def letters_of(
+    given: Given, where: str, only: Collection[int] = (), wanted: str = "", *, whole: bool = False
+) -> Posting:
+    """The letters of the one series that was given."""
+    if given.numbers and not wanted:
+        return thread.in_order(given, where, only)
+    posted = [mails.read(document) for document in given.documents]
+    chosen = thread.choose(posted, where, wanted, only, whole=whole)
+    return replace(chosen, notes=(*given.notes, *chosen.notes))
 
 
 def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, Patch]:
@@ -261,5 +260,5 @@ def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, 
     for number, path in patches:
         name = path.relative_to(folder).as_posix()
         if name in names and (old := git.run("show", f"HEAD:./{name}", ok=None)).returncode == 0:
-            found[path] = parse_patch(old.stdout, path, number)
+            found[path] = parse_patch(old.stdout.encode("utf-8", "surrogateescape"), path, number)
     return found

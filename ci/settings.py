@@ -20,7 +20,8 @@ ARCHIVE = "https://lore.kernel.org/all/"
 @dataclass(frozen=True)
 class Settings:
     """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive`` where message-ids are
-    looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers; ``cpus`` (0: as the mode has
+    looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers, ``only`` those of the
+    patches that are the series (none: all), ``wanted`` a message-id that chooses one of several; ``cpus`` (0: as the mode has
     them) and the words for ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted."""
 
     workspace: Workspace
@@ -30,6 +31,8 @@ class Settings:
     ignore_dirty: bool
     source: str
     without: frozenset[int]
+    only: frozenset[int]
+    wanted: str
     suite: str
     mode: str
     seed: int | None
@@ -46,6 +49,7 @@ class Settings:
             "series": os.path.relpath(self.series, self.workspace.root) if Path(self.series).exists() else self.series,
             "tree": str(self.tree or ""),
             "source": "" if self.tree or self.source == "auto" else self.source,
+            "only": ",".join(map(str, sorted(self.only))) or self.wanted,
             "without": ",".join(map(str, sorted(self.without))), "suite": self.suite,
             "mode": "" if self.mode == "auto" else self.mode, "seed": "" if self.seed is None else str(self.seed),
             "layout": self.layout, "cpus": str(self.cpus or ""), "qemu": shlex.join(self.qemu),
@@ -56,12 +60,15 @@ class Settings:
         return " ".join(["inv", task, *options, *(["--adapt"] if self.adapt else [])])
 
 
-def _numbers(text: str) -> frozenset[int]:
-    """``1,3`` as a set of patch numbers."""
-    try:
-        return frozenset(int(word) for word in text.split(",") if word.strip())
-    except ValueError:
-        raise StageError("options", f"--without {text}: give patch numbers separated by commas, as in 1,3") from None
+def _numbers(text: str, option: str) -> frozenset[int]:
+    """``1,3`` or ``1-4`` as a set of patch numbers."""
+    found: set[int] = set()
+    for word in filter(None, map(str.strip, text.split(","))):
+        ends = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", word, re.ASCII)  # 3 or 1-4
+        if not ends or int(ends[2] or ends[1]) < int(ends[1]):
+            raise StageError("options", f"{option} {text}: give patch numbers separated by commas, as in 1,3 or 1-4")
+        found |= set(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
+    return frozenset(found)
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:
@@ -86,6 +93,7 @@ def make(
     tree: str = "",
     source: str = "",
     without: str = "",
+    only: str = "",
     suite: str = "",
     mode: str = "",
     ignore_dirty: bool = False,
@@ -124,7 +132,9 @@ def make(
         tree=Path(tree).resolve() if tree else None,
         ignore_dirty=ignore_dirty,
         source=source or "auto",
-        without=_numbers(without),
+        without=_numbers(without, "--without"),
+        only=frozenset() if "@" in only else _numbers(only, "--only"),
+        wanted=only.strip("<>") if "@" in only else "",
         suite=suite,
         mode=mode or "auto",
         seed=numbers(seed, "--seed")[0] if seed else None,

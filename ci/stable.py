@@ -39,7 +39,7 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
     folder = settings.workspace.new_run()
     loaded = intake.bring(settings, progress)
     # What came on stdin, or from an archive, comes once.
-    settings = replace(settings, series=str(loaded.folder))
+    settings = replace(settings, series=loaded.spec)
     plans = plan.of_branches(settings, loaded, branches, progress)
     tests = _newest(plans) if selftests == "newest" else None
     outcomes: list[Outcome] = []
@@ -56,7 +56,9 @@ def stable(settings: Settings, progress: Progress, branches: Sequence[Branch], s
         where = folder / "branches" / one.name
         where.mkdir(parents=True)
         clock = Progress()  # each branch's own: its run.json tells what it took
-        run = Run(replace(settings, source=one.spec, tree=None), clock, where, tests=tests, branch=one.name)
+        run = Run(
+            replace(settings, source=one.spec, tree=None), clock, where, tests=tests, branch=one.name, loaded=loaded
+        )
         whole = collect(run)
         if settings.timings:
             progress.note(clock.timings())

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from ci.carry import Carried, Refused, explain, put_on, take_out
 from ci.diff import names, parse
+from ci.facts import Version
 from ci.git import Git
 from ci.history import History
 from ci.index import Index
-from ci.series import EDITED, Patch, Series, Version
+from ci.series import BACKPORT, EDITED, Patch, Series
 from ci.source import Source
 
 BEFORE = "the tree has it as it was before it was edited"
@@ -153,7 +154,7 @@ class Work:
 def _named(carried: Carried) -> str:
     """Which file of the series' backports it was, ``6.12/0002-title.patch``; empty for none."""
     path = carried.form.path
-    return f"{path.parent.name}/{path.name}" if carried.how == "applies as backport" else ""
+    return f"{path.parent.name}/{path.name}" if carried.how == BACKPORT else ""
 
 
 def _blamed(words: str, own: Iterable[str]) -> frozenset[str]:

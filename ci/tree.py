@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.errors import PatchError, StageError
+from ci.facts import Version
 from ci.git import Git
 from ci.index import Index
-from ci.series import Series, Version
+from ci.series import Series
 from ci.source import Source
 from ci.states import CONFLICTS, THERE, PatchState, Work
 from ci.workspace import Workspace

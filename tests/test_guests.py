@@ -261,7 +261,7 @@ def test_names_that_the_series_adds_are_not_in_base() -> None:
     loaded = series.load(Path(settings.make(ROOT).series))
     added = set()
     for one in loaded.patches:
-        lines = [line[1:] for line in one.text.splitlines() if line.startswith("+") and not line.startswith("+++")]
+        lines = [line[1:] for line in one.diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
         added |= set(re.findall(r"\bMPTCP_PM_EV_FLAG_\w+|\b\w+_nojoin\b", "\n".join(lines)))
     assert added == {"MPTCP_PM_EV_FLAG_DENY_JOIN_ID0", "client_nojoin", "server_nojoin"}
     for name in added:

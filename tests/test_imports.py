@@ -5,8 +5,8 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "errors command workspace progress settings git gitstore diff place fit series mails intake debian source index "
-    "history carry states tree suite branches plan kconfig kernel cpio image accel ended "
+    "errors command workspace progress settings git gitstore change diff place fit mails documents thread facts series known "
+    "intake debian source index history carry states tree suite branches plan kconfig kernel cpio image accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
     "stable verify bench doctor checks"
 ).split()

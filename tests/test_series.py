@@ -45,29 +45,41 @@ def test_the_series_of_the_project() -> None:
 def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
     loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
     second = loaded.patches[1]
-    assert [how for how, _ in loaded.forms(second, (6, 12))] == ["applies", "applies as backport"]
+    assert [how for how, _ in loaded.forms(second, (6, 16))] == ["applies", "applies as backport"]
+    assert [form.path.name.rpartition("flag")[2] for _, form in loaded.forms(second, (6, 12))] == [
+        ".patch", "-pm_kernel.patch", "-pm_netlink-before-6.12.48.patch", "-pm_netlink.patch",
+    ]  # fmt: skip
     assert [how for how, _ in loaded.forms(second, (6, 17))] == ["applies"]
     assert [how for how, _ in loaded.forms(loaded.patches[0], (6, 12))] == ["applies"]
 
 
-# (version, number) -> lines put in and taken out.
+# (version, number) -> lines put in and taken out by each of its forms.
 BACKPORTS = {
-    ((6, 1), 1): (4, 0), ((6, 1), 2): (11, 2), ((6, 1), 3): (19, 2), ((6, 12), 2): (13, 4),
-    ((7, 2), 2): (4, 0), ((7, 2), 3): (13, 2), ((7, 3), 2): (4, 0), ((7, 3), 3): (13, 2),
+    ((5, 15), 1): [(3, 0)],
+    ((6, 1), 1): [(4, 0)], ((6, 1), 2): [(11, 2)], ((6, 1), 3): [(19, 2)],
+    ((6, 6), 2): [(11, 2)], ((6, 6), 3): [(18, 3)],
+    # The code of the events in pm_kernel.c; in pm_netlink.c before 6.12.48; in pm_netlink.c since then.
+    ((6, 12), 2): [(13, 4), (19, 7), (13, 4)],
+    ((6, 16), 2): [(13, 4)],
+    **{((major, minor), 2): [(4, 0)] for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))},
+    **{((major, minor), 3): [(14, 3)] for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))},
 }  # fmt: skip
 
 
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
     loaded = series.load(ROOT / "kernel-patches/deny-join-id0")
-    made = {(v, n): series.read_patch(path, n) for v, paths in loaded.backports.items() for n, path in paths.items()}
-    assert {key: (one.insertions, one.deletions) for key, one in made.items()} == BACKPORTS
-    for (version, number), one in made.items():
+    made = {
+        (version, number): [series.read_patch(path, number) for path in paths]
+        for version, rows in loaded.backports.items()
+        for number, paths in rows.items()
+    }
+    assert {key: [(one.insertions, one.deletions) for one in forms] for key, forms in made.items()} == BACKPORTS
+    for (version, number), forms in made.items():
         patch = loaded.patches[number - 1]
-        assert one.title == patch.title and (patch.since or version) <= version
-        fixes = [line for line in patch.body.splitlines() if line.startswith("Fixes: ")]
-        assert fixes and fixes[0] in one.body
-    assert made[(7, 2), 2].digest == made[(7, 3), 2].digest
-    assert made[(7, 2), 3].digest == made[(7, 3), 3].digest
+        assert (patch.since or version) <= version
+        for one in forms:
+            fixes = [line for line in patch.body.splitlines() if line.startswith("Fixes: ")]
+            assert one.title == patch.title and fixes and fixes[0] in one.body
 
 
 def test_any_folder_is_a_series(demo_series: Path) -> None:
@@ -83,11 +95,12 @@ def test_any_folder_is_a_series(demo_series: Path) -> None:
 
 def test_a_digest_does_not_depend_on_how_the_patch_came_in(kernel_tree: Path, demo_series: Path) -> None:
     before = series.load(demo_series).patches[0]
-    text = before.text.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
+    raw = before.path.read_text(encoding="utf-8")
+    text = raw.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
     text = text.replace("\n-- \n2", "\n-- \n9").replace("@@ -7,7 +7,7 @@", "@@ -9,7 +9,7 @@")
     before.path.write_text(text, encoding="utf-8")
     after = series.load(demo_series).patches[0]
-    assert after.text != before.text and after.digest == before.digest
+    assert after.diff != before.diff and after.digest == before.digest
     before.path.write_text(text.replace("+int line10 = 1;", "+int line10 =  1;"), encoding="utf-8")
     assert series.load(demo_series).patches[0].digest != before.digest
     before.path.write_text(text.replace("It was zero.", "It is one."), encoding="utf-8")
@@ -100,15 +113,15 @@ def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) 
     git(kernel_tree, "commit", "-qam", "other: say where")
     git(kernel_tree, "format-patch", "-q", "-o", str(tmp_path / "latin"), "main..latin")
     (patch,) = series.load(tmp_path / "latin").patches
-    assert b"caf\xe9" in patch.text.encode("utf-8", "surrogateescape")
+    assert b"caf\xe9" in patch.diff.encode("utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "holds no *.patch file"),
-        ({"fix.patch": "x"}, "fix.patch: the name has to begin with the patch's number"),
-        ({"0001-a.patch": "x", "v2-0001-b.patch": "x"}, "number 0001 is taken by 0001-a.patch"),
+        ({}, "holds no *.patch, *.diff, *.eml or *.mbox file"),
+        ({"fix.patch": "x"}, "fix.patch: not a patch: there is no diff in it"),
+        ({"0001-a.patch": "x", "v2-0001-b.patch": "x"}, "number 1 is taken by 0001-a.patch"),
         ({"0001-a.patch": "hello\n"}, "0001-a.patch"),
         ({"0001-a.patch": "From: a@b.c\nSubject: [PATCH] x\n\nwords\n"}, "0001-a.patch: not a patch"),
     ],
@@ -138,8 +151,8 @@ def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None
     [
         ("name = ", "series.toml"),
         ("nmae = 'x'", "unknown key 'nmae'"),
-        ("suite = 7", "suite has to be a str"),
-        ("[[patch]]\nnumber = 9", "number 9 has no file"),
+        ("suite = 7", "suite has to be a text"),
+        ("[[patch]]\nnumber = 9", "number 9 has no patch file"),
         ("[[patch]]\nnumber = 1\naffects_since = 'five'", "'five' is not a kernel version"),
         ("[[must_flip]]\nscript = 'x'", "needs script and case"),
     ],

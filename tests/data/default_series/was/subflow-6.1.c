@@ -1,0 +1,7 @@
+				goto fallback;
+
+			owner = mptcp_sk(ctx->conn);
+			mptcp_pm_new_connection(owner, child, 1);
+
+			/* with OoO packets we can reach here without ingress
+			 * mpc option
