@@ -102,7 +102,7 @@ class History:
         """One walk over the messages answers for all patches."""
         if self._messages is None:
             sought = {text for one in self.patches for text in (one.title, *(name[:12] for name in upstream(one.body)))}
-            words = [f"--grep={text}" for text in sorted(sought)]
+            words = [f"--grep={text}" for text in sorted(filter(None, sought))]
             shown = self._run("log", "-F", *words, "--no-merges", "--format=%H%x00%s%x00%b%x01", *self._bounds or ())
             rows = (row.strip("\n").split("\0") for row in shown.split("\1") if row.count("\0") == 2)
             self._messages = {commit: (subject, body) for commit, subject, body in rows}

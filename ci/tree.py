@@ -106,7 +106,7 @@ def derive(series: Series, source: Source, without: frozenset[int], *, adapt: bo
 
 def _conflict(states: Sequence[PatchState]) -> StageError | None:
     """What keeps the series from being whole: patches that do not apply, else one that can not be taken out."""
-    said = [f'patch {state.patch.number} ({state.patch.path.name}, "{state.patch.title}") does not apply:\n{state.why}'
+    said = [f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}") does not apply:\n{state.why}'
             for state in states if state.status == CONFLICTS]  # fmt: skip
     if said:
         first = next(state.patch.number for state in states if state.status == CONFLICTS)
