@@ -130,7 +130,7 @@ def _as_it_is(side: Iterable[str], stand: Stand) -> bool:
 
 def fit(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit | None:
     """Take a change out of files that have it (``+``) or put it on files that it was not made for (``-``); None where it
-    can not be told, hunk by hunk, that it is there or where it belongs."""
+    cannot be told, hunk by hunk, that it is there or where it belongs."""
     work = _Work(files, sign, texts)
     for one in files:
         if one.moved or one.binary:

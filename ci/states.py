@@ -20,7 +20,7 @@ THERE, CONFLICTS = "already there", "conflicts"
 @dataclass(frozen=True)
 class PatchState:
     """What became of one patch: ``applies``, ``applies as backport``, ``already there``, ``not affected``,
-    ``left out``, ``conflicts``, ``depends on N`` (it can not be tried without patch N, which conflicts), or with --adapt
+    ``left out``, ``conflicts``, ``depends on N`` (it cannot be tried without patch N, which conflicts), or with --adapt
     ``applies adapted``; ``form`` is which holds on base, ``on_patched`` tells whether the patched tree carries it.
     ``adapted`` shows how what was taken out or put on differs from what was given, where it does."""
 
@@ -104,7 +104,7 @@ class Work:
                     needed = [number for number, others in failed.items() if blamed <= others]
                     failed[patch.number] = frozenset(names(parse(patch.diff)))
                     if needed:
-                        why = f"it does not apply without patch {needed[0]}"
+                        why = f"it does not apply without patch {needed[0]}\n{state.why}"
                         state = PatchState(patch, f"depends on {needed[0]}", why=why)
                 states.append(state)
         return states
@@ -122,7 +122,7 @@ class Work:
         if taken and taken.why:
             return self._again(patch, taken)
         if kept and kept.commit:
-            why = f"as {kept.commit.words}, and it can not be taken out: later commits changed the same lines; "
+            why = f"as {kept.commit.words}, and it cannot be taken out: later commits changed the same lines; "
             return PatchState(patch, THERE, why=why + self._advice(kept.commit.commit)), frozenset()
         said = "\n".join(explain(form, said) for form, said in result.words)
         words = [*result.missing, said, *result.more]

@@ -133,7 +133,7 @@ def test_the_lines_without_the_mode_are_told(kernel_tree: Path, states: Made) ->
 
 
 TITLE = "demo: two more"
-# A later commit changes a line next to what the patch adds: it can not be taken out as it is.
+# A later commit changes a line next to what the patch adds: it cannot be taken out as it is.
 LATER = ("demo: later", {"net/demo.c": ADDED.replace("int line12;", "long line12;")})
 BASE = DEMO_C.replace("int line12;", "long line12;")
 
@@ -189,7 +189,7 @@ def test_the_history_has_the_same_change_under_another_title(kernel_tree: Path, 
     commit(kernel_tree, {"net/demo.c": later}, "demo: later")
     trees = states()
     assert statuses(trees) == ["already there"] and not trees.states[0].on_patched
-    said = f'as commit {first[:12]} ("{TITLE}", found by what it changes), and it can not be taken out: later commits changed'
+    said = f'as commit {first[:12]} ("{TITLE}", found by what it changes), and it cannot be taken out: later commits changed'
     assert trees.states[0].why.startswith(said) and f"{first[:12]}^" in trees.states[0].why
     assert trees.conflict and not isinstance(trees.conflict, PatchError) and said in trees.conflict.message
 
@@ -260,7 +260,7 @@ def test_one_that_does_not_fit_does_not_hide_the_others(kernel_tree: Path, state
     )
     trees = states()
     assert statuses(trees) == ["conflicts", "depends on 1", "already there"]
-    assert trees.states[1].why == "it does not apply without patch 1"
+    assert trees.states[1].why.startswith("it does not apply without patch 1\n")
     assert isinstance(trees.conflict, PatchError) and trees.conflict.patch == 1
 
 
