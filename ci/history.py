@@ -16,7 +16,7 @@ MOST_TOUCHING = 400
 MOST_SECONDS = 60.0
 # [ Upstream commit 2293c57484ae64c9a3c847c8807db8c26a3a4d41 ]; commit 2293c57484ae upstream.
 _UPSTREAM = re.compile(
-    r"^\s*(?:\[ )?(?:upstream )?commit ([0-9a-f]{12,40})(?: upstream\.?)?(?: \])?\s*$"
+    r"^[ \t]*(?:\[ )?(?:upstream )?commit ([0-9a-f]{12,40})(?: upstream\.?)?(?: \])?[ \t]*$"
     r"|\(cherry picked from commit ([0-9a-f]{12,40})\)",
     re.M | re.I,
 )
