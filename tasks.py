@@ -152,10 +152,11 @@ def boot(settings: Settings) -> int:
 def _verify(
     c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
     seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False, times: int = 2, seeds: str = "",
+    adapt: bool = False,
 ) -> int:  # fmt: skip
     """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over --seeds A..B."""
     settings = make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, seed=seed,
-                    layout=layout, ignore_dirty=ignore_dirty, rerun=rerun)  # fmt: skip
+                    layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, adapt=adapt)  # fmt: skip
     if seeds:
         return verify_stage.over_seeds(settings, Progress(), numbers(seeds, "--seeds"))
     return verify_stage.repeat(settings, Progress(), max(times, 2))
@@ -191,11 +192,11 @@ plan = task(_plan)
 def _stable(
     c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", mode: str = "",
     seed: str = "", without: str = "", only: str = "", selftests: str = "own", tree: str = "", rerun: bool = False,
-    timings: bool = False,
+    timings: bool = False, adapt: bool = False,
 ) -> int:  # fmt: skip
     """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
     settings = make(ROOT, series=series, tree=tree, suite=suite, mode=mode, seed=seed, without=without, only=only, rerun=rerun,
-                    timings=timings)  # fmt: skip
+                    timings=timings, adapt=adapt)  # fmt: skip
     return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
 
 

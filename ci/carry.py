@@ -12,6 +12,7 @@ from ci.index import Index
 from ci.series import EDITED, Patch
 
 ADAPTED = "applies adapted"
+MERGED = "merged, with the blobs that it names"
 MOST_LINES = 2000  # of a change that is compared; more says no more
 
 
@@ -68,19 +69,26 @@ def take_out(index: Index, forms: Sequence[tuple[str, Patch]], history: History)
     how, patch = forms[0]
     found = history.commits(patch)
     for commit in found:
-        if taken := _merged(
-            index, replace(patch, diff=commit.change), how, f"taken out as {commit.words}", reverse=True
-        ):
+        own, why = replace(patch, diff=commit.change), f"taken out as {commit.words}"
+        if taken := _eased(index, own, how, why, f"{why}, adapted", reverse=True):
             same = fit.same(parse(patch.diff), parse(taken.form.diff))
             return replace(taken, how=how if same else EDITED, adapted=difference(patch.diff, taken.form.diff))
-        index.reset(after)
-    if taken := _merged(index, patch, how, "taken out adapted: merged, with the blobs that it names", reverse=True):
+    if taken := _eased(index, patch, how, f"taken out adapted: {MERGED}", "taken out adapted", reverse=True):
         return taken
-    index.reset(after)
-    if taken := _fitted(index, patch, how, "taken out adapted", reverse=True):
-        return taken
-    index.reset(after)
     return Refused(tuple(words), commit=found[0] if found else None)
+
+
+def _eased(index: Index, patch: Patch, how: str, merged: str, fitted: str, *, reverse: bool) -> Carried | None:
+    """By a three-way merge, else by where its hunks stand; ``merged`` and ``fitted`` are the words for either. Without
+    success the index is as it was."""
+    start = index.tree
+    if done := _merged(index, patch, how, merged, reverse=reverse):
+        return done
+    index.reset(start)
+    if done := _fitted(index, patch, how, fitted, reverse=reverse):
+        return done
+    index.reset(start)
+    return None
 
 
 def _checked(index: Index, taken: Carried, history: History) -> Carried:
@@ -133,10 +141,7 @@ def put_on(index: Index, forms: Iterable[tuple[str, Patch]], *, adapt: bool) -> 
             return Carried(form, how, before, index.write())
         words.append((form, said))
     patch = forms[0][1]
-    adapted = _merged(index, patch, ADAPTED, "merged, with the blobs that it names", reverse=False)
-    if not adapted:
-        index.reset(before)
-        adapted = _fitted(index, patch, ADAPTED, "adapted", reverse=False)
+    adapted = _eased(index, patch, ADAPTED, MERGED, "adapted", reverse=False)
     if adapted and adapt:
         return adapted
     index.reset(before)

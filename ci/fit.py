@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ci.diff import FileDiff, Hunk, keyed, telling
+from ci.diff import FileDiff, Hunk, keyed, names, telling
 from ci.place import Stand, Text, function_of, keys, proving, rows_of, stands
 
 MOST_TOLD = 3
@@ -67,6 +67,8 @@ class _Work:
 
     def whole(self, one: FileDiff) -> bool:
         """A file that is created or deleted: it is just so, or not there."""
+        if not names([one]):
+            return False  # git refuses it, such as ../x
         here = bool(one.new) == (self.sign == "+")  # whether the file is to go
         path, text = one.name, self.texts.get(one.name)
         lines = [line for hunk in one.hunks for line in hunk.only("+" if one.new else "-")]
@@ -128,7 +130,7 @@ def _as_it_is(side: Iterable[str], stand: Stand) -> bool:
 
 def fit(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit | None:
     """Take a change out of files that have it (``+``) or put it on files that it was not made for (``-``); None where it
-    can not be told, hunk by hunk, that it is there or where it belongs."""
+    cannot be told, hunk by hunk, that it is there or where it belongs."""
     work = _Work(files, sign, texts)
     for one in files:
         if one.moved or one.binary:

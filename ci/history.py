@@ -16,7 +16,7 @@ MOST_TOUCHING = 400
 MOST_SECONDS = 60.0
 # [ Upstream commit 2293c57484ae64c9a3c847c8807db8c26a3a4d41 ]; commit 2293c57484ae upstream.
 _UPSTREAM = re.compile(
-    r"^\s*(?:\[ )?(?:upstream )?commit ([0-9a-f]{12,40})(?: upstream\.?)?(?: \])?\s*$"
+    r"^[ \t]*(?:\[ )?(?:upstream )?commit ([0-9a-f]{12,40})(?: upstream\.?)?(?: \])?[ \t]*$"
     r"|\(cherry picked from commit ([0-9a-f]{12,40})\)",
     re.M | re.I,
 )
@@ -102,7 +102,7 @@ class History:
         """One walk over the messages answers for all patches."""
         if self._messages is None:
             sought = {text for one in self.patches for text in (one.title, *(name[:12] for name in upstream(one.body)))}
-            words = [f"--grep={text}" for text in sorted(sought)]
+            words = [f"--grep={text}" for text in sorted(filter(None, sought))]
             shown = self._run("log", "-F", *words, "--no-merges", "--format=%H%x00%s%x00%b%x01", *self._bounds or ())
             rows = (row.strip("\n").split("\0") for row in shown.split("\1") if row.count("\0") == 2)
             self._messages = {commit: (subject, body) for commit, subject, body in rows}
@@ -124,8 +124,7 @@ class History:
             return
         log = self._run("log", "-p", "--full-index", "--no-merges", "--no-ext-diff", f"--max-count={MOST_TOUCHING}",
                         "--format=commit %H", *self._bounds or (), "--", *paths)  # fmt: skip
-        mine = self._run("patch-id", "--stable", stdin=patch.diff).split()
         for row in self._run("patch-id", "--stable", stdin=log).splitlines():
             same, commit = row.split()
-            if mine and same == mine[0]:
+            if same == patch.patch_id:
                 yield from self._found(commit, "what it changes")

@@ -10,7 +10,7 @@ from ci.facts import Version
 from ci.git import Git
 from ci.history import History
 from ci.index import Index
-from ci.series import EDITED, Patch, Series
+from ci.series import BACKPORT, EDITED, Patch, Series
 from ci.source import Source
 
 BEFORE = "the tree has it as it was before it was edited"
@@ -20,7 +20,7 @@ THERE, CONFLICTS = "already there", "conflicts"
 @dataclass(frozen=True)
 class PatchState:
     """What became of one patch: ``applies``, ``applies as backport``, ``already there``, ``not affected``,
-    ``left out``, ``conflicts``, ``depends on N`` (it can not be tried without patch N, which conflicts), or with --adapt
+    ``left out``, ``conflicts``, ``depends on N`` (it cannot be tried without patch N, which conflicts), or with --adapt
     ``applies adapted``; ``form`` is which holds on base, ``on_patched`` tells whether the patched tree carries it.
     ``adapted`` shows how what was taken out or put on differs from what was given, where it does."""
 
@@ -105,7 +105,7 @@ class Work:
                     needed = [number for number, others in failed.items() if blamed <= others]
                     failed[patch.number] = frozenset(names(parse(patch.diff)))
                     if needed:
-                        why = f"it does not apply without patch {needed[0]}"
+                        why = f"it does not apply without patch {needed[0]}\n{state.why}"
                         state = PatchState(patch, f"depends on {needed[0]}", why=why)
                 states.append(state)
         return states
@@ -123,7 +123,7 @@ class Work:
         if taken and taken.why:
             return self._again(patch, taken)
         if kept and kept.commit:
-            why = f"as {kept.commit.words}, and it can not be taken out: later commits changed the same lines; "
+            why = f"as {kept.commit.words}, and it cannot be taken out: later commits changed the same lines; "
             return PatchState(patch, THERE, why=why + self._advice(kept.commit.commit)), frozenset()
         said = "\n".join(explain(form, said) for form, said in result.words)
         words = [*result.missing, said, *result.more]
@@ -155,7 +155,7 @@ class Work:
 def _named(carried: Carried) -> str:
     """Which file of the series' backports it was, ``6.12/0002-title.patch``; empty for none."""
     path = carried.form.path
-    return f"{path.parent.name}/{path.name}" if carried.how == "applies as backport" else ""
+    return f"{path.parent.name}/{path.name}" if carried.how == BACKPORT else ""
 
 
 def _blamed(words: str, own: Iterable[str]) -> frozenset[str]:

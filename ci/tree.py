@@ -48,7 +48,7 @@ class Tree:
 @dataclass(frozen=True)
 class Trees:
     """The three trees of a run. Without a ``conflict``, patched is complete; it is a :class:`PatchError` where a patch does
-    not apply, and no more than a :class:`StageError` where the tree has one in a form that can not be taken out."""
+    not apply, and no more than a :class:`StageError` where the tree has one in a form that cannot be taken out."""
 
     shipped: Tree
     base: Tree
@@ -105,8 +105,8 @@ def derive(series: Series, source: Source, without: frozenset[int], *, adapt: bo
 
 
 def _conflict(states: Sequence[PatchState]) -> StageError | None:
-    """What keeps the series from being whole: patches that do not apply, else one that can not be taken out."""
-    said = [f'patch {state.patch.number} ({state.patch.path.name}, "{state.patch.title}") does not apply:\n{state.why}'
+    """What keeps the series from being whole: patches that do not apply, else one that cannot be taken out."""
+    said = [f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}") does not apply:\n{state.why}'
             for state in states if state.status == CONFLICTS]  # fmt: skip
     if said:
         first = next(state.patch.number for state in states if state.status == CONFLICTS)

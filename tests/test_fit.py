@@ -252,6 +252,11 @@ def test_files_that_come_and_go() -> None:
     assert fit(added, "-", {}) == Fit({"new.c": ("100644", "int new;\nint more;\n")}, ())
 
 
+def test_a_name_that_no_tree_has_is_never_written() -> None:
+    assert taken_out(parse(change("../x", "int old;\n", "") + change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED))),
+                     {NAME: edited(KERNEL_C, COUNTED)}) is None  # fmt: skip
+
+
 def test_modes() -> None:
     head = "diff --git a/x.sh b/x.sh\nold mode 100644\nnew mode 100755\n"
     lines = "a_first_line\nsome_line\n"

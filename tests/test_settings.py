@@ -47,6 +47,11 @@ def test_what_goes_to_the_guest_is_part_of_a_replay() -> None:
     assert made.command("run") == "inv run --mode tcg --cpus 4 --qemu '-s -D '\"'\"'a file'\"'\"''"
 
 
+def test_a_patch_that_may_be_adapted_may_be_so_in_a_replay() -> None:
+    assert make(ROOT, adapt=True).command("validate", source="debian:6.1") == "inv validate --source debian:6.1 --adapt"
+    assert "--adapt" not in make(ROOT).command("validate")
+
+
 def test_patch_numbers() -> None:
     assert make(ROOT, without="1, 3,").without == {1, 3}
 

@@ -1,6 +1,7 @@
 """ci.states, ci.carry and ci.history on real repositories: what a tree has in another form, by its commits, its blobs and its
 lines; what can be put on in another one; and that base and what was taken out give what was shipped."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_the_lines_without_the_mode_are_told(kernel_tree: Path, states: Made) ->
 
 
 TITLE = "demo: two more"
-# A later commit changes a line next to what the patch adds: it can not be taken out as it is.
+# A later commit changes a line next to what the patch adds: it cannot be taken out as it is.
 LATER = ("demo: later", {"net/demo.c": ADDED.replace("int line12;", "long line12;")})
 BASE = DEMO_C.replace("int line12;", "long line12;")
 
@@ -189,7 +190,7 @@ def test_the_history_has_the_same_change_under_another_title(kernel_tree: Path, 
     commit(kernel_tree, {"net/demo.c": later}, "demo: later")
     trees = states()
     assert statuses(trees) == ["already there"] and not trees.states[0].on_patched
-    said = f'as commit {first[:12]} ("{TITLE}", found by what it changes), and it can not be taken out: later commits changed'
+    said = f'as commit {first[:12]} ("{TITLE}", found by what it changes), and it cannot be taken out: later commits changed'
     assert trees.states[0].why.startswith(said) and f"{first[:12]}^" in trees.states[0].why
     assert trees.conflict and not isinstance(trees.conflict, PatchError) and said in trees.conflict.message
 
@@ -260,8 +261,32 @@ def test_one_that_does_not_fit_does_not_hide_the_others(kernel_tree: Path, state
     )
     trees = states()
     assert statuses(trees) == ["conflicts", "depends on 1", "already there"]
-    assert trees.states[1].why == "it does not apply without patch 1"
+    assert trees.states[1].why.startswith("it does not apply without patch 1\n")
     assert isinstance(trees.conflict, PatchError) and trees.conflict.patch == 1
+
+
+def test_a_large_patch_whose_lines_are_all_there_takes_seconds(kernel_tree: Path, states: Made) -> None:
+    lines = [f"int number{place};\n" for place in range(20_000)]
+    branch(
+        kernel_tree, "topic", (TITLE, {"net/demo.c": DEMO_C.replace("int line10;\n", "int line10;\n" + "".join(lines))})
+    )
+    git(kernel_tree, "checkout", "-q", "main")
+    imported(kernel_tree, {"net/demo.c": "int line10;\n" + "".join(reversed(lines))})
+    begun = time.monotonic()
+    trees = states()
+    assert time.monotonic() - begun < 30
+    assert (
+        statuses(trees) == ["conflicts"]
+        and "20000 of 20000 added lines are there, at net/demo.c:2" in trees.states[0].why
+    )
+
+
+def test_what_a_message_says_it_is_a_copy_of() -> None:
+    message = "x\n\n[ Upstream commit 1234567890abcdef ]\n  commit fedcba0987654321 upstream.\nThe commit 1111111111111111 is bad.\n"
+    assert history.upstream(message) == ("1234567890abcdef", "fedcba0987654321")
+    assert history.upstream("(cherry picked from commit 1234567890abcdef)") == ("1234567890abcdef",)
+    begun = time.monotonic()
+    assert history.upstream("\n" * 200_000) == () and time.monotonic() - begun < 5
 
 
 def test_several_backports_are_tried_and_named(kernel_tree: Path, states: Made, tmp_path: Path) -> None:

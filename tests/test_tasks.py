@@ -86,6 +86,20 @@ def test_apply_tells_what_became_of_each_patch(inv: Callable[..., Done], kernel_
     assert f"patched: tree {git(kernel_tree, 'rev-parse', 'with-series^{tree}')}" in done.stdout
 
 
+def test_a_patch_is_put_on_adapted_only_where_that_is_asked_for(
+    inv: Callable[..., Done], kernel_tree: Path, demo_series: Path, project: Path
+) -> None:
+    commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line33;", "long line33;")}, "in the way")
+    words = ("apply", "--tree", str(kernel_tree), "--series", str(demo_series))
+    done = inv(*words)
+    assert done.returncode == 2 and "with --adapt it can be put on" in done.stderr
+    done = inv(*words, "--adapt")
+    assert done.returncode == 0, done.stderr
+    assert "2: demo: start more lines elsewhere: applies adapted" in done.stderr
+    log = max((project / "results").glob("*/patched/apply.log"), key=lambda path: path.stat().st_mtime_ns)
+    assert "- int line33;\n+ long line33;\n" in log.read_text(encoding="utf-8")
+
+
 def test_a_conflict_is_exit_2_and_leaves_the_checkout_alone(
     inv: Callable[..., Done], kernel_tree: Path, demo_series: Path, project: Path
 ) -> None:
