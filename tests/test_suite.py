@@ -102,3 +102,12 @@ def test_a_name_that_is_none_lists_what_there_is(name: str, made: Tree) -> None:
 
 def test_a_known_limit_has_a_reason() -> None:
     assert all(script and case and len(why) > 20 for script, case, why in suite.KNOWN)
+
+
+def test_a_file_that_cannot_be_read_is_not_one_that_is_missing(made: Tree) -> None:
+    assert suite.prints_tap(made)
+    blob = made.source.git.line("rev-parse", f"{made.commit}:{SELFTESTS}/mptcp_lib.sh")
+    lender = Path((made.source.slot / "src/.git/objects/info/alternates").read_text(encoding="utf-8").strip())
+    (lender / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(StageError, match="exit code 128"):
+        suite.prints_tap(made)
