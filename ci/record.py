@@ -85,6 +85,8 @@ def _remember(ran: GuestRun, mode: Mode, workspace: Workspace) -> None:
 
 
 def cost_s(script: Script, mode: Mode, workspace: Workspace) -> float:
-    """CPU seconds that the script took last time, infinite where it never ran: to start the longest first."""
-    path = _cost(script, mode, workspace)
-    return float(path.read_text(encoding="ascii")) if path.exists() else float("inf")
+    """CPU seconds that the script took last time, infinite where nobody knows: to start the longest first."""
+    try:
+        return float(_cost(script, mode, workspace).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return float("inf")
