@@ -20,9 +20,8 @@ from tests.test_tasks import Done
 
 pytestmark = pytest.mark.guest
 __all__ = ["inv"]  # a fixture
-KERNELS = 50
+KERNELS, STEPPED = 50, 20
 HOUR = 3600 * 10**9
-# Text, so that each step of the constant is a line; nothing else includes it.
 CHANGED = "lib/ctype.c"
 TINY = "CONFIG_64BIT=y\nCONFIG_KERNEL_LZ4=y\n"
 
@@ -51,13 +50,13 @@ def shift(slot: Path, ns: int) -> None:
             os.utime(path, ns=(written, written), follow_symlinks=False)
 
 
-def built(slot: Path, first: int, between: Callable[[int], None]) -> list[Kernel]:
-    """Fifty kernels, whose constants begin at ``first``."""
+def built(slot: Path, first: int, count: int, between: Callable[[int], None]) -> list[Kernel]:
+    """Kernels whose constants are ``count`` numbers from ``first``."""
     workspace = Workspace(ROOT, slot.parent / "cache", slot.parent)
     source = Source("fifty", slot, git(slot / "src", "rev-parse", "HEAD"), "")
     text = (slot / "src" / CHANGED).read_text(encoding="utf-8").partition("\nextern const int fifty;")[0]
     made = []
-    for number in range(KERNELS):
+    for number in range(count):
         constant = f"{text}\nextern const int fifty;\nconst int fifty = {first + number};\n"
         of = commit(slot / "src", {CHANGED: constant}, "a constant")
         tree = Tree(source, of, git(slot / "src", "rev-parse", "HEAD^{tree}"), (6, 12))
@@ -80,12 +79,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fifty_kernels_are_fifty_images(slot: Path, tiny: None) -> None:
-    assert right(built(slot, 1000, lambda _: None))
+    assert right(built(slot, 1000, KERNELS, lambda _: None))
 
 
 def test_the_clock_goes_back_and_forward_in_between(slot: Path, tiny: None) -> None:
     steps = {3: HOUR, 6: -HOUR}
-    assert right(built(slot, 2000, lambda number: shift(slot, steps.get(number % 10, 0))))
+    assert right(built(slot, 2000, STEPPED, lambda number: shift(slot, steps.get(number % 10, 0))))
 
 
 def test_the_second_of_two_edits_is_not_judged_by_the_first_ones_kernel(
