@@ -29,7 +29,6 @@ REPRODUCIBLE = {
 MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=ccache gcc", "HOSTCC=ccache gcc")
 OBJECT_LINE = re.compile(r"  (?:CC|AS)\s")  # "  AS      arch/x86/lib/clear_page_64.o"
 LINK_LINE = re.compile(r"  LD\s+vmlinux")  # "  LD      vmlinux.o"
-OBJECTS_PER_SYMBOL = 2.1  # a first build on 6.12: 1,330 objects, 625 symbols that are set
 LEFT_AFTER_S = 10.0
 COMPILED_LINE = re.compile(r"  CC\s+(?:\[M\]\s+)?(\S+\.o)$")  # "  CC      net/mptcp/pm.o"
 ERROR_LINE = re.compile(
@@ -212,11 +211,7 @@ def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress
         return load(folder)
     with tree.checked_out(workspace), objects(tree) as obj:
         configure(tree, workspace, log)
-        total = rebuild.to_compile(obj)
-        if total is None:
-            config = (obj / ".config").read_text(encoding="utf-8")
-            total = int(OBJECTS_PER_SYMBOL * config.count("=y\n"))
-        counter = _Counter(progress, total)
+        counter = _Counter(progress, rebuild.to_compile(obj))
         jobs = f"-j{len(os.sched_getaffinity(0))}"
         done = command.run(
             make(tree, jobs, "bzImage"),
