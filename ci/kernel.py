@@ -27,7 +27,6 @@ REPRODUCIBLE = {
 # Without LOCALVERSION= a git tree gets a "+" appended to its release.
 MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=checked-ccache gcc")
 IMAGE = "arch/x86/boot/bzImage"
-OBJECTS_PER_SYMBOL = 2.1  # a first build on 6.12: 1,330 objects, 625 symbols that are set
 ERROR_LINE = re.compile(
     r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple definition"
 )
@@ -199,11 +198,7 @@ def _known(folder: Path) -> Kernel | None:
 def _compile(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path) -> tuple[str, ...]:
     """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
     obj = tree.source.slot / "obj"
-    total = rebuild.to_compile(obj)
-    if total is None:
-        config = (obj / ".config").read_text(encoding="utf-8")
-        total = int(OBJECTS_PER_SYMBOL * config.count("=y\n"))
-    counter = rebuild.Counter(progress, total)
+    counter = rebuild.Counter(progress, rebuild.to_compile(obj))
     jobs = f"-j{len(os.sched_getaffinity(0))}"
     done = command.run(
         make(tree, jobs, "bzImage"),

@@ -41,6 +41,7 @@ def made(slot: Path) -> Path:
         )
     # What was put together, not compiled, and what another notation describes.
     (slot / "obj/net/.built-in.a.cmd").write_text("savedcmd_net/built-in.a := ar\n", encoding="ascii")
+    (slot / "obj/vmlinux").touch()
     (slot / "obj/tools").mkdir()
     (slot / "obj/tools/.x.o.cmd").write_text(CMD.format(name="x.o", source="gone.c", header="gone.h"), encoding="ascii")
     return slot / "obj"
@@ -67,5 +68,19 @@ def test_what_is_gone_is_made_anew(tmp_path: Path) -> None:
     assert rebuild.to_compile(obj) == 3
 
 
-def test_an_empty_directory_tells_nothing(tmp_path: Path) -> None:
-    assert rebuild.to_compile(tmp_path) is None
+def test_a_first_build_is_told_from_the_configuration(tmp_path: Path) -> None:
+    """What the configuration itself has compiled for this machine is no part of it, what a build before has made is."""
+    (tmp_path / "empty").mkdir()
+    config = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=y\nCONFIG_D="x"\n' + "CONFIG_E=y\n" * 98
+    (tmp_path / "empty/.config").write_text(config, encoding="ascii")
+    assert rebuild.to_compile(tmp_path / "empty") == 210
+    obj = made(tmp_path)
+    (obj / "vmlinux").unlink()
+    (obj / ".config").write_text(config, encoding="ascii")
+    (obj / "scripts").mkdir()
+    (obj / "scripts/.conf.o.cmd").write_text(
+        CMD.format(name="conf.o", source="net/a.c", header="one.h"), encoding="ascii"
+    )
+    assert rebuild.to_compile(obj) == 207
+    dated(tmp_path / "src/net/a.c", 3000)
+    assert rebuild.to_compile(obj) == 208
