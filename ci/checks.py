@@ -53,16 +53,17 @@ def _is_shell(path: Path) -> bool:
 
 
 def test(root: Path, *, unit: bool, choice: str) -> int:
-    """pytest: what takes seconds on all cores, then, unless ``unit``, what boots guests, one after another, for those
-    use all cores themselves. ``choice`` is pytest's -k. 0 only when every test passed."""
+    """pytest: what takes seconds on all cores; unless ``unit``, then what runs many whole commands, likewise, and what boots
+    guests, one after another, for those use all cores themselves. ``choice`` is pytest's -k. 0 only when every test passed."""
     chosen = ["-k", choice] if choice else []
-    rows = [["-m", "not guest", "-n", "auto"], *([] if unit else [["-m", "guest"]])]
+    rows = [["-m", "not guest and not whole", "-n", "auto"]]
+    rows += [] if unit else [["-m", "whole", "-n", "auto"], ["-m", "guest"]]
     print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test
     codes = [
         subprocess.run([sys.executable, "-m", "pytest", *row, *chosen], cwd=root, timeout=TESTS_LIMIT_S).returncode
         for row in rows
     ]
-    # pytest's 1: a test failed; 5: nothing was chosen, which is fine for one of the two; others: it broke down.
+    # pytest's 1: a test failed; 5: nothing was chosen, which is fine for some of them; others: it broke down.
     if 1 not in codes and (set(codes) - {0, 5} or set(codes) == {5}):
         raise StageError(
             "test",

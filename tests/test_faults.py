@@ -118,6 +118,7 @@ FAULTS: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_task_blames_the_series(fault: str, place: Place) -> None:
     prefix, suffix = FAULTS[fault]
