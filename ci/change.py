@@ -116,13 +116,13 @@ def _named(lines: Sequence[str], at: int) -> str:
     return lines[at].split()[-1].removeprefix("b/")
 
 
-def separate(text: str) -> Separated:
+def separate(text: str, *, mail: bool = True) -> Separated:
     """What ``git mailinfo`` took for the change, as what is still of the message, and the change. All that stands behind the
-    message counts, as it does for ``git am``."""
+    message counts, as it does for ``git am``. What is no ``mail`` has no message: each diff counts, as for patch and quilt."""
     lines = text.split("\n")
     outside, broken = walk(lines)
     begins = [at for at in outside if _begins(lines, at)]
-    end = _message_end(lines, begins, outside, broken)
+    end = _message_end(lines, begins, outside, broken) if mail else -1
     first = next((at for at in begins if at > end), len(lines))
     quoted = dict.fromkeys(_named(lines, at) for at in begins if at < end)
     return Separated("\n".join(lines[: max(end, 0)]), tuple(quoted), "\n".join(lines[first:]))
@@ -185,8 +185,8 @@ def refusal(change: str) -> str:
         pair = (names[1], names[2]) if names else tuple(found[1].strip() for found in plain if found)
         if len(pair) == 2 and pair[0] == pair[1] and not pair[0].startswith(("a/", "b/", "/dev/null")):
             return f"{line.strip()!r}: its names have no prefix such as a/ and b/; write it without --no-prefix"
-    commits = [at for at in outside if COMMIT.match(lines[at])]
-    if commits:
+    last = max((at for at in outside if _begins(lines, at)), default=-1)
+    if any(COMMIT.match(lines[at]) for at in outside if at < last):
         return "it holds several commits, as `git log -p` shows them; write them with `git format-patch`"
     return ""
 

@@ -26,10 +26,12 @@ MAX_PATCHES = 500
 PIPE_S = 10.0
 STDIN_S = 180.0
 # title.patch.gz
-PATCH_FILE = re.compile(r".+\.(?:patch|diff)(?:\.gz)?")
-MAIL_FILE = re.compile(r".+\.(?:eml|mbox|mbx|mail)(?:\.gz)?")
+PATCH_FILE = re.compile(r".+\.(?:patch|diff)(?:\.gz)?", re.I | re.S)
+MAIL_FILE = re.compile(r".+\.(?:eml|mbox|mbx|mail)(?:\.gz)?", re.I | re.S)
 # 0003-title.patch, v2-0003-title.patch, v2.1-0003-title.patch: what git format-patch writes
 NUMBERED = re.compile(r"(?:v\d+(?:\.\d+)?-)?(\d{4})-")
+BOX_LINE = re.compile(rb"^From .*\d:\d\d:\d\d .*\d{4}", re.M)
+COMMENT = re.compile(r"(?:^|\s)#.*")  # of a series file: a name may have # in it
 FROM_LINE = re.compile(rb"^From \S", re.M)
 # From 98befba9447e6167158771f3f6b4b3d402c585b1 Mon Sep 17 00:00:00 2001
 FORMAT_PATCH = re.compile(rb"From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\n")
@@ -112,11 +114,11 @@ def split(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
     crs, text = dressed(data), plain(data)
     if not text.strip():
         raise StageError("series", f"{where}: there is no mail in it")
-    rows = _mailsplit(text) if text.startswith(b"From ") or FROM_LINE.match(text.lstrip()) else _headless(text)
-    if len(rows) > MAX_MAILS:
-        raise StageError(
-            "series", f"{where}: {len(rows)} mails are more than one series ({MAX_MAILS}); give its thread"
-        )
+    if box := text.startswith(b"From ") or FROM_LINE.match(text.lstrip()):
+        # Counted before: git writes a file for each, which takes minutes where each line is one.
+        _few(where, len(BOX_LINE.findall(text)))
+    rows = _mailsplit(text) if box else _headless(text)
+    _few(where, len(rows))
     if len(rows) == 1:
         return (Document(where, plain(rows[0]), path, crs or dressed(rows[0])),)
     return tuple(
@@ -175,16 +177,16 @@ def from_path(path: Path) -> Given:
     if not patches and not letters:
         raise StageError("series", f"{path}: holds no *.patch, *.diff, *.eml or *.mbox file, no series file and no maildir; "
                          "write patches with `git format-patch`")  # fmt: skip
-    _few(path, [*patches, *letters])
+    _few(path, len(patches) + len(letters))
     found = [split(content(path / name), str(path / name), path / name) for name in (*patches, *letters)]
     if letters or any(len(documents) > 1 for documents in found):
         return Given(tuple(document for documents in found for document in documents))
     return _in_order(path, [documents[0] for documents in found])
 
 
-def _few(path: Path, names: Sequence[str]) -> None:
-    if len(names) > MAX_MAILS:
-        raise StageError("series", f"{path}: {len(names)} patches are more than one series ({MAX_MAILS})")
+def _few(where: str | Path, count: int) -> None:
+    if count > MAX_MAILS:
+        raise StageError("series", f"{where}: {count} mails are more than one series ({MAX_MAILS}); give its thread")
 
 
 def _in_order(folder: Path, documents: Sequence[Document]) -> Given:
@@ -211,8 +213,8 @@ def _far_apart(numbers: Sequence[int]) -> bool:
 def _quilt(folder: Path) -> Given:
     """The patches that a ``series`` file lists, in its order: NAME, then options, then a comment (quilt(1))."""
     rows, listed = [], folder / "series"
-    for number, raw in enumerate(content(listed, 1_000_000).decode("utf-8", "replace").split("\n"), 1):
-        words = raw.partition("#")[0].split()
+    for number, raw in enumerate(content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1):
+        words = COMMENT.sub("", raw).split()
         if not words:
             continue
         name, *options = words
@@ -222,7 +224,7 @@ def _quilt(folder: Path) -> Given:
         if Path(name).is_absolute() or ".." in Path(name).parts or not path.exists():
             raise StageError("series", f"{listed}, line {number}: there is no file {name} in the folder")
         rows.append(path)
-    _few(listed, [str(path) for path in rows])
+    _few(listed, len(rows))
     if not rows:
         raise StageError("series", f"{listed}: it lists no patch")
     documents = tuple(
@@ -234,7 +236,7 @@ def _quilt(folder: Path) -> Given:
 def _maildir(folder: Path) -> Given:
     """The mails of a maildir, one a file."""
     paths = [path for sub in ("cur", "new") for path in sorted((folder / sub).glob("[!.]*"))]
-    _few(folder, [str(path) for path in paths])
+    _few(folder, len(paths))
     if not paths:
         raise StageError("series", f"{folder}: the maildir is empty")
     return Given(

@@ -50,7 +50,10 @@ def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
     for folder in sorted((root / "kernel-patches").glob("*")):
         try:
             known = series.load(folder)
-        except StageError:
+        except StageError as error:
+            given = _noted(
+                given, f"not compared with kernel-patches/{folder.name}, which cannot be read: {error.message}"
+            )
             continue
         found = match(given, known)
         if not found:

@@ -32,7 +32,10 @@ BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
 CHANGE_ID = re.compile(r"^change-id: (\S{1,200})\s*$", re.M)
 BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 TITLE_LENGTH = 200
-SUBJECT = re.compile(rb"^Subject:[ \t]*\S", re.M | re.I)
+# 60 MB take git some seconds; of a subject of many tags it moves all that follows each.
+MAILINFO_S = 60.0
+# A long subject may begin on the line behind its name, as Python's own mails have it.
+SUBJECT = re.compile(rb"^Subject:[ \t]*(?:\n[ \t]+)?\S", re.M | re.I)
 # Lines before a diff that are no title: of git show, of Debian's and others' headers, of CVS and hg.
 NO_TITLE = re.compile(r"(?:commit [0-9a-f]{7,40}\b|From |[A-Z][A-Za-z-]*:(?<!Description:)(?:\s|$)|#|=+$|-+$|@@ )")
 
@@ -64,6 +67,11 @@ class Mail:
     number: int
     total: int
     date: float
+
+    @property
+    def title(self) -> str:
+        """The subject without its tags."""
+        return TAGS.sub("", self.subject, count=1)
 
     @property
     def series(self) -> tuple[int, int]:
@@ -115,7 +123,7 @@ def header(raw: object) -> str:
 
 def read(document: Document) -> Mail:
     """What the headers of a mail say; a patch without any is a mail with its own file's name as subject."""
-    head = document.data[:65536].partition(b"\n\n")[0]
+    head = document.data.lstrip()[:65536].partition(b"\n\n")[0]
     parsed = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
     subject = header(parsed.get("Subject", ""))
     tags = found[1] if (found := TAGS.match(subject)) else ""
@@ -144,16 +152,17 @@ def read(document: Document) -> Mail:
 def take_apart(document: Document) -> Parts:
     """The parts of a mail, or of a patch without headers; a :class:`StageError` names what is neither."""
     data, title = document.data, ""
-    if not SUBJECT.search(data.partition(b"\n\n")[0]):
+    if not SUBJECT.search(data.lstrip().partition(b"\n\n")[0]):
         title = described(data) or re.sub(r"(\.(patch|diff|txt|gz))+$", "", document.path.name)
         data = b"From: nobody <nobody@invalid>\nSubject: x\n\n" + data
     said, message, raw = _mailinfo(data, document.where)
     body = plain(raw)
-    found = change.separate(body.decode("utf-8", "surrogateescape"))
+    found = change.separate(body.decode("utf-8", "surrogateescape"), mail=not title)
     # Where a transport put CRs everywhere, only the tree can tell whether the file has some of its own.
     dressed_up = document.crs or body != raw
     whole = f"{message}\n{body.decode('utf-8', 'replace')}"
-    info = dict(line.partition(": ")[::2] for line in said.splitlines() if line)
+    # not splitlines: a form feed in a subject would let it say what it is
+    info = dict(line.partition(": ")[::2] for line in said.split("\n") if line)
     base, named = BASE_COMMIT.search(whole), CHANGE_ID.search(whole)
     return Parts(
         title=title or info.get("Subject", ""),
@@ -174,7 +183,7 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
             for charset in ((), ("-n",)):  # as it stands where its charset is none that git knows
                 said = git.run(
                     "mailinfo", "--quoted-cr=nowarn", scissors, *charset, "msg", "patch",
-                    stdin=data.decode("utf-8", "surrogateescape"), ok=None,
+                    stdin=data.decode("utf-8", "surrogateescape"), ok=None, timeout_s=MAILINFO_S,
                 )  # fmt: skip
                 if "cannot convert from" not in said.stderr:
                     break

@@ -1,7 +1,7 @@
 """Which of many mails make up the series: its version, its numbers, each patch once and none missing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from ci.documents import MAX_PATCHES, Given
 from ci.errors import StageError
@@ -55,6 +55,9 @@ def choose(
         holding = [mail for mail in holding if opened(mail).change] if len(posted) <= MAX_PATCHES else holding
         if not holding:
             return _loose([], where, posted)
+        if lost := [mail for mail in posted if mail.tagged and not (mail.total or mail.parents or opened(mail).change)]:
+            raise StageError("series", f"{where}: {lost[0].subject[:80]!r} is no answer and has no diff; give the patches "
+                             "without it, or one by its message-id with --only")  # fmt: skip
         if len(holding) == 1 and len({mail.series for mail in posted if mail.total}) <= 1:
             return _alone(holding[0], where, posted, opened, only)
     groups = {key: [mail for mail in posted if mail.total and mail.series == key] for key in sorted(_keys(posted))}
@@ -65,12 +68,12 @@ def choose(
     elif groups:
         strangers = [mail for mail in loose if not mail.parents]
         if len(groups) > 1 or strangers:
-            raise StageError("series", _several(where, groups, strangers, opened))
+            raise StageError("series", _several(where, groups.values(), strangers, opened))
         notes = tuple(f"{mail.subject[:100]!r} is left out: an answer, not of the series" for mail in loose)
         (chosen,) = groups.values()
     else:
         return _loose(loose, where, posted)
-    chosen, more = _sent_again(chosen, asked, opened)
+    chosen, more = _sent_again(chosen, where, asked, opened)
     return _complete(chosen, where, only, opened, (*notes, *more))
 
 
@@ -111,12 +114,11 @@ def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail]) -> Posting
     return Posting(letters, (note,) if len(letters) > 1 else ())
 
 
-def _several(
-    where: str, groups: Mapping[tuple[int, int], Sequence[Mail]], strangers: Sequence[Mail], opened: _Opened
-) -> str:
+def _several(where: str, groups: Iterable[Sequence[Mail]], strangers: Sequence[Mail], opened: _Opened) -> str:
     """The words on mails of more than one series."""
     rows = []
-    for (version, total), mails in groups.items():
+    for mails in groups:
+        version, total = mails[0].series
         there = {mail.number for mail in mails if mail.number and opened(mail).change}
         lacks = f", {total - len(there)} missing" if len(there) < total else ""
         rows.append(f"v{version} of {total} ({mails[0].subject[:60]!r}{lacks})")
@@ -124,9 +126,12 @@ def _several(
     return f"{where}: there are {len(rows)} series: {', '.join(rows)}; give one alone, or a message-id of it by --only"
 
 
-def _sent_again(mails: Sequence[Mail], asked: Sequence[Mail], opened: _Opened) -> tuple[list[Mail], tuple[str, ...]]:
+def _sent_again(
+    mails: Sequence[Mail], where: str, asked: Sequence[Mail], opened: _Opened
+) -> tuple[list[Mail], tuple[str, ...]]:
     """Of a series that was sent more than once under the same numbers the sending of the mail that is asked for, else the
-    newest that is whole. The sendings are told apart by RESEND, or by the mail that they answer to."""
+    newest that is whole. The sendings are told apart by RESEND, or by the mail that they answer to; without a title in
+    common they are other series of the same length."""
     unique = {(mail.number, mail.message_id or id(mail)): mail for mail in mails}
     if len({mail.number for mail in unique.values()}) == len(unique):
         return list(mails), ()
@@ -149,6 +154,9 @@ def _sent_again(mails: Sequence[Mail], asked: Sequence[Mail], opened: _Opened) -
     if not whole:
         return list(mails), ()
     newest = max(whole, key=lambda group: max(mail.date for mail in group))
+    titles = {mail.title for mail in newest if mail.number}
+    if any(titles.isdisjoint(mail.title for mail in group if mail.number) for group in sendings.values()):
+        raise StageError("series", _several(where, sendings.values(), (), opened))
     first = min(newest, key=lambda mail: mail.number)
     return newest, (f"sent {len(sendings)} times: the newest complete one is taken, {first.subject[:100]!r} "
                     f"<{first.message_id}>; --only MESSAGE-ID takes another",)  # fmt: skip
@@ -197,6 +205,10 @@ def in_order(given: Given, where: str, only: Collection[int] = ()) -> Posting:
     letters = [
         Letter(number, mail, take_apart(mail.document)) for number, mail in zip(given.numbers, mails, strict=True)
     ]
+    notes = given.notes
+    if any(not (letter.number or letter.mail.total) and letter.parts.change for letter in letters):
+        letters = [replace(letter, number=letter.number + 1) for letter in letters]
+        notes = (*notes, f"{where}: its names count from 0, and that one is a patch: it is patch 1 here, and so on")
     there = [letter.number for letter in letters if letter.number]
     if not there:
         raise StageError("series", f"{where}: a cover letter and no patch")
@@ -210,4 +222,4 @@ def in_order(given: Given, where: str, only: Collection[int] = ()) -> Posting:
     if missing and len(there) > 1:
         raise StageError("series", f"{where}: {', '.join(missing)} missing of {last} patches, by their numbers; "
                          "--only NUMBERS takes those that are there")  # fmt: skip
-    return Posting(tuple(sorted(letters, key=lambda letter: letter.number)), given.notes)
+    return Posting(tuple(sorted(letters, key=lambda letter: letter.number)), notes)

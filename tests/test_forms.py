@@ -411,3 +411,82 @@ def test_a_pipe_that_somebody_writes_to(demo_series: Path, bring: Callable[..., 
 def test_a_device(path: str, bring: Callable[..., Series]) -> None:
     with pytest.raises(StageError, match=path):
         bring(path)
+
+
+def unnumbered(demo_series: Path) -> list[bytes]:
+    return [re.sub(rb"\[PATCH ./2\]", b"[PATCH]", path.read_bytes()) for path in sorted(demo_series.glob("*.patch"))]
+
+
+LOST: dict[str, Callable[[bytes, bytes], dict[str, bytes]]] = {
+    "numbers from 0": lambda a, b: {"0000-a.patch": a, "0001-b.patch": b},
+    "a line break in a name": lambda a, b: {"1-a.patch": a, "2-b\nx.patch": b},
+    "capitals in a name": lambda a, b: {"1-a.patch": a, "2-b.PATCH": b},
+    "# in a name": lambda a, b: {"series": b"\xef\xbb\xbfa#1.patch # first\nb.patch #last\n", "a#1.patch": a, "b.patch": b},
+    "blank lines first": lambda a, b: {"1.eml": b"\n\n" + sent(1, 2, a), "2.eml": b"\n" + sent(2, 2, b)},
+    "subjects on the next line": lambda a, b: {"1.eml": sent(1, 2, a).replace(b"Subject: ", b"Subject:\n "),
+                                               "2.eml": sent(2, 2, b).replace(b"Subject: ", b"Subject: \n\t")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_no_patch_of_a_folder_is_lost(
+    what: str, demo_series: Path, kernel_tree: Path, bring: Callable[..., Series], trees: Callable[[Series], Trees],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    loaded = bring(put(tmp_path / "given", LOST[what](*unnumbered(demo_series))))
+    assert [(patch.number, patch.title[:12]) for patch in loaded.patches] == [(1, "demo: start "), (2, "demo: start ")]
+    assert trees(loaded).patched.tree_id == tree_of(kernel_tree, "with-series")
+
+
+@pytest.mark.parametrize(
+    "between", ["---\n", " 1 file changed, 1 insertion(+), 1 deletion(-)\n", "abc1234 title\n---\n"]
+)
+def test_every_diff_of_what_is_no_mail_counts(
+    between: str, kernel_tree: Path, demo_series: Path, bring: Callable[..., Series], trees: Callable[[Series], Trees],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    first, second = (
+        git(kernel_tree, "diff", f"{start}", f"{end}") + "\n"
+        for start, end in (("main", "with-series~1"), ("with-series~1", "with-series"))
+    )
+    write(tmp_path, {"a.patch": f"abc1233 title\n{first}{between}{second}"})
+    assert trees(bring(tmp_path / "a.patch")).patched.tree_id == tree_of(kernel_tree, "with-series")
+
+
+def test_a_commit_id_in_a_footer_is_no_second_commit(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
+    raw = sorted(demo_series.glob("*.patch"))[0].read_bytes() + b"_____\ncommit " + b"a1" * 20 + b"\n"
+    assert len(bring(put(tmp_path, {"a.patch": raw}) / "a.patch").patches) == 1
+
+
+def test_a_subject_says_no_other_subject(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+    raw = sorted(demo_series.glob("*.patch"))[0].read_bytes().replace(b" at one", b"\x0cSubject: other")
+    assert (
+        bring(put(tmp_path, {"a.patch": raw}) / "a.patch").patches[0].title == "demo: start line 10\x0cSubject: other"
+    )
+
+
+def test_two_series_of_one_length_are_no_resend(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
+    rows = thread(demo_series)
+    others = [row.replace(b"[RESEND] ", b"").replace(b"demo: start", b"demo: end") for row in rows[3:]]
+    given = put(tmp_path, {"t.mbox": box([*rows[:3], *others])}) / "t.mbox"
+    with pytest.raises(StageError, match=r"there are 2 series: v1 of 2 .*, v1 of 2 .*; give one alone"):
+        bring(given)
+
+
+def test_a_patch_mail_without_its_diff_is_not_passed_over(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
+    first, second = unnumbered(demo_series)
+    given = put(tmp_path, {"t.mbox": box([first, second.partition(b"diff --git")[0], first])}) / "t.mbox"
+    with pytest.raises(StageError, match=r"'.PATCH. demo: start more lines elsewhere' is no answer and has no diff"):
+        bring(given)
+
+
+def test_a_box_of_from_lines_alone_is_refused_at_once(bring: Callable[..., Series], tmp_path: Path) -> None:
+    given = put(tmp_path, {"t.mbox": FROM_LINE * 300_000}) / "t.mbox"
+    with pytest.raises(StageError, match="300000 mails are more than one series"):
+        bring(given)

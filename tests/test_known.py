@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_another_context_is_told_and_both_forms_are_tried(bring: Callable[..., S
     loaded = bring(put(tmp_path, {"t.mbox": box(rows)}) / "t.mbox")
     assert "the context of patch 1 and the message of patch 2, 3, 4, 5" in loaded.notes[0]
     forms = loaded.forms(loaded.patches[0], (6, 17))
-    assert [how for how, _ in forms] == ["applies", "applies"] and b"/* x */" in forms[0][1].diff.encode()
+    assert [how for how, _ in forms] == ["applies", "applies as backport"] and b"/* x */" in forms[0][1].diff.encode()
     assert forms[1][1].patch_id == series.load(OURS).patches[0].patch_id
     rows = mails(
         "titles and patch-ids", lambda n, raw: raw.replace(context[0], context[0] + b" /* x */") if n == 1 else raw
@@ -113,3 +114,14 @@ def test_what_differs_between_two_patches() -> None:
     first, second = series.load(OURS).patches[:2]
     assert known.difference(first, first) == known.SAME
     assert known.difference(first, second) == known.CHANGE
+
+
+def test_a_known_series_that_cannot_be_read_is_told(
+    settings_for: Callable[..., Settings], progress: Progress, project: Path, tmp_path: Path
+) -> None:
+    (project / "kernel-patches/deny-join-id0/series.toml").write_text("name = 1\n")
+    given = put(tmp_path, {"t.mbox": box(mails("message-id"))}) / "t.mbox"
+    settings = settings_for(series=str(given))
+    settings = replace(settings, workspace=replace(settings.workspace, root=project))
+    (note,) = intake.bring(settings, progress).notes
+    assert "not compared with kernel-patches/deny-join-id0, which cannot be read: " in note and "series.toml" in note

@@ -162,3 +162,27 @@ def test_a_wrong_series_toml_is_named(toml: str, said: str, demo_series: Path) -
     with pytest.raises(StageError) as caught:
         series.load(demo_series)
     assert said in caught.value.message and "series.toml" in caught.value.message
+
+
+def test_a_strangers_repository_starts_no_program(demo_series: Path, tmp_path: Path) -> None:
+    """What git would run to compare a file with its commit is named in the repository's own settings."""
+    git(demo_series, "init", "-q")
+    git(demo_series, "add", "-A")
+    git(demo_series, "commit", "-qm", "ours")
+    git(demo_series, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
+    first = sorted(demo_series.glob("*.patch"))[0]
+    (demo_series / ".gitattributes").write_text("* filter=x\n")
+    first.write_bytes(first.read_bytes() + b"\n")
+    loaded = series.load(demo_series)
+    assert list(loaded.committed) == [first] and not (tmp_path / "ran").exists()
+
+
+def test_a_patch_that_was_committed_broken_can_be_mended(demo_series: Path) -> None:
+    first = sorted(demo_series.glob("*.patch"))[0]
+    whole = first.read_bytes()
+    git(demo_series, "init", "-q")
+    first.write_bytes(b"not yet\n")
+    git(demo_series, "add", "-A")
+    git(demo_series, "commit", "-qm", "ours")
+    first.write_bytes(whole)
+    assert series.load(demo_series).committed == {}
