@@ -193,6 +193,10 @@ def _in_order(folder: Path, documents: Sequence[Document]) -> Given:
     """The patch files of a folder, numbered by their names where all have format-patch's number, else in their order."""
     found = [NUMBERED.match(document.path.name) for document in documents]
     if not all(found) or _far_apart([int(one[1]) for one in found if one]):
+        counted = [int(one[0]) for document in documents if (one := re.match(r"\d+", document.path.name))]
+        if len(counted) == len(documents) and counted != sorted(counted):
+            raise StageError("series", f"{folder}: the names are in another order than their numbers (10-x.patch, 2-y.patch): "
+                             "write numbers of one length, or a file named series that lists the patches")  # fmt: skip
         order = tuple(range(1, len(documents) + 1))
         note = f"{folder}: the patches are taken in the order of their names" if len(documents) > 1 else ""
         return Given(tuple(documents), order, by_name=True, notes=(note,) if note else ())

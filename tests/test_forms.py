@@ -298,6 +298,15 @@ def test_numbers_with_room_between_are_an_order(
     assert [patch.number for patch in loaded.patches] == [1, 2] and "order of their names" in loaded.notes[0]
 
 
+def test_numbers_that_are_no_order_of_names(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+    raw = re.sub(rb"\[PATCH ./2\]", b"[PATCH]", sorted(demo_series.glob("*.patch"))[0].read_bytes())
+    given = put(tmp_path / "given", {"2-a.patch": raw, "10-b.patch": raw})
+    with pytest.raises(StageError, match="another order than their numbers"):
+        bring(given)
+    put(given, {"series": b"2-a.patch\n10-b.patch\n"})
+    assert [patch.path.name for patch in bring(given).patches] == ["2-a.patch", "10-b.patch"]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
