@@ -23,8 +23,8 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_is_told_with_what_is_needed_and_where(workspace: Workspace, full: None) -> None:
     found = list(preflight.rooms(workspace, preflight.needed_gb(workspace)))
     assert [row.said.partition(" for ")[0] for row in found] == ["0.1 GB free", "0.1 GB free"]
-    assert "6 GB are needed" in found[0].remedy and "XDG_CACHE_HOME" in found[0].remedy and "TMPDIR" in found[1].remedy
-    with pytest.raises(StageError, match=f"disk: 0.1 GB free for {workspace.cache}; 6 GB are needed"):
+    assert "4 GB are needed" in found[0].remedy and "XDG_CACHE_HOME" in found[0].remedy and "TMPDIR" in found[1].remedy
+    with pytest.raises(StageError, match=f"disk: 0.1 GB free for {workspace.cache}; 4 GB are needed"):
         preflight.demand(found[0])
 
 
@@ -42,7 +42,7 @@ def test_no_source_is_fetched_onto_a_full_disk(
 ) -> None:  # fmt: skip
     wanted = settings_for(tree=str(kernel_tree), series=str(demo_series))
     (tmp_path / "run").mkdir()
-    with pytest.raises(StageError, match="6 GB are needed"):
+    with pytest.raises(StageError, match="4 GB are needed"):
         pipeline.Run(wanted, progress, tmp_path / "run").source  # noqa: B018 - a property
     assert not (wanted.workspace.cache / "trees").exists()
 
