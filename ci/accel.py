@@ -133,7 +133,7 @@ def stub(workspace: Workspace) -> Path:
 
 
 def kvm_trouble(workspace: Workspace) -> str:
-    """Why KVM can not be used here, empty when it can. The answer is kept for this boot, kernel and QEMU."""
+    """Why KVM cannot be used here, empty when it can. The answer is kept for this boot, kernel and QEMU."""
     device = Path("/dev/kvm")
     if platform.machine() != "x86_64":
         return f"this host is {platform.machine()}, the guest x86_64"

@@ -112,7 +112,7 @@ def _changed(tree: Tree, commits: Sequence[str]) -> set[Path] | None:
 
 def _undo(obj: Path) -> bool:
     """Remove what a build that was killed wrote, half of it perhaps, and what takes in files that make knows nothing of;
-    False where it can not be told."""
+    False where it cannot be told."""
     if (obj / BUILDING).exists():
         try:
             before = json.loads((obj / BUILDING).read_text(encoding="utf-8"))

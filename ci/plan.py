@@ -59,7 +59,7 @@ class Reach:
         self.known: dict[str, str] = {}
 
     def trouble(self, url: str) -> str:
-        """Why a repository can not be reached, empty where it can."""
+        """Why a repository cannot be reached, empty where it can."""
         if url not in self.known:
             self.known[url] = self._ask(url)
             if self.known[url]:
@@ -80,7 +80,7 @@ class Reach:
 def of_branches(
     settings: Settings, wanted: Series, branches: Sequence[Branch], progress: Progress
 ) -> tuple[BranchPlan, ...]:
-    """The branches in their order; one that can not be had is a row with its trouble."""
+    """The branches in their order; one that cannot be had is a row with its trouble."""
     reach = Reach(settings, progress)
     with progress.stage("plan", f"{wanted.name} on {len(branches)} branches"):
         plans = []

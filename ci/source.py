@@ -108,7 +108,7 @@ def _complete(user: Git, top: Path, git: Git, commit: str, progress: Progress) -
 
 def from_git(settings: Settings, spec: str, why: str, progress: Progress) -> Source:
     """``URL@REF``: the commit of a branch, a tag or a full commit id, alone, fetched shallow. A commit id that is in the
-    cache needs no network; a branch or tag that can not be asked for is what it was when last seen."""
+    cache needs no network; a branch or tag that cannot be asked for is what it was when last seen."""
     url, ref = remote(spec, f"--source git:{spec}")
     store, exact = GitStore.of(settings.workspace), re.fullmatch(r"[0-9a-f]{40}", ref)
     name = f"refs/commits/{ref}" if exact else f"refs/names/{digest(url, ref)}"
@@ -120,7 +120,7 @@ def from_git(settings: Settings, spec: str, why: str, progress: Progress) -> Sou
                 commit = store.fetch(url, ref, name, timeout_s=FETCH_S)
         except StageError as error:
             # "`git -c core.hooksPath=/dev/null ...` ended with exit code 128"
-            said = f"{ref} of {url} can not be fetched: " + re.sub(r"^`.*` ", "git ", error.message)
+            said = f"{ref} of {url} cannot be fetched: " + re.sub(r"^`.*` ", "git ", error.message)
             if not had or "couldn't find remote ref" in said:
                 raise StageError("fetch", said, log=error.log) from None
             progress.note(f"{said}\ntaking commit {had}, which is in the cache")
@@ -213,7 +213,7 @@ def _auto(settings: Settings, series: Series, progress: Progress) -> Source:
             why = "auto: the series' base commit, " + ("in the cache" if have else "its repository answers")
             return from_git(settings, f"{series.base_url}@{series.base_commit}", why, progress)
         except StageError as error:
-            why_not = f"{series.base_url} can not be reached"
+            why_not = f"{series.base_url} cannot be reached"
             progress.note(f"auto: {why_not} ({error.message.splitlines()[-1][:120]})")
     try:
         return from_debian(settings, AUTO_DEBIAN.partition(":")[2], f"auto: {why_not}", progress)

@@ -1,7 +1,7 @@
 /*
  * A firmware of 64 KiB that does what a kernel's start does, and nothing else: real mode, protected mode, paging,
  * long mode, a million loops, page touches, SSE, CPUID and a timer interrupt taken from HLT. Then it writes 0x15 to
- * port 0xf4, which QEMU's isa-debug-exit turns into its own exit status 43. A /dev/kvm that opens but can not run
+ * port 0xf4, which QEMU's isa-debug-exit turns into its own exit status 43. A /dev/kvm that opens but cannot run
  * a kernel stops somewhere before that; a deadline outside tells.
  *
  * The ROM is mapped at 0xffff0000 and, below 1 MiB, at 0xf0000; addresses here are offsets from 0xf0000.

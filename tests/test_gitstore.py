@@ -186,7 +186,7 @@ def test_what_can_not_be_reached_is_taken_from_the_cache(
     kernel_tree.rename(kernel_tree.with_name("moved"))
     assert [fetch(name) for name in names] == found
     assert capfd.readouterr().err.count(f"taking commit {names[2]}, which is in the cache") == 2
-    with pytest.raises(StageError, match=r"with-series of http://127\S+ can not be fetched"):
+    with pytest.raises(StageError, match=r"with-series of http://127\S+ cannot be fetched"):
         fetch("with-series")
 
 
@@ -197,7 +197,7 @@ def test_a_ref_that_is_not_there(fetch: Callable[[str], Source], server: Server,
     for ref in ("gone", "never", "1" * 40):
         with pytest.raises(StageError) as caught:
             fetch(ref)
-        assert f"{ref} of {server.url} can not be fetched" in caught.value.message
+        assert f"{ref} of {server.url} cannot be fetched" in caught.value.message
         assert "hooksPath" not in caught.value.message
     git(kernel_tree, "tag", "tree", "main^{tree}")
     with pytest.raises(StageError, match="is not a commit"):
@@ -211,7 +211,7 @@ def test_a_server_that_dies_half_way(
     ref = git(kernel_tree, "rev-parse", "main") if name == "id" else name
     server.cut = CUT
     for _ in range(2):
-        with pytest.raises(StageError, match=f"{ref} of {server.url} can not be fetched"):
+        with pytest.raises(StageError, match=f"{ref} of {server.url} cannot be fetched"):
             fetch(ref)
     server.cut = sys.maxsize
     check(fetch(ref), kernel_tree)

@@ -131,7 +131,7 @@ def test_another_key_or_one_that_is_not_known_begins_with_nothing(tree: Tree) ->
     (tree.source.slot / "obj" / objects.MADE_OF).unlink()
     assert built(tree, key="other") == ("a0b0", ["a.o", "b.o"])
     (tree.source.slot / "obj" / objects.MADE_OF).write_text(f"other\n{'0' * 40}\n", encoding="ascii")
-    assert built(tree, key="other") == ("a0b0", ["a.o", "b.o"])  # what has no such commit can not tell what changed
+    assert built(tree, key="other") == ("a0b0", ["a.o", "b.o"])  # what has no such commit cannot tell what changed
 
 
 @pytest.mark.parametrize("step", [0, -HOUR, HOUR])

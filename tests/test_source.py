@@ -325,7 +325,7 @@ def test_auto_falls_back_to_debian_and_says_why(
     apt.publish("6.12.9-1", KERNEL_FILES)
     write(demo_series, {"series.toml": f'base_url = "file:///nowhere/net.git"\nbase_commit = "{"1" * 40}"\n'})
     found = fetch()
-    assert found.name == "debian:6.12.9-1" and "file:///nowhere/net.git can not be reached" in found.why
+    assert found.name == "debian:6.12.9-1" and "file:///nowhere/net.git cannot be reached" in found.why
     assert "nowhere" in capfd.readouterr().err
 
 
@@ -350,7 +350,7 @@ def test_ssh_keeps_the_agent(fetch: Callable[..., Source], tmp_path: Path, monke
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
-    with pytest.raises(StageError, match="can not be fetched"):
+    with pytest.raises(StageError, match="cannot be fetched"):
         fetch(source="git:ssh://ada@example.org/net.git@main")
     told = (tmp_path / "told").read_text(encoding="utf-8")
     assert told.startswith(f"/run/agent {os.environ['HOME']} -o BatchMode=yes") and "ada@example.org" in told

@@ -1,4 +1,4 @@
-"""ci.summary: what people read fits, says what matters first, and can not be made to act."""
+"""ci.summary: what people read fits, says what matters first, and cannot be made to act."""
 
 import re
 

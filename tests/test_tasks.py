@@ -137,7 +137,7 @@ SUITE = {"tools/testing/selftests/net/mptcp/Makefile": "TEST_PROGS := diag.sh\n"
 def test_what_needs_no_kernel_is_tried_before_one_is_built(
     inv: Callable[..., Done], kernel_tree: Path, demo_series: Path, tmp_path: Path, project: Path
 ) -> None:
-    """The guest's root can not be made: told with the last lines, the log, and before the first object."""
+    """The guest's root cannot be made: told with the last lines, the log, and before the first object."""
     commit(kernel_tree, SUITE, "a suite")
     tools = tmp_path / "tools"
     tools.mkdir()
