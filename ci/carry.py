@@ -149,6 +149,8 @@ def put_on(index: Index, forms: Iterable[tuple[str, Patch]], *, adapt: bool) -> 
     texts = index.read(files)
     missing = fit.missing(files, texts, index.absent(names([replace(one, new="") for one in files])))
     more = [said] if (said := fit.shortfall(files, texts)) else []
+    if index.differs_in_blanks(patch.diff):
+        more.append("but for white space it applies: was it sent by a mailer that changes tabs or blanks?")
     more += [f"with --adapt it can be put on: {adapted.why}"] if adapted else []
     return Refused(tuple(words), tuple(missing), tuple(more))
 

@@ -45,6 +45,11 @@ class Index:
         self.written = self.written and done.returncode != 0
         return "" if done.returncode == 0 else done.stderr.strip()
 
+    def differs_in_blanks(self, change: str) -> bool:
+        """Whether a change that does not apply would, if white space did not count."""
+        words = ("apply", "--cached", "--check", "--ignore-whitespace", "-")
+        return self.git.judged(*words, stdin=change, env=self.env).returncode == 0
+
     def merge(self, change: str, *, reverse: bool = False) -> bool:
         """Apply by a three-way merge with the blobs that the change names; False where they are not here, or it
         conflicts."""

@@ -300,3 +300,18 @@ def test_several_backports_are_tried_and_named(kernel_tree: Path, states: Made, 
     write(folder, {f"backports/6.12/{given.name}": text})
     trees = states()
     assert statuses(trees) == ["applies as backport"] and trees.states[0].why == f"6.12/{given.name}"
+
+
+def test_white_space_that_a_mailer_changed_is_told(kernel_tree: Path, states: Made, tmp_path: Path) -> None:
+    tabbed = "int f(void)\n{\n\tint a;\n\tint b;\n\n\treturn a;\n}\n"
+    commit(kernel_tree, {"net/tabs.c": tabbed}, "tabs")
+    branch(kernel_tree, "topic", ("use b", {"net/tabs.c": tabbed.replace("return a", "return b")}))
+    git(kernel_tree, "checkout", "-q", "main")
+    states()
+    (path,) = (tmp_path / "series-topic").iterdir()
+    path.write_text(path.read_text(encoding="utf-8").replace("\t", "        "), encoding="utf-8")
+    made = states()
+    assert statuses(made) == ["conflicts"]
+    assert "but for white space it applies: was it sent by a mailer that changes tabs" in made.states[0].why
+    path.write_text(path.read_text(encoding="utf-8").replace("int a;", "int c;"), encoding="utf-8")
+    assert "but for white space" not in states().states[0].why
