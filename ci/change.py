@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")  # @@ -10,6 +10,9 @@ int f(void)
+from ci.diff import HUNK, bare_name, hunk_end
+
 SEPARATOR = re.compile(r"---\s*")
 DIFFSTAT = re.compile(r" \d+ files? changed(?:, \d+ \w+\([+-]\))*\s*")  # " 2 files changed, 3 insertions(+)"
 COMBINED = re.compile(r"(?:diff --(?:cc|combined) |@@@ )")
@@ -39,37 +40,12 @@ class Broken:
     end: int
 
 
-def _hunk_end(lines: Sequence[str], head: int) -> tuple[int, bool]:
-    """The index behind the hunk whose header is at ``head``, and whether the hunk is whole."""
-    found = HUNK.match(lines[head])
-    assert found
-    old, new = (int(found[n] or 1) if found[n] != "0" else 0 for n in (2, 4))
-    at = head + 1
-    while (old > 0 or new > 0) and at < len(lines):
-        mark = lines[at][:1]
-        # A blank line that has lost its blank still is one, but not the end of the text.
-        if mark == " " or (not lines[at] and at < len(lines) - 1) or lines[at] == "\r":
-            old, new = old - 1, new - 1
-        elif mark == "-":
-            old -= 1
-        elif mark == "+":
-            new -= 1
-        elif mark != "\\":
-            return at, False
-        if old < 0 or new < 0:
-            return at, False
-        at += 1
-    while at < len(lines) and lines[at].startswith("\\ "):
-        at += 1
-    return at, old == new == 0
-
-
 def walk(lines: Sequence[str]) -> tuple[list[int], list[Broken]]:
     """Indexes of the lines that stand in no whole hunk, and the hunks that are broken."""
     outside, broken, at, in_file = [], [], 0, False
     while at < len(lines):
         if in_file and HUNK.match(lines[at]):
-            end, whole = _hunk_end(lines, at)
+            end, whole = hunk_end(lines, at)
             if whole:
                 at = end
                 continue
@@ -102,17 +78,10 @@ def _message_end(lines: Sequence[str], begins: Sequence[int], outside: Sequence[
     return stats[0] if stats else -1
 
 
-def _bare(line: str) -> str:
-    """The name in a line ``--- a/net/core.c``, without its first folder; empty for /dev/null."""
-    found = NAME.match(line)
-    name = found[1].strip() if found else ""
-    return "" if name == "/dev/null" else name.partition("/")[2] or name
-
-
 def _named(lines: Sequence[str], at: int) -> str:
     """The file of the diff that begins at ``at``."""
     if lines[at].startswith("--- "):
-        return _bare(lines[at + 1]) or _bare(lines[at])
+        return bare_name(lines[at + 1][4:]) or bare_name(lines[at][4:])
     return lines[at].split()[-1].removeprefix("b/")
 
 
@@ -145,7 +114,7 @@ def with_git_heads(change: str) -> str:
         if at in outside and line.startswith("diff --git "):
             has_git = True
         if at in outside and line.startswith("--- ") and _begins(lines, at):
-            old, new = _bare(line), _bare(lines[at + 1])
+            old, new = bare_name(line[4:]), bare_name(lines[at + 1][4:])
             if not has_git:
                 made.append(f"diff --git a/{old or new} b/{new or old}")
                 made += ["new file mode 100644"] if not old else ["deleted file mode 100644"] if not new else []
@@ -153,18 +122,6 @@ def with_git_heads(change: str) -> str:
             has_git = False
         made.append(line)
     return "\n".join(made)
-
-
-def changed_lines(change: str) -> list[str]:
-    """The lines that a change puts in and takes out, behind the names of their files: what is left without the context."""
-    lines = change.split("\n")
-    outside = set(walk(lines)[0])
-    heads = ("+++ ", "--- ", "rename ", "old mode", "new mode", "new file", "deleted file", "copy ")
-    return [
-        line.rstrip("\r")
-        for at, line in enumerate(lines)
-        if (line.startswith(heads) if at in outside else line.startswith(("+", "-")))
-    ]
 
 
 def refusal(change: str) -> str:

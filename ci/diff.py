@@ -2,11 +2,11 @@
 counts, no name is used as one of a file here, and what is no part of a change is passed over. Git alone changes trees."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 # @@ -10,6 +10,9 @@ int f(void)
-_HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@.*")
+HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@.*")
 _QUOTED = re.compile(r'\\([0-7]{3}|[abfnrtv"\\])')
 _ESCAPES = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13, '"': 34, "\\": 92}
 _BLOBS = re.compile(r"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: (\d{6}))?$")  # index 3f9..e69 100644
@@ -76,7 +76,7 @@ def _unquoted(text: str) -> str:
     return escape.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
-def _stripped(text: str) -> str:
+def bare_name(text: str) -> str:
     """The name without its first part (``a/``, ``linux.orig/``); empty for no file."""
     name = _unquoted(text)
     return "" if name == NULL else name.partition("/")[2] or name
@@ -87,32 +87,45 @@ def _of_git(line: str) -> FileDiff:
     rest = line.removeprefix("diff --git ").rstrip("\r")
     if rest.startswith('"'):
         old, _, new = rest.partition('" ')
-        return FileDiff(_stripped(f'{old}"'), _stripped(new))
+        return FileDiff(bare_name(f'{old}"'), bare_name(new))
     half = (len(rest) - 1) // 2
     old, new = (rest[:half], rest[half + 1 :]) if rest[half : half + 1] == " " else rest.partition(" ")[::2]
-    return FileDiff(_stripped(old), _stripped(new))
+    return FileDiff(bare_name(old), bare_name(new))
 
 
-def _hunk(lines: list[str], at: int) -> tuple[Hunk, int, bool]:
-    """The hunk whose header is line ``at``, where the next thing begins, and whether a side lacks its last newline."""
-    found = _HUNK.match(lines[at])
+def hunk_end(lines: Sequence[str], head: int) -> tuple[int, bool]:
+    """The index behind the hunk whose header is at ``head``, and whether the hunk is whole: as long as its header says."""
+    found = HUNK.match(lines[head])
     assert found
     old, new = (int(found[n]) if found[n] else 1 for n in (2, 4))
-    body, bare = [], False
-    at += 1
-    while at < len(lines) and (old > 0 or new > 0):
-        line = lines[at] or " "  # some mailers cut the blank of an empty line
-        if line[0] not in " +-\\":
-            break
+    at = head + 1
+    while (old > 0 or new > 0) and at < len(lines):
+        mark = lines[at][:1]
+        # A blank line that has lost its blank still is one, but not the end of the text.
+        if mark == " " or (not lines[at] and at < len(lines) - 1) or lines[at] == "\r":
+            old, new = old - 1, new - 1
+        elif mark == "-":
+            old -= 1
+        elif mark == "+":
+            new -= 1
+        elif mark != "\\":
+            return at, False
+        if old < 0 or new < 0:
+            return at, False
         at += 1
-        bare = bare or line[0] == "\\"
-        if line[0] != "\\":
-            body.append(line)
-            old -= line[0] != "+"
-            new -= line[0] != "-"
-    if at < len(lines) and lines[at].startswith("\\"):  # \ No newline at end of file
-        at, bare = at + 1, True
-    return Hunk(int(found[1]), int(found[3]), found[0].rstrip("\r"), tuple(body)), at, bare
+    while at < len(lines) and lines[at].startswith("\\ "):  # \ No newline at end of file
+        at += 1
+    return at, old == new == 0
+
+
+def _hunk(lines: list[str], head: int) -> tuple[Hunk, int, bool]:
+    """The hunk whose header is at ``head``, where the next thing begins, and whether a side lacks its last newline."""
+    found = HUNK.match(lines[head])
+    assert found
+    end, _ = hunk_end(lines, head)
+    rows = [line if line.rstrip("\r") else f" {line}" for line in lines[head + 1 : end]]
+    body = tuple(row for row in rows if row[0] != "\\")
+    return Hunk(int(found[1]), int(found[3]), found[0].rstrip("\r"), body), end, len(body) < len(rows)
 
 
 def _begins(lines: list[str], at: int) -> bool:
@@ -121,7 +134,7 @@ def _begins(lines: list[str], at: int) -> bool:
         lines[at].startswith("--- ")
         and at + 2 < len(lines)
         and lines[at + 1].startswith("+++ ")
-        and bool(_HUNK.match(lines[at + 2]))
+        and bool(HUNK.match(lines[at + 2]))
     )
 
 
@@ -147,29 +160,33 @@ def parse(text: str) -> tuple[FileDiff, ...]:
     """The files of a change, with or without ``diff --git`` lines; never an error: git says what is wrong with it."""
     lines = text.split("\n")  # not splitlines: a form feed is part of a line
     files: list[FileDiff] = []
+    hunks: list[list[Hunk]] = []  # of each file
     at, open_header = 0, False
     while at < len(lines):
         line = lines[at]
         if line.startswith("diff --git "):
             files.append(_of_git(line))
+            hunks.append([])
             open_header = True
         elif _begins(lines, at):
-            old, new = _stripped(line[4:]), _stripped(lines[at + 1][4:])
+            old, new = bare_name(line[4:]), bare_name(lines[at + 1][4:])
             if not open_header:
                 files.append(FileDiff())
+                hunks.append([])
             if not files[-1].moved:
                 files[-1] = replace(files[-1], old=old, new=new)
             open_header, at = False, at + 2
             continue
-        elif files and not open_header and _HUNK.match(line):
+        elif files and not open_header and HUNK.match(line):
             hunk, at, bare = _hunk(lines, at)
-            files[-1] = replace(files[-1], hunks=(*files[-1].hunks, hunk), bare=files[-1].bare or bare)
+            hunks[-1].append(hunk)
+            files[-1] = replace(files[-1], bare=True) if bare else files[-1]
             continue
         elif open_header:
             files[-1] = _told(files[-1], line)
             open_header = not files[-1].binary
         at += 1
-    return tuple(files)
+    return tuple(replace(one, hunks=tuple(of)) for one, of in zip(files, hunks, strict=True))
 
 
 def names(files: Iterable[FileDiff]) -> list[str]:

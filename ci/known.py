@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci import change, series
+from ci import series
+from ci.diff import parse, shown
 from ci.errors import StageError
 from ci.series import Patch, Series
 
@@ -23,8 +24,14 @@ def difference(given: Patch, known: Patch) -> str:
     """What differs between two forms of a patch: the change itself, its context alone, the message alone, or nothing."""
     if given.patch_id == known.patch_id:
         return SAME if given.digest == known.digest else MESSAGE
-    same = change.changed_lines(given.diff) == change.changed_lines(known.diff)
-    return CONTEXT if same else CHANGE
+    return CONTEXT if _changed(given) == _changed(known) else CHANGE
+
+
+def _changed(patch: Patch) -> list[str]:
+    """What is left of a patch without its context: files, modes, and the lines that it puts in and takes out."""
+    files = parse(patch.diff)
+    lines = [line.rstrip("\r") for line in shown(files) if not line.startswith((" ", "@@"))]
+    return [*(one.moved for one in files), *lines]
 
 
 def match(given: Series, known: Series) -> Match | None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.diff import FileDiff, Hunk, names, parse, shown
+from ci import change
+from ci.diff import FileDiff, Hunk, hunk_end, names, parse, shown
 
 GIT = """From: somebody
 @@ -1 +1 @@ not a hunk of anything
@@ -113,3 +114,13 @@ def test_shown_without_numbers_and_blobs() -> None:
 def test_any_text_is_parsed(lines: list[str]) -> None:
     for found in parse("\n".join(lines)):
         assert all(line[0] in " +-" for hunk in found.hunks for line in hunk.lines)
+
+
+def test_a_hunk_is_as_long_for_whoever_asks() -> None:
+    """A blank line with CRLF that has lost its blank is a line of the hunk; a number that no file has is no hunk's."""
+    text = "--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n one\r\n\r\n-two\r\n+TWO\r\n"
+    (file,) = parse(text)
+    assert file.hunks[0].lines == (" one\r", " \r", "-two\r", "+TWO\r")
+    assert hunk_end(text.split("\n"), 2) == (7, True)
+    long = text.replace("-1,3", f"-1,{'9' * 5000}")
+    assert parse(long) == () and change.walk(long.split("\n"))[1] == []

@@ -5,7 +5,7 @@ import ast
 from tests.conftest import ROOT
 
 ORDER = (
-    "cli text errors door command workspace progress settings git gitstore change diff place fit mails documents thread facts "
+    "cli text errors door command workspace progress settings git gitstore diff change place fit mails documents thread facts "
     "series known intake debian source index history carry states tree suite branches plan kconfig "
     "bzimage objects rebuild kernel cpio image preflight accel ended "
     "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "

@@ -12,7 +12,7 @@ from ci.progress import Progress
 from ci.series import Series
 from ci.settings import Settings
 from tests.conftest import ROOT
-from tests.test_forms import box, put
+from tests.test_forms import box, put, quilt
 
 OURS = ROOT / "kernel-patches/deny-join-id0"
 ID = "20250912-net-mptcp-pm-uspace-deny_join_id0-v1-{n}-40171884ade8@kernel.org"
@@ -125,3 +125,14 @@ def test_a_known_series_that_cannot_be_read_is_told(
     settings = replace(settings, workspace=replace(settings.workspace, root=project))
     (note,) = intake.bring(settings, progress).notes
     assert "not compared with kernel-patches/deny-join-id0, which cannot be read: " in note and "series.toml" in note
+
+
+def test_quilts_form_with_another_context_has_the_same_change(bring: Callable[..., Series], tmp_path: Path) -> None:
+    raw = sorted(OURS.glob("*.patch"))[0].read_bytes()
+    context = re.search(rb"^ \t+\w.*$", raw[raw.index(b"@@") :], re.M)
+    assert context
+    edited = quilt(raw.replace(context[0], context[0] + b" /* x */"))
+    (given,) = bring(put(tmp_path, {"a.patch": edited}) / "a.patch").patches
+    assert known.difference(given, series.load(OURS).patches[0]) == known.CONTEXT
+    (other,) = bring(put(tmp_path, {"b.patch": edited.replace(b"--- linux", b"--- x/linux")}) / "b.patch").patches
+    assert known.difference(other, series.load(OURS).patches[0]) == known.CHANGE
