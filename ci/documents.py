@@ -214,6 +214,12 @@ def _far_apart(numbers: Sequence[int]) -> bool:
     return len(numbers) > 1 and (min(numbers) > 1 or max(numbers) - len(numbers) >= len(numbers))
 
 
+def _document(path: Path) -> Document:
+    """A file that holds one mail or patch."""
+    data = content(path)
+    return Document(str(path), plain(data), path, dressed(data))
+
+
 def _quilt(folder: Path) -> Given:
     """The patches that a ``series`` file lists, in its order: NAME, then options, then a comment (quilt(1))."""
     rows, listed = [], folder / "series"
@@ -231,10 +237,8 @@ def _quilt(folder: Path) -> Given:
     _few(listed, len(rows))
     if not rows:
         raise StageError("series", f"{listed}: it lists no patch")
-    documents = tuple(
-        Document(str(path), plain(data), path, dressed(data)) for path in rows for data in [content(path)]
-    )
-    return Given(documents, tuple(range(1, len(rows) + 1)), notes=(f"{listed}: {len(rows)} patches in its order",))
+    note = f"{listed}: {len(rows)} patches in its order"
+    return Given(tuple(map(_document, rows)), tuple(range(1, len(rows) + 1)), notes=(note,))
 
 
 def _maildir(folder: Path) -> Given:
@@ -243,6 +247,4 @@ def _maildir(folder: Path) -> Given:
     _few(folder, len(paths))
     if not paths:
         raise StageError("series", f"{folder}: the maildir is empty")
-    return Given(
-        tuple(Document(str(path), plain(data), path, dressed(data)) for path in paths for data in [content(path)])
-    )
+    return Given(tuple(map(_document, paths)))

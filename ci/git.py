@@ -12,6 +12,7 @@ from ci.command import CommandResult
 from ci.errors import StageError
 from ci.workspace import write_text
 
+TRANSPORTS = ("https", "http", "git", "ssh", "file")
 SETTINGS = {
     "core.hooksPath": "/dev/null",
     "core.attributesFile": "/dev/null",
@@ -27,7 +28,7 @@ SETTINGS = {
     "advice.detachedHead": "false",
     "init.defaultBranch": "main",
     "protocol.allow": "never",
-    **{f"protocol.{name}.allow": "always" for name in ("https", "http", "git", "ssh", "file")},
+    **{f"protocol.{name}.allow": "always" for name in TRANSPORTS},
 }
 # Commits of ours say nothing of the machine or the moment: the same trees give the same commit ids.
 IDENTITY = {
@@ -150,6 +151,11 @@ class Git:
     def line(self, *args: str | Path, env: Mapping[str, str] | None = None) -> str:
         """The single line that ``git ARGS`` prints."""
         return self.run(*args, env=env).stdout.strip()
+
+    def text(self, commit: str, path: str) -> str | None:
+        """Text of a file of a commit, ``None`` where it has none; one that cannot be read is a :class:`StageError`."""
+        there = self.run("ls-tree", commit, "--", path).stdout
+        return self.run("show", f"{commit}:{path}").stdout if there else None
 
     def has(self, commit: str) -> bool:
         """Whether the commit and its tree are here, without asking a remote."""

@@ -1,5 +1,6 @@
 """Where a series comes from: a folder, a file, stdin, a range of the user's tree, a message-id."""
 
+import hashlib
 import re
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def _from_stdin(settings: Settings) -> Series:
     data = documents.from_stdin()
     given = Given(documents.split(data, "stdin", Path("stdin.mbox")))
     loaded = _of(given, Path("stdin.mbox"), STDIN, settings.only, settings.wanted)
-    kept = settings.workspace.entry("series", digest(data.hex()))
+    kept = settings.workspace.entry("series", digest(hashlib.sha256(data).hexdigest()))
     if not kept.exists():
         with settings.workspace.publish(kept) as fresh:
             (fresh / "stdin.mbox").write_bytes(data)

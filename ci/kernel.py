@@ -95,11 +95,11 @@ def objects_key(tools: Toolchain) -> str:
 def fragments(workspace: Workspace, tree: Tree) -> tuple[kconfig.Fragment, ...]:
     """Ours under ``images/kconfig``, then the one that the tree's own mptcp selftests ask for."""
     ours = sorted((workspace.root / "images" / "kconfig").glob("*.config"))
-    if not tree.subtree(f"{SELFTESTS}/config"):
+    theirs = tree.source.git.text(tree.commit, f"{SELFTESTS}/config")
+    if theirs is None:
         raise StageError("build", f"the tree has no {SELFTESTS}/config: it predates MPTCP's selftests")
-    shown = tree.source.git.run("show", f"{tree.commit}:{SELFTESTS}/config")
     texts = [(f"images/kconfig/{path.name}", path.read_text(encoding="utf-8")) for path in ours]
-    return tuple(kconfig.parse_fragment(text, name) for name, text in [*texts, (f"{SELFTESTS}/config", shown.stdout)])
+    return tuple(kconfig.parse_fragment(text, name) for name, text in [*texts, (f"{SELFTESTS}/config", theirs)])
 
 
 def key_of(workspace: Workspace, tree: Tree, tools: Toolchain) -> str:

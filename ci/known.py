@@ -85,16 +85,11 @@ def _joined(given: Series, known: Series, found: Match, name: str) -> Series:
     kinds = {how: [str(n) for n, one in found.differs.items() if one == how] for how in (CONTEXT, MESSAGE)}
     parts = [f"the {how} of patch {', '.join(of)}" for how, of in kinds.items() if of]
     text = f"these are the patches of {name}, by their {found.by}: its series.toml, backports and base repository count"
-    numbers = {patch.number for patch in given.patches}
-    whole = numbers == set(ours)
     return replace(
-        known,
+        known.part(found.differs),
         folder=given.folder,
         spec=given.spec,
         patches=tuple(replace(patch, facts=ours[patch.number].facts) for patch in given.patches),
-        must_flip=known.must_flip
-        if whole
-        else tuple(f for f in known.must_flip if f.patches and set(f.patches) <= numbers),
         base_commit=given.base_commit or known.base_commit,
         base_from=given.base_from if given.base_commit else "",
         others={number: (ours[number],) for number, how in found.differs.items() if how == CONTEXT},

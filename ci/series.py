@@ -12,7 +12,7 @@ from ci import change, documents, facts, mails, thread
 from ci.documents import Given
 from ci.errors import PatchError, StageError
 from ci.facts import SERIES_TOML, Facts, MustFlip, PatchFacts, Version
-from ci.git import Git
+from ci.git import TRANSPORTS, Git
 from ci.thread import Letter, Posting
 
 # The form of a patch that is in the tree, while another is to be put on.
@@ -21,6 +21,7 @@ APPLIES = "applies"
 BACKPORT = "applies as backport"
 # Where a base commit is from, if series.toml does not say it: `git format-patch --base` and b4 write that line.
 TRAILER = "trailer"
+BINARY = "\nGIT binary patch\n"
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,6 @@ def patch_of(letter: Letter) -> Patch:
     )
 
 
-BINARY = "\nGIT binary patch\n"
-
-
 def _damage(letter: Letter, said: str) -> str:
     """What is wrong with a change that git cannot read, and where."""
     what, line = change.fault(letter.parts.change)
@@ -257,9 +255,7 @@ def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, 
     """The committed forms of those patches whose files were edited; none where the folder is in no git repository. That may
     be a stranger's, as the patches are: only commands that look at no file and start no program of its settings."""
     git, names = Git(folder, "series"), {path.relative_to(folder).as_posix(): (n, path) for n, path in patches}
-    local = [
-        word for kind in ("https", "http", "git", "ssh", "file") for word in ("-c", f"protocol.{kind}.allow=never")
-    ]
+    local = [word for kind in TRANSPORTS for word in ("-c", f"protocol.{kind}.allow=never")]
     rows = git.run(*local, "ls-tree", "-z", "HEAD", "--", *names, ok=None).stdout.split("\0")
     found = {}
     for facts_, _, name in (row.partition("\t") for row in rows):

@@ -69,9 +69,8 @@ GROUPS = re.compile(r"^all_tests_sorted=\(\n((?:\s+\w@\w+\n)+)\)$", re.M)
 
 
 def _shown(tree: Tree, name: str) -> str:
-    """Text of a file of the selftests, empty where the tree has none; one that cannot be read is a :class:`StageError`."""
-    path = f"{SELFTESTS}/{name}"
-    return tree.source.git.run("show", f"{tree.commit}:{path}").stdout if tree.subtree(path) else ""
+    """Text of a file of the selftests, empty where the tree has none."""
+    return tree.source.git.text(tree.commit, f"{SELFTESTS}/{name}") or ""
 
 
 def programs(tree: Tree) -> tuple[str, ...]:

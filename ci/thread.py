@@ -54,7 +54,7 @@ def choose(
         holding = [mail for mail in posted if mail.number or not mail.total]
         holding = [mail for mail in holding if opened(mail).change] if len(posted) <= MAX_PATCHES else holding
         if not holding:
-            return _loose([], where, posted)
+            return _loose([], where, posted, opened)
         if lost := [mail for mail in posted if mail.tagged and not (mail.total or mail.parents or opened(mail).change)]:
             raise StageError("series", f"{where}: {lost[0].subject[:80]!r} is no answer and has no diff; give the patches "
                              "without it, or one by its message-id with --only")  # fmt: skip
@@ -72,7 +72,7 @@ def choose(
         notes = tuple(f"{mail.subject[:100]!r} is left out: an answer, not of the series" for mail in loose)
         (chosen,) = groups.values()
     else:
-        return _loose(loose, where, posted)
+        return _loose(loose, where, posted, opened)
     chosen, more = _sent_again(chosen, where, asked, opened)
     return _complete(chosen, where, only, opened, (*notes, *more))
 
@@ -97,7 +97,7 @@ def _alone(mail: Mail, where: str, posted: Sequence[Mail], opened: _Opened, only
     return Posting((*covers[:1], Letter(number, mail, opened(mail))), (note,) if mail.total > 1 else ())
 
 
-def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail]) -> Posting:
+def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail], opened: _Opened) -> Posting:
     """Patches without numbers, in the order in which they stand: what ``git am`` would take."""
     if not loose:
         first = f", the first is {posted[0].subject[:80]!r}" if posted else ""
@@ -110,7 +110,7 @@ def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail]) -> Posting
         raise StageError("series", f"{where}: {len(loose)} patches that are no series: {rows}; give one alone, or its "
                          "message-id by --only")  # fmt: skip
     note = f"{where}: {len(loose)} patches without numbers, taken in the order in which they stand"
-    letters = tuple(Letter(number, mail, take_apart(mail.document)) for number, mail in enumerate(loose, 1))
+    letters = tuple(Letter(number, mail, opened(mail)) for number, mail in enumerate(loose, 1))
     return Posting(letters, (note,) if len(letters) > 1 else ())
 
 

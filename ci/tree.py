@@ -60,8 +60,7 @@ class Trees:
 
 def version_of(git: Git, commit: str) -> Version:
     """``(6, 12)`` from the tree's top Makefile; a :class:`StageError` when this is no kernel tree."""
-    there = git.run("ls-tree", commit, "--", "Makefile").stdout
-    shown = git.run("show", f"{commit}:Makefile").stdout if there else ""
+    shown = git.text(commit, "Makefile") or ""
     numbers = [re.search(rf"^{name} = (\d+)$", shown, re.M) for name in ("VERSION", "PATCHLEVEL")]  # VERSION = 6
     if not all(numbers):
         raise StageError("apply", f"commit {commit[:12]} is no kernel tree: its Makefile has no VERSION and PATCHLEVEL")

@@ -102,7 +102,10 @@ class Workspace:
         try:
             lock.acquire(timeout=min(timeout_s, SILENT_WAIT_S))
         except LockTimeout:
-            holder = owner.read_text(encoding="utf-8") if owner.is_file() else "another run"
+            try:
+                holder = owner.read_text(encoding="utf-8")
+            except OSError:  # it has just been let go, or not yet said whose it is
+                holder = "another run"
             print(lines(f"{stage}: waiting for {name}, held by {holder}"), file=sys.stderr, flush=True)
             try:
                 lock.acquire(timeout=timeout_s)
