@@ -76,7 +76,7 @@ def _shown(tree: Tree, name: str) -> str:
 def programs(tree: Tree) -> tuple[str, ...]:
     """TEST_PROGS of the tree's own Makefile."""
     joined = _shown(tree, "Makefile").replace("\\\n", " ")
-    lines = re.findall(r"^TEST_PROGS\s*[:+]?=(.*)$", joined, re.M)  # TEST_PROGS := a.sh b.sh
+    lines = re.findall(r"^TEST_PROGS\s*[:+]?=([^#\n]*)", joined, re.M)  # TEST_PROGS := a.sh b.sh # end of TEST_PROGS
     names = tuple(word for line in lines for word in line.split())
     if not names:
         raise StageError("run", f"{SELFTESTS}/Makefile of the tree names no TEST_PROGS")

@@ -48,6 +48,14 @@ def test_a_makefile_that_names_no_file(name: str, made: Tree, kernel_tree: Path)
         suite.select("full", hostile)
 
 
+def test_a_comment_ends_the_list(made: Tree, kernel_tree: Path) -> None:
+    """As the list has been written since 6.18: one name a line, and a comment behind the last."""
+    text = "TEST_PROGS := \\\n\tdiag.sh \\\n\tuserspace_pm.sh \\\n# end of TEST_PROGS\n\nTEST_GEN_FILES := x\n"
+    commit(kernel_tree, {f"{SELFTESTS}/Makefile": text}, "one name a line")
+    newer = replace(made, commit=git(kernel_tree, "rev-parse", "HEAD"))
+    assert suite.programs(newer) == ("diag.sh", "userspace_pm.sh")
+
+
 def test_a_script_is_the_same_in_each_suite(made: Tree) -> None:
     # Else a replay by the script's name would be another run than the one that it is to show again.
     tables = suite.select("default", made).scripts
