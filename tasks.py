@@ -7,27 +7,28 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from ci import door
+from ci.base import exits
 
-door.enter(ROOT)
+exits.enter(ROOT)
 
 from collections.abc import Callable
 
 from invoke import Collection, Context, Program, Task
 
-from ci import bench as bench_stage
-from ci import checks, pipeline
-from ci import doctor as doctor_stage
-from ci import plan as plan_stage
-from ci import stable as stable_stage
-from ci import verify as verify_stage
-from ci.branches import select
-from ci.cli import DocumentedTask, mistake
-from ci.door import COULD_NOT_FIND_OUT
-from ci.errors import PatchError
-from ci.progress import Progress
-from ci.settings import Settings, make, numbers
-from ci.text import lines
+from ci.base.command_line import DocumentedTask, mistake
+from ci.base.errors import PatchError
+from ci.base.exits import COULD_NOT_FIND_OUT
+from ci.base.progress import Progress
+from ci.base.settings import Settings, make, numbers
+from ci.base.text import lines
+from ci.commands import bench as bench_stage
+from ci.commands import checks
+from ci.commands import doctor as doctor_stage
+from ci.commands import plan as plan_stage
+from ci.commands import stable as stable_stage
+from ci.commands import validate as validate_stage
+from ci.commands import verify as verify_stage
+from ci.commands.branches import select
 
 HELP = {
     "series": "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree, message-id "
@@ -71,7 +72,7 @@ def task(body: Callable[..., int | None]) -> Task[Any]:
     """A task whose help knows the options that it has."""
     names = [name.replace("_", "-") for name in body.__annotations__]
     texts = {name: HELP.get(f"{body.__name__} {name}") or HELP.get(name, "") for name in names}
-    return DocumentedTask(door.guarded(body), help={name: text for name, text in texts.items() if text})
+    return DocumentedTask(exits.guarded(body), help={name: text for name, text in texts.items() if text})
 
 
 def stage(body: Callable[[Settings], int]) -> Task[Any]:
@@ -97,7 +98,7 @@ def _say(text: str) -> None:
 def _stages(settings: Settings, *names: str) -> int:
     """Run single stages into a folder of results; a problem of the patches is exit code 2, as in validate."""
     try:
-        with pipeline.new_run(settings, Progress()) as run:
+        with validate_stage.new_run(settings, Progress()) as run:
             for name in names:
                 getattr(run, name)
     except PatchError as error:
@@ -116,7 +117,7 @@ def fetch(settings: Settings) -> int:
 @stage
 def apply(settings: Settings) -> int:
     """Make the base and the patched tree of the series; shows what became of each patch."""
-    return pipeline.apply(settings, Progress())
+    return validate_stage.apply(settings, Progress())
 
 
 @stage
@@ -140,13 +141,13 @@ def run(settings: Settings) -> int:
 @stage
 def validate(settings: Settings) -> int:
     """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2 rejected, 3 unknown."""
-    return pipeline.validate(settings, Progress())
+    return validate_stage.validate(settings, Progress())
 
 
 @stage
 def boot(settings: Settings) -> int:
     """An interactive shell in a guest that runs the patched kernel, in the folder of the selftests."""
-    return pipeline.open_shell(settings, Progress())
+    return validate_stage.open_shell(settings, Progress())
 
 
 def _verify(
@@ -211,7 +212,7 @@ bench = task(_bench)
 def report(c: Context, run: str = "") -> int:
     """Rebuild all reports of a stored run (default: results/latest) from its logs, without a guest."""
     workspace = make(ROOT).workspace
-    return pipeline.show(Path(run) if run else workspace.latest())
+    return validate_stage.show(Path(run) if run else workspace.latest())
 
 
 @task
@@ -253,7 +254,7 @@ if "invoke.main" in sys.modules:
         words = sys.argv[1:] or ["--list"]
         if wrong := mistake(ns, words):
             print(lines(wrong, "error: "), file=sys.stderr)
-            raise door.Ended(COULD_NOT_FIND_OUT)
+            raise exits.Ended(COULD_NOT_FIND_OUT)
         Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(["inv", *words])
 
-    door.leave(main)
+    exits.leave(main)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.progress import Progress
-from ci.settings import Settings, make
-from ci.workspace import Workspace
+from ci.base.progress import Progress
+from ci.base.settings import Settings, make
+from ci.base.workspace import Workspace
 
 # Where these tests run in the background of a shell, SIGINT is ignored, and so it would be in what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

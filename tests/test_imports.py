@@ -1,51 +1,71 @@
-"""The import graph is the data flow: a module imports only from the rows above its own (design: one way)."""
+"""The import graph is the data flow: a package imports only from those above it, and within one there is no circle."""
 
 import ast
+import graphlib
+from pathlib import Path
 
 from tests.conftest import ROOT
 
-ORDER = (
-    "cli text errors door command workspace progress settings git gitstore diff change place fit mails documents thread facts "
-    "series known intake debian source index history carry states tree suite branches plan kconfig "
-    "bzimage objects rebuild kernel cpio image preflight accel ended "
-    "guest record pool cases livelog ktap splats evidence merged compare findings verdict junit summary report pipeline "
-    "stable verify bench doctor checks"
-).split()
+# What flows from top to bottom; each line may use the lines above.
+PACKAGES = "base series trees logs suites kernel guest verdict report commands".split()
 # Runs on its own, below every command; nothing imports it.
-APART = {"reaper", "__init__"}
+APART = "base.reaper"
+# Of logs that nobody has to believe: these read no file and start nothing.
+PURE = ("logs", "verdict")
 
 
-def imported(module: str) -> set[str]:
-    """Modules of ``ci`` that ``module`` imports, at whatever depth of its code."""
+def modules() -> dict[str, Path]:
+    """``package.module`` -> its file."""
+    paths = (path for path in (ROOT / "ci").rglob("*.py") if path.name != "__init__.py")
+    return {".".join(path.relative_to(ROOT / "ci").with_suffix("").parts): path for path in paths}
+
+
+def imported(path: Path) -> set[str]:
+    """What ``path`` imports, at whatever depth of its code, as ``ci.package.module`` or the library's name."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / "ci" / f"{module}.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "ci":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ci."):
-            found.add(str(node.module).removeprefix("ci."))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            deep = (node.module or "").count(".") < 2 and (node.module or "").startswith("ci")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if deep else {str(node.module)}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("ci.") for alias in node.names if alias.name.startswith("ci.")}
+            found |= {alias.name for alias in node.names}
     return found
 
 
-def test_every_module_has_its_place() -> None:
-    assert {path.stem for path in (ROOT / "ci").glob("*.py")} == {*ORDER, *APART}
+def ours(path: Path) -> set[str]:
+    """The modules of ``ci`` that ``path`` imports, as ``package.module``."""
+    return {name.removeprefix("ci.") for name in imported(path) if name.startswith("ci.")}
 
 
-def test_a_module_imports_only_from_above() -> None:
-    for place, module in enumerate(ORDER):
-        assert imported(module) <= set(ORDER[:place]), module
-    assert imported("reaper") == set()
+def test_every_module_is_in_a_package() -> None:
+    assert {name.partition(".")[0] for name in modules()} == set(PACKAGES)
+    assert all(name.count(".") == 1 for name in modules())
+    assert {name for path in modules().values() for name in ours(path)} <= set(modules())
+
+
+def test_a_package_imports_only_from_above() -> None:
+    for name, path in modules().items():
+        package = name.partition(".")[0]
+        above = PACKAGES[: PACKAGES.index(package) + 1]
+        assert {used.partition(".")[0] for used in ours(path)} <= set(above), name
+
+
+def test_no_circle_and_nothing_imports_the_reaper() -> None:
+    graph = {name: ours(path) for name, path in modules().items()}
+    assert len(tuple(graphlib.TopologicalSorter(graph).static_order())) == len(graph)
+    assert graph[APART] == set() and not any(APART in used for used in graph.values())
+
+
+def test_what_reads_logs_and_judges_is_pure() -> None:
+    """No file, no process, no clock: the same text gives the same verdict."""
+    doors = {"os", "pathlib", "subprocess", "time", "shutil", "socket", "random", "secrets", "tempfile"}
+    for name, path in modules().items():
+        if name.partition(".")[0] in PURE:
+            assert not imported(path) & doors, name
+            assert {used.partition(".")[0] for used in ours(path)} <= set(PURE), name
 
 
 def test_only_one_module_starts_processes() -> None:
-    """``checks`` runs pytest on the terminal itself; everything else goes through ``command``."""
-    users = [
-        path.stem
-        for path in (ROOT / "ci").glob("*.py")
-        if any(
-            isinstance(node, ast.Import) and any(alias.name == "subprocess" for alias in node.names)
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        )
-    ]
-    assert sorted(users) == ["checks", "command"]
+    """``checks`` runs pytest on the terminal itself; everything else goes through ``processes``."""
+    users = [name for name, path in modules().items() if "subprocess" in imported(path)]
+    assert sorted(users) == ["base.processes", "commands.checks"]

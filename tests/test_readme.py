@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, git
-from tests.test_forms import box, sent
-from tests.test_intake import archive
+from tests.series.test_forms import box, sent
+from tests.series.test_locate import archive
 
 __all__ = ["archive"]  # a fixture
 MESSAGE_ID = "20250912-topic-v1-0-40171884ade8@kernel.org"

@@ -1,0 +1,162 @@
+"""Run commands and leave none of their descendants behind, whatever ends them or us.
+
+Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.processes`, never imported by it: starting Python for each command
+would take longer than most of them. FD is a socket. Each message on it brings six file descriptors: a file with the
+request in JSON ``(argv, cwd, environment, own session?)``, the command's stdin, stdout and stderr, STATUS and ALIVE.
+For each, a supervisor is forked. End of file on the socket ends the server; its supervisors look after themselves.
+
+A supervisor is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant that detaches itself, as QEMU behind
+vng's shell can, becomes its child instead of init's. ALIVE is the read end of a pipe whose only write end
+the parent holds: end of file means that the parent is gone, by SIGKILL too, or wants us to stop. On the
+command's exit, or then, every process that descends from the supervisor is killed until none is left.
+
+STATUS gets one line: ``<wait status> <CPU seconds>`` with the CPU seconds of all descendants, ``stopped <CPU seconds>``
+where the command was ended by ALIVE or SIGTERM, or ``exec <errno>``. Only the standard library without ``site``.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below ``root``, from the parent fields of /proc/PID/stat; zombies excepted."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as stat:
+                    # "123 (a name) with ) inside) S 45 ...": the fields follow the last parenthesis.
+                    state, parent = stat.read().rpartition(b")")[2].split()[:2]
+            except OSError:
+                continue
+            if state != b"Z":
+                children.setdefault(int(parent), []).append(int(entry))
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def kill_all() -> None:
+    """SIGKILL every descendant and reap it, until none is left (a fork between two looks is seen by the next)."""
+    try:
+        # Whoever descends from a subreaper has a parent that does, up to a child of ours: no child, nobody.
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+    while True:
+        alive = descendants(os.getpid())
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            while os.waitpid(-1, 0 if alive else os.WNOHANG)[0]:
+                if not descendants(os.getpid()):
+                    alive = []
+        except ChildProcessError:
+            return
+        if not alive:
+            return
+
+
+def start(argv: list[str], cwd: str, env: dict[str, str], close: Sequence[int], status_fd: int) -> int:
+    """The process id of ``argv``, which has the standard streams, no other file descriptor and no signal ignored."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        for fd in close:
+            os.close(fd)
+        os.set_inheritable(status_fd, False)
+        os.chdir(cwd)
+        os.execvpe(argv[0], argv, env)
+    except OSError as error:
+        os.write(status_fd, f"exec {error.errno}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: int) -> None:
+    """Start what is asked for, wait for its end or the parent's, kill what is left, report."""
+    with open(request, encoding="ascii") as file:
+        file.seek(0)
+        argv, cwd, env, own_session = json.load(file)
+    if own_session:
+        os.setsid()
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+        os.close(fd)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    wake_r, wake_w = os.pipe()
+    os.set_blocking(wake_w, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    child = start(argv, cwd, env, (alive_fd, wake_r, wake_w), status_fd)
+    how = ""
+    while not how and not stopped:
+        ready, _, _ = select.select([alive_fd, wake_r], [], [])
+        if wake_r in ready:
+            os.read(wake_r, 512)
+            while True:
+                try:
+                    pid, status = os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:
+                    break
+                if pid == child:
+                    how = str(status)
+                if pid == 0:
+                    break
+        if alive_fd in ready:
+            break
+    kill_all()
+    used = os.times()
+    try:
+        os.write(status_fd, f"{how or 'stopped'} {used.children_user + used.children_system:.3f}\n".encode())
+    except BrokenPipeError:
+        pass
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a supervisor for each message until the other side is gone."""
+    os.umask(0o022)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        _, (*fds,), _, _ = socket.recv_fds(requests, 1, 6)
+        if not fds:
+            return
+        if os.fork() == 0:
+            try:
+                requests.close()
+                supervise(fds[0], fds[1:4], fds[4], fds[5])
+            finally:
+                os._exit(0)
+        for fd in fds:
+            os.close(fd)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

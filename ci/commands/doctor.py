@@ -1,0 +1,85 @@
+"""Is this machine fit? Tools, versions, modes, disk, memory, the guest's root; each problem with its remedy."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ci.base import processes
+from ci.base.errors import StageError
+from ci.base.settings import Settings
+from ci.base.text import lines
+from ci.base.workspace import Workspace
+from ci.commands import preflight
+from ci.commands.preflight import Finding
+from ci.guest import modes
+from ci.guest.vm import MEMORY_MB, vng_program
+from ci.series import patches
+
+MEMORY_NEEDED_MB = 2 * MEMORY_MB
+PACKAGES = "ci/packages.txt"
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything that a run needs but the kernels. The probe's answer and the guest's root stay in the cache; nothing
+    else of the machine is changed."""
+    yield Finding("python", sys.version.split()[0])
+    yield from _tools(settings.workspace.root)
+    try:
+        yield Finding("qemu version", f"{modes.qemu_version('doctor')}, build {modes.qemu_build()[:12]}")
+        yield Finding("vng", vng_program())
+        trouble = modes.kvm_trouble(settings.workspace)
+        yield Finding("mode kvm", f"does not work: {trouble}" if trouble else "works: the probe passed")
+        yield Finding("mode of auto", "virtual" if trouble else "kvm")
+    except StageError as error:
+        yield Finding("guests", error.message, "see above")
+    yield from _room(settings.workspace)
+    yield _series(settings)
+    yield preflight.network(settings.workspace)
+    yield preflight.guest_root(settings.workspace)
+
+
+def _tools(root: Path) -> Iterator[Finding]:
+    """What the distribution's packages bring."""
+    for line in (root / PACKAGES).read_text(encoding="utf-8").splitlines():
+        sign, _, package = line.partition(" ")
+        there = Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
+        yield Finding(sign, "there" if there else "missing", "" if there else f"install the package {package}")
+    for program in ("gcc", "git", "ccache", "mmdebstrap"):
+        if shutil.which(program):
+            said = processes.run([program, "--version"], stage="doctor", timeout_s=20).stdout.splitlines()[0]
+            yield Finding(f"{program} version", said)
+
+
+def _room(workspace: Workspace) -> Iterator[Finding]:
+    """Disk, memory, cores."""
+    yield from preflight.rooms(workspace, preflight.needed_gb(workspace))
+    total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    yield Finding(
+        "memory",
+        f"{total_mb} MB",
+        "" if total_mb >= MEMORY_NEEDED_MB else f"{MEMORY_NEEDED_MB} MB are needed",
+    )
+    yield Finding("cores", str(len(os.sched_getaffinity(0))))
+
+
+def _series(settings: Settings) -> Finding:
+    """The project's own series, which is taken where none is named."""
+    try:
+        loaded = patches.load(Path(settings.series))
+    except StageError as error:
+        return Finding("series", error.message, "check out kernel-patches/ anew")
+    return Finding("series", f"{loaded.name}, {len(loaded.patches)} patches")
+
+
+def report(settings: Settings) -> int:
+    """Print the findings; 0 when nothing is missing, else 3."""
+    bad = 0
+    for finding in examine(settings):
+        mark = "PROBLEM" if finding.remedy else "ok"
+        more = f" -> {finding.remedy}" if finding.remedy else ""
+        print(lines(f"{finding.name}: {finding.said}{more}", f"{mark:8} "), flush=True)
+        bad += bool(finding.remedy)
+    print(f"{bad} problems" if bad else "no problems")
+    return 3 if bad else 0

@@ -1,0 +1,237 @@
+"""One guest: one selftest script on one kernel. How it ended, and the raw logs; this module knows no TAP."""
+
+import os
+import secrets
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ci.base import processes
+from ci.base.errors import StageError
+from ci.base.workspace import Workspace, remove_tree
+from ci.guest.modes import Machine, Mode
+from ci.guest.rootfs import GUEST_SELFTESTS, Image
+from ci.kernel.build import Kernel
+from ci.logs.ending import Ended
+from ci.suites.selection import Script
+
+LOGS = ("kernel", "tests", "control")
+JOB = "opt/org.patchverdict/job"
+HERE = Path()
+MEMORY_MB = 1024
+# What images/cmdline says for a fixed layout of addresses.
+FIXED_LAYOUT = ("norandmaps", "nokaslr")
+BOOT_LIMIT_S = 120.0
+SHUTDOWN_LIMIT_S = 60.0
+# How many wall seconds a second of the guest's own limit may take: emulated, and on a host that others share.
+WALL_FACTOR = 3.0
+# What the selftests know of us, besides whether all features are expected.
+SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
+
+
+@dataclass(frozen=True)
+class GuestRun:
+    """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the script's, ``None``
+    where it never ended; ``timed_out`` that the guest itself ended it at its limit, healthy enough for that;
+    ``guest_ms`` is the script's guest time and ``idle_ms`` how much of it all CPUs slept (in steps of 10 ms); in virtual
+    time each millisecond that one CPU is awake is a million instructions. ``cpu_s`` is what the host spent;
+    ``from_record`` that no guest ran for it."""
+
+    script: Script
+    folder: Path
+    ended: Ended
+    build_id: str
+    exit_status: int | None
+    timed_out: bool
+    guest_ms: int
+    idle_ms: int = 0
+    cpu_s: float = 0.0
+    from_record: bool = False
+
+    def log(self, name: str) -> str:
+        """Text of one of the logs, empty when there is none; bytes that are no UTF-8 are replaced."""
+        path = self.folder / f"{name}.log"
+        return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+
+def job(script: Script | None, nonce: str, limit_s: int) -> str:
+    """The text that the guest's init reads: what to run, or a shell when there is no script."""
+    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/net/mptcp", f"limit_s {limit_s}"]
+    features = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": str(int(script is None or script.all_features))}
+    lines += [f"env {name}={value}" for name, value in (features | SELFTEST_ENVIRONMENT).items()]
+    lines += ["shell yes"] if script is None else [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def limit_s(script: Script, mode: Mode) -> int:
+    """Seconds of the guest's time after which it ends the script."""
+    return script.limit_s * mode.machine.time_factor
+
+
+def cmdline(workspace: Workspace, mode: Mode) -> str:
+    """The kernel command line: ``images/cmdline`` without its comments, then what the mode adds."""
+    text = (workspace.root / "images" / "cmdline").read_text(encoding="utf-8")
+    words = [line.partition("#")[0].strip() for line in text.splitlines()]
+    drawn = FIXED_LAYOUT if mode.layout == "random" else ()
+    return " ".join(word for word in [*words, mode.machine.cmdline] if word and word not in drawn)
+
+
+def _option(value: Path) -> str:
+    """A path inside a QEMU option: commas doubled."""
+    return str(value).replace(",", ",,")
+
+
+def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Path, empty_root: Path) -> list[str]:
+    """The whole command line of vng. ``empty_root`` is what the guest may see of the host: an empty folder. vng makes a line
+    for a shell of it: names relative to the folder in which it runs say nothing of where the checkout is.
+
+    Our -append comes last and replaces the one that vng composes, which carries values of the host. The first
+    serial port is vng's own; ours follow.
+    """
+    machine = mode.machine
+    qemu: list[str] = ["-no-reboot", "-initrd", str(initrd), *machine.qemu]
+    for name in LOGS:
+        qemu += [
+            "-chardev",
+            f"file,id={name}log,path={_option(folder / name)}.log",
+            "-serial",
+            f"chardev:{name}log",
+        ]
+    qemu += ["-fw_cfg", f"name={JOB},file={_option(folder / 'job')}", "-append", parameters]
+    return [
+        vng_program(), "--run", shlex.quote(str(kernel)), "--root", str(empty_root), "--force-9p", "--disable-monitor",
+        "--disable-microvm", "--cpus", str(machine.vcpus), "--memory", f"{MEMORY_MB}M", "--verbose", *machine.vng,
+        f"--qemu-opts={shlex.join(qemu)}",
+    ]  # fmt: skip
+
+
+def vng_program() -> str:
+    """vng of the environment that runs us, else the one on the path."""
+    beside = Path(sys.executable).with_name("vng")
+    found = str(beside) if beside.exists() else shutil.which("vng")
+    if not found:
+        raise StageError("run", "vng is not installed; install the Python package virtme-ng (or run ci/bootstrap.sh)")
+    return found
+
+
+def environment() -> Mapping[str, str]:
+    """vng is a shell around virtme-run, which it looks for on the path."""
+    return {"PATH": f"{Path(vng_program()).parent}:{os.environ['PATH']}"}
+
+
+def records(text: str, nonce: str) -> Mapping[str, list[str]]:
+    """Control records, kind -> words after it; the first of each kind counts."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == nonce:
+            found.setdefault(words[1], words[2:])
+    return found
+
+
+# What QEMU says of such a guest (system/cpu-timers.c, with -icount sleep=off).
+NO_TIMERS = "icount sleep disabled and no active timers"
+
+
+class _Watch:
+    """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of its own, and one
+    that can never go on: idle in virtual time, with no timer that could wake it."""
+
+    def __init__(self, folder: Path, nonce: str, script_s: float) -> None:
+        self.control, self.vng, self.nonce = folder / "control.log", folder / "vng.log", nonce
+        self.limits = {"boot": BOOT_LIMIT_S, "script": script_s, "shutdown": SHUTDOWN_LIMIT_S}
+        self.part, self.since = "boot", time.monotonic()
+
+    def __call__(self) -> str:
+        seen = records(self.control.read_text(encoding="utf-8", errors="replace"), self.nonce)
+        part = "shutdown" if "done" in seen else "script" if "boot" in seen else "boot"
+        if part != self.part:
+            self.part, self.since = part, time.monotonic()
+        asleep = NO_TIMERS in self.vng.read_text(encoding="utf-8", errors="replace")
+        return part if asleep or time.monotonic() - self.since > self.limits[part] else ""
+
+
+HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
+
+
+def run(
+    kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path, nonce: str = ""
+) -> GuestRun:
+    """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that dies or hangs
+    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's, which then
+    goes from the cache.
+    ``nonce`` (32 hex digits, drawn where none is given) begins each control record."""
+    folder.mkdir(parents=True)
+    nonce = nonce or secrets.token_hex(16)
+    limit = limit_s(script, mode)
+    for name in LOGS:
+        (folder / f"{name}.log").touch()
+    (folder / "job").write_text(job(script, nonce, limit), encoding="utf-8")
+    empty = folder / "root"
+    empty.mkdir()
+    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), HERE, HERE / empty.name)
+    watch = _Watch(folder, nonce, limit * WALL_FACTOR + 60)
+    # vng's own exit status says nothing (always 255 with a command line that is not its own).
+    done = processes.run(
+        argv, stage="run", timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
+        cwd=folder, env=environment(), log=folder / "vng.log", ok=None, watch=watch,
+    )  # fmt: skip
+    (folder / "job").unlink()
+    empty.rmdir()
+    return replace(_result(script, folder, nonce, done.stopped, kernel), cpu_s=done.cpu_s)
+
+
+def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestRun:
+    """What the logs say of the end."""
+    control = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
+    seen = records(control, nonce)
+    console = (folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
+    if stopped:
+        ended = HANGS[stopped]
+    elif "done" in seen:
+        ended = Ended.HANG_SCRIPT if "timeout" in seen else Ended.FINISHED
+    else:
+        ended = Ended.PANIC if "Kernel panic - not syncing" in console else Ended.LOST
+    build_id = (seen.get("boot") or [""])[0]
+    if build_id and build_id != kernel.build_id:
+        remove_tree(kernel.folder)
+        raise StageError("run", f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built; what the cache had "
+                         "of it is removed, so run this again, which builds it anew", log=folder / "control.log")  # fmt: skip
+    end = seen.get("end", [])
+    whole = len(end) == 3 and all(word.isdigit() for word in end)
+    return GuestRun(
+        script=script,
+        folder=folder,
+        ended=ended,
+        build_id=build_id,
+        exit_status=int(end[0]) if whole else None,
+        timed_out="timeout" in seen,
+        guest_ms=int(end[1]) if whole else 0,
+        idle_ms=int(end[2]) if whole else 0,
+    )
+
+
+def at_once(machine: Machine) -> int:
+    """How many guests fit on this host: a core for each vCPU, and memory for each."""
+    cores = len(os.sched_getaffinity(0)) // machine.vcpus
+    free_mb = 0
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):  # MemAvailable:   24000000 kB
+            free_mb = int(line.split()[1]) // 1024
+    return max(1, min(cores, free_mb // (MEMORY_MB + 256)))
+
+
+def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder: Path) -> int:
+    """An interactive shell in a guest, on this terminal; vng's exit code (255 is its usual one)."""
+    folder.mkdir(parents=True)
+    (folder / "job").write_text(job(None, secrets.token_hex(16), 0), encoding="utf-8")
+    empty = folder / "root"
+    empty.mkdir()
+    argv = vng_argv(
+        kernel.bzimage, image.path, replace(mode, interactive=True), cmdline(workspace, mode), HERE, HERE / empty.name
+    )
+    return processes.interactive(argv, cwd=folder, env=environment())

@@ -1,0 +1,157 @@
+"""The object directory that base and patched share: what make may take over from the builds before.
+
+make goes by the times of files, and those are right only while the clock runs on. So nothing here asks what time it is: each
+rule compares times that the file system itself gave. A source that changed is dated after every object; an object that is
+dated ahead, or was written with a time outside of its build, shows that the clock was set, and then all objects go.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ci.base.errors import PatchError, StageError
+from ci.base.workspace import remove_tree, write_text
+from ci.trees.tree import Tree
+
+Made = TypeVar("Made")
+# Files of ours in the directory: the commits it was made of, what there was before a build that has not ended, the objects that take
+# in files of which make knows nothing (ci/bin/checked-ccache), and one whose own time is asked for.
+MADE_OF, BUILDING, EMBEDDING, NOW = OURS = ("made-of", "building", "embedding", "now")
+# A file system's clock goes in steps: up to 10 ms, of 2 s at worst.
+TICK_S, PATIENCE_S = 0.01, 2.5
+
+
+class StaleError(StageError):
+    """What was built cannot be believed, for a reason that an empty object directory removes."""
+
+
+def used(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
+    """What ``work`` makes in the object directory of ``tree``'s source; in an empty one where it holds what was made with
+    another ``key``, and once again in an empty one after a :class:`StaleError`. The work tree's lock is the caller's."""
+    try:
+        return _once(tree, key, work)
+    except StaleError:
+        remove_tree(tree.source.slot / "obj")
+    try:
+        return _once(tree, key, work)
+    except StaleError:
+        remove_tree(tree.source.slot / "obj")
+        raise
+
+
+def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
+    obj = tree.source.slot / "obj"
+    commits, before, begin = _ready(tree, key, obj)
+    try:
+        made = work(obj)
+    except PatchError:  # make came to its own end, and has removed what was half done; the rest is of these commits
+        _end(obj, before, begin, [key, *(commit for commit in commits if commit != tree.commit), tree.commit])
+        raise
+    _end(obj, before, begin, [key, tree.commit])
+    return made
+
+
+def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], int]:
+    """Leave nothing in ``obj`` that make would wrongly take for finished: the commits that what stays was made of, its files,
+    and the time now."""
+    obj.mkdir(exist_ok=True)
+    commits = _made_of(key, obj)
+    changed = _changed(tree, commits)
+    if commits and changed is not None and _undo(obj):
+        before = _times(obj)
+        newest = max(before.values(), default=0)
+        if begin := _after(obj, newest):
+            for source in changed:
+                if os.path.lexists(source) and source.lstat().st_mtime_ns <= newest:
+                    os.utime(source, ns=(begin, begin), follow_symlinks=False)
+            write_text(obj / BUILDING, json.dumps(before))
+            return commits, before, begin
+    remove_tree(obj)
+    obj.mkdir()
+    return [], {}, _now(obj)
+
+
+def _end(obj: Path, before: dict[str, int], begin: int, made_of: list[str]) -> None:
+    """Leave ``obj`` for the next build, where each file that this one wrote is dated within it; else the clock was set, and
+    make was misled."""
+    end = _now(obj)
+    for name, written in _times(obj).items():
+        if before.get(name) != written and not begin <= written <= end:
+            apart = (written - end if written > end else written - begin) / 1e9
+            raise StaleError("build", f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away from it; "
+                             "see that nothing sets it, then run this again")  # fmt: skip
+    write_text(obj / MADE_OF, "".join(f"{line}\n" for line in made_of))
+    (obj / BUILDING).unlink(missing_ok=True)
+
+
+def _made_of(key: str, obj: Path) -> list[str]:
+    """The commits that the objects in ``obj`` were made of; none where nothing there can be used."""
+    try:
+        made_with, *commits = (obj / MADE_OF).read_text(encoding="ascii").split()
+    except (FileNotFoundError, ValueError):
+        return []
+    return commits if made_with == key else []
+
+
+def _changed(tree: Tree, commits: Sequence[str]) -> set[Path] | None:
+    """The sources of ``tree`` that differ from those of any of ``commits``; ``None`` where one is not known."""
+    found: set[Path] = set()
+    for commit in commits:
+        if commit != tree.commit:
+            words = ("diff", "--name-only", "--no-renames", "-z", commit, tree.commit)
+            done = tree.source.git.run(*words, ok=None)
+            if done.returncode != 0:
+                return None
+            found |= {tree.source.slot / "src" / name for name in done.stdout.split("\0") if name}
+    return found
+
+
+def _undo(obj: Path) -> bool:
+    """Remove what a build that was killed wrote, half of it perhaps, and what takes in files that make knows nothing of;
+    False where it cannot be told."""
+    if (obj / BUILDING).exists():
+        try:
+            before = json.loads((obj / BUILDING).read_text(encoding="utf-8"))
+        except ValueError:
+            return False
+        for name, written in _times(obj).items():
+            if before.get(name) != written:
+                (obj / name).unlink()
+    if (obj / EMBEDDING).exists():
+        for line in (obj / EMBEDDING).read_text(encoding="utf-8").splitlines():
+            Path(line).unlink(missing_ok=True)
+        (obj / EMBEDDING).unlink()
+    return True
+
+
+def _times(obj: Path) -> dict[str, int]:
+    """Each file below ``obj`` but ours, with the time at which it was written, in ns."""
+    found: dict[str, int] = {}
+    start = len(str(obj)) + 1
+    for folder, _, names in os.walk(obj):
+        for name in names:
+            path = f"{folder}/{name}"
+            with contextlib.suppress(FileNotFoundError):  # what a process of the build still removes
+                found[path[start:]] = os.lstat(path).st_mtime_ns
+    return {name: written for name, written in found.items() if name not in OURS}
+
+
+def _now(obj: Path) -> int:
+    """The file system's time, in ns."""
+    stamp = obj / NOW
+    stamp.touch()
+    return stamp.stat().st_mtime_ns
+
+
+def _after(obj: Path, newest: int) -> int:
+    """A time after ``newest``, 0 where none comes: what is there is dated ahead."""
+    end = time.monotonic() + PATIENCE_S
+    while (now := _now(obj)) <= newest:
+        if time.monotonic() > end or newest - now > PATIENCE_S * 1e9:
+            return 0
+        time.sleep(TICK_S)
+    return now

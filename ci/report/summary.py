@@ -1,0 +1,216 @@
+"""A verdict for people: a few lines for a terminal, and Markdown for a job summary.
+
+Names and messages come from guests, patches and compilers. Nothing of theirs may act: no control character,
+no colour of their own, no Markdown, no HTML, no workflow command. GitHub's runner obeys ``::command::`` at
+the start of a line, blanks before it included, and ``##[command]`` anywhere; so every line begins with a word
+or mark of ours, and ``##[`` is broken up.
+"""
+
+import unicodedata
+from collections import Counter
+
+from ci.logs.outcome import clean_lines
+from ci.verdict.judge import CaseVerdict, Change, Verdict
+
+MAX_ROWS = 30
+MAX_REASONS = 12
+MAX_DIFF = 100
+MIN_WIDTH = 40
+_COLOURS = {"accepted": "32", "rejected": "31", "error": "33"}
+# What is worth a row, most important first; the other changes are only counted.
+_TOLD = (Change.REGRESSED, Change.NEW_FAILURE, Change.LOST, Change.UNKNOWN, Change.FIXED, Change.FLAKY)
+_LINES = {
+    "accepted": "everything was found out, and nothing got worse",
+    "rejected": "the series is at fault",
+    "error": "could not find out",
+}
+
+
+def plain(text: str, limit: int = 300) -> str:
+    """Any text as one line that can be shown anywhere: printable, single blanks, no ``##[``."""
+    line = " ".join(" ".join(clean_lines(text[: 4 * limit])).split())[:limit]
+    shown = "".join(char if char.isprintable() else "?" for char in line)
+    return shown.replace("##[", "# #[")
+
+
+def _cells(char: str) -> int:
+    """The columns that a character takes on a terminal."""
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _fit(text: str, width: int) -> str:
+    """The text cut to so many columns, an ellipsis where it is cut."""
+    if sum(map(_cells, text)) <= width:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += _cells(char)
+        if used > width - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + "…"
+
+
+def _wrapped(first: str, text: str, width: int) -> list[str]:
+    """Text over at most three lines; the further ones begin with a mark, so that none begins with the
+    text."""
+    lines: list[str] = []
+    rest = text
+    head = first
+    while rest and len(lines) < 3:
+        room = width - len(head)
+        if len(lines) == 2 or sum(map(_cells, rest)) <= room:
+            part, rest = rest, ""
+        else:
+            cut = len(_fit(rest, room)) - 1
+            blank = rest.rfind(" ", room // 2, cut + 1)
+            cut = blank if blank > 0 else max(cut, 1)
+            part, rest = rest[:cut], rest[cut:].strip()
+        lines.append(_fit(head + part, width))
+        head = "  | "
+    return lines
+
+
+def _line(verdict: Verdict) -> str:
+    """What a verdict comes to, in half a sentence."""
+    limits = verdict.exit_code == 0 and any(case.excuse for case in verdict.cases)
+    return _LINES[verdict.verdict] + (" but for known limits" if limits else "")
+
+
+def _told(verdict: Verdict) -> list[CaseVerdict]:
+    """The cases that are worth a row: what rejects first, then what changed."""
+    told = [case for case in verdict.cases if case.exit_code or (case.change in _TOLD and not case.excuse)]
+    return sorted(told, key=lambda case: (not case.exit_code, _place(case.change)))
+
+
+def _place(change: Change) -> int:
+    return _TOLD.index(change) if change in _TOLD else len(_TOLD)
+
+
+def _counted(cases: list[CaseVerdict]) -> str:
+    """``35 new, 2 fixed``: the changes of some cases, in a fixed order."""
+    seen = Counter(case.change for case in cases)
+    return ", ".join(f"{seen[change]} {change}" for change in Change if seen[change])
+
+
+def _scripts(verdict: Verdict) -> dict[str, list[CaseVerdict]]:
+    of_suite: dict[str, list[CaseVerdict]] = {}
+    for case in verdict.cases:
+        of_suite.setdefault(case.suite, []).append(case)
+    return of_suite
+
+
+def _limits(verdict: Verdict) -> dict[tuple[str, str], list[CaseVerdict]]:
+    """Script and known limit -> the cases that it explains."""
+    explained: dict[tuple[str, str], list[CaseVerdict]] = {}
+    for case in verdict.cases:
+        if case.excuse:
+            explained.setdefault((case.suite, case.excuse), []).append(case)
+    return explained
+
+
+def _replays(verdict: Verdict, replay: str) -> list[str]:
+    """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such a command."""
+    scripts = dict.fromkeys(case.suite for case in verdict.cases if case.change is Change.FLAKY)
+    return [f"{plain(replay)} --suite {plain(script)}" for script in scripts] if replay else []
+
+
+def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = "") -> str:
+    """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its reasons,
+    what flipped and what got worse (at most 30 cases), known limits, a line per script, where to look. ``where`` is the
+    folder that is named there."""
+    width = max(width, MIN_WIDTH)
+    word = verdict.verdict
+    head = f" (exit {verdict.exit_code}): {_line(verdict)}"
+    shown = f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m" if color else word
+    lines = [shown + _fit(head, width - len(word))]
+    lines += _wrapped("series: ", f"{plain(verdict.series)}, {len(verdict.patches)} patches", width)
+    for note in verdict.notes[:MAX_REASONS]:
+        lines += _wrapped("note: ", plain(note), width)
+    for reason in verdict.reasons[:MAX_REASONS]:
+        lines += _wrapped("because: ", plain(reason), width)
+    if len(verdict.reasons) > MAX_REASONS:
+        lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
+    for patch in verdict.patches:
+        if patch.adapted:
+            lines += _wrapped("adapted: ", plain(f"patch {patch.number} {patch.status}: {patch.detail}"), width)
+    told = _told(verdict)
+    for case in told[:MAX_ROWS]:
+        sides = f" ({case.base} -> {case.patched})"
+        label = f"{case.change + ':':<14}{plain(case.suite)}: {plain(case.name)}"
+        lines.append(_fit(label, width - len(sides)) + sides)
+    if len(told) > MAX_ROWS:
+        lines.append(f"and {len(told) - MAX_ROWS} more")
+    for (suite, why), cases in _limits(verdict).items():
+        lines += _wrapped("known limit: ", plain(f"{suite}: {_counted(cases)}: {why}"), width)
+    for suite, cases in _scripts(verdict).items():
+        lines.append(_fit(f"in {plain(suite)}: {_counted(cases)}", width))
+    for command in _replays(verdict, replay):
+        lines += _wrapped("again: ", command, width)
+    lines += _wrapped("look at: ", plain(f"{where}/summary.md, {where}/junit.xml"), width)
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def code(text: str, limit: int = 200) -> str:
+    """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention or a
+    link."""
+    inner = plain(text, limit).replace("`", "'").replace("|", "¦")
+    return f"`{inner or ' '}`"
+
+
+def _table(title: str, cases: list[CaseVerdict]) -> list[str]:
+    """A headed Markdown table of at most 30 cases, nothing where there is none."""
+    if not cases:
+        return []
+    lines = ["", f"### {title}", "", "| change | script | case | base | patched |", "|---|---|---|---|---|"]
+    for case in cases[:MAX_ROWS]:
+        lines.append(f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} | {case.patched} |")
+    return lines + (["", f"And {len(cases) - MAX_ROWS} more."] if len(cases) > MAX_ROWS else [])
+
+
+def _adapted(verdict: Verdict) -> list[str]:
+    """What was taken out or put on in another form than it was given, and how the two differ. Each line of theirs begins with
+    a mark, so that it is neither Markdown nor a workflow command."""
+    lines: list[str] = []
+    for patch in verdict.patches:
+        if patch.adapted:
+            rows = [_row(row) for row in patch.adapted.split("\n")]
+            more = [f"| and {len(rows) - MAX_DIFF} more lines"] if len(rows) > MAX_DIFF else []
+            lines += ["", f"### Patch {patch.number}: {code(patch.status)}", "", code(patch.detail, 600)]
+            lines += ["", "```text", *(f"| {row}" for row in rows[:MAX_DIFF]), *more, "```"]
+    return lines
+
+
+def _row(text: str, limit: int = 200) -> str:
+    """A line of a diff as it can be shown in a fence: its blanks are kept, a tab is eight."""
+    shown = "".join(char if char.isprintable() else "?" for char in text.expandtabs()[:limit])
+    return shown.replace("##[", "# #[").replace("`", "'")
+
+
+def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
+    """A job summary: totals, reasons, then only what changed and what known limits explain (at most 30 rows each); well
+    under GitHub's 1 MiB."""
+    lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
+    lines += [
+        f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_line(verdict)}.",
+        "",
+    ]
+    lines += [f"- {code(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + ([""] if verdict.notes else [])
+    lines += ["| change | cases |", "|---|---|"]
+    lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
+    if verdict.reasons:
+        lines += ["", "### Why", ""]
+        lines += [f"- {code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
+        if len(verdict.reasons) > MAX_REASONS:
+            lines.append(f"- and {len(verdict.reasons) - MAX_REASONS} more")
+    lines += _adapted(verdict)
+    lines += _table("What changed", _told(verdict))
+    for (_, why), cases in _limits(verdict).items():
+        lines += [*_table("Known limit", cases), "", f"Why: {code(why, 600)}"]
+    if commands := _replays(verdict, replay):
+        lines += ["", "What is flaky can be seen again, the same in each run:", ""]
+        lines += [f"- {code(command)}" for command in commands]
+    lines += ["", f"Look at {code(where)}."]
+    return "\n".join(lines) + "\n"

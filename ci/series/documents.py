@@ -1,0 +1,250 @@
+"""The mails and patch files that a path holds: a file of any kind, a folder of patches, a quilt series, a maildir, stdin.
+
+Only bytes are looked at here. What is read is bounded, and a pipe on which nothing comes is an error, not a wait.
+"""
+
+import gzip
+import io
+import os
+import re
+import select
+import stat
+import sys
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.base.errors import StageError
+from ci.base.git import Git, check_written
+from ci.series.mails import Document, dressed, plain
+
+MAX_BYTES = 64_000_000
+MAX_MAILS = 2000
+MAX_PATCHES = 500
+PIPE_S = 10.0
+STDIN_S = 180.0
+# title.patch.gz
+PATCH_FILE = re.compile(r".+\.(?:patch|diff)(?:\.gz)?", re.I | re.S)
+MAIL_FILE = re.compile(r".+\.(?:eml|mbox|mbx|mail)(?:\.gz)?", re.I | re.S)
+# 0003-title.patch, v2-0003-title.patch, v2.1-0003-title.patch: what git format-patch writes
+NUMBERED = re.compile(r"(?:v\d+(?:\.\d+)?-)?(\d{4})-")
+BOX_LINE = re.compile(rb"^From .*\d:\d\d:\d\d .*\d{4}", re.M)
+COMMENT = re.compile(r"(?:^|\s)#.*")  # of a series file: a name may have # in it
+FROM_LINE = re.compile(rb"^From \S", re.M)
+# From 98befba9447e6167158771f3f6b4b3d402c585b1 Mon Sep 17 00:00:00 2001
+FORMAT_PATCH = re.compile(rb"From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\n")
+HEADER_LINE = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:(?:[ \t]|$)")
+ENCODED = re.compile(rb"^Content-Transfer-Encoding:\s*base64", re.M | re.I)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was given. ``numbers`` are the patches' where their files' names or a ``series`` file give an order, one for each
+    document; else empty, and the mails' subjects tell. ``by_name``: the order is that of names without numbers."""
+
+    documents: tuple[Document, ...]
+    numbers: tuple[int, ...] = ()
+    by_name: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _bytes(fd: int, where: str, idle_s: float, limit: int) -> bytes:
+    """All that comes from ``fd``, at most ``limit`` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if not select.select([fd], [], [], idle_s)[0]:
+            raise StageError("series", f"{where}: it is a pipe on which nothing came for {idle_s:.0f} s")
+        chunk = os.read(fd, 1 << 20)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise StageError(
+                "series", f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series"
+            )
+
+
+def content(path: Path, limit: int = 0, *, pipes: bool = False) -> bytes:
+    """The bytes of a regular file (or, with ``pipes``, of a pipe that somebody writes to), unpacked where it is gzip's."""
+    limit = limit or MAX_BYTES
+    try:
+        # Without O_NONBLOCK, a pipe that nobody writes to would be waited for in open().
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode) and not (pipes and stat.S_ISFIFO(mode)):
+                raise StageError("series", f"{path}: neither a file nor a folder; --series takes these")
+            data = _bytes(fd, str(path), PIPE_S, limit)
+        finally:
+            os.close(fd)
+        return _unpacked(data, str(path), limit)
+    except (OSError, ValueError) as error:
+        raise StageError("series", f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def from_stdin(limit: int = 0) -> bytes:
+    """What is on stdin."""
+    if sys.stdin is None:
+        raise StageError("series", "--series -: stdin is closed; give the mails on it, or a file")
+    try:
+        return _unpacked(_bytes(sys.stdin.fileno(), "stdin", STDIN_S, limit or MAX_BYTES), "stdin", limit or MAX_BYTES)
+    except OSError as error:
+        raise StageError("series", f"--series -: stdin cannot be read: {error.strerror}") from None
+
+
+def _unpacked(data: bytes, where: str, limit: int) -> bytes:
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            whole = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise StageError("series", f"{where}: damaged gzip: {error}") from None
+    if len(whole) > limit:
+        raise StageError("series", f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series")
+    return whole
+
+
+def split(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
+    """The mails of a file: an mbox, mails one after another without its From lines, or a single mail or diff."""
+    crs, text = dressed(data), plain(data)
+    if not text.strip():
+        raise StageError("series", f"{where}: there is no mail in it")
+    if box := text.startswith(b"From ") or FROM_LINE.match(text.lstrip()):
+        # Counted before: git writes a file for each, which takes minutes where each line is one.
+        _few(where, len(BOX_LINE.findall(text)))
+    rows = _mailsplit(text) if box else _headless(text)
+    _few(where, len(rows))
+    if len(rows) == 1:
+        return (Document(where, plain(rows[0]), path, crs or dressed(rows[0])),)
+    return tuple(
+        Document(f"{where}, mail {number}", plain(row), path, crs or dressed(row)) for number, row in enumerate(rows, 1)
+    )
+
+
+def _mailsplit(text: bytes) -> list[bytes]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "box").write_bytes(text.lstrip())
+        (folder / "mails").mkdir()
+        # Everybody but git itself quotes lines of a body that begin with From.
+        quoting = [] if FORMAT_PATCH.match(text) else ["--mboxrd"]
+        Git(folder, "series").run("mailsplit", "-d5", "-b", "--keep-cr", *quoting, "-omails", "box")
+        check_written(folder, "series")
+        return [path.read_bytes() for path in sorted((folder / "mails").iterdir())]
+
+
+def _headless(text: bytes) -> list[bytes]:
+    """Mails that no From line parts. A new one begins where headers with From and Subject follow a diff, or stand behind
+    a body in base64: before the diff they may be of the message."""
+    begins, names, block, at = [0], set[bytes](), 0, 0
+    head, encoded, ended = True, False, False
+    for line in text.split(b"\n"):
+        if HEADER_LINE.match(line):
+            block = block if names else at
+            names.add(line.partition(b":")[0].lower())
+            encoded |= bool(ENCODED.match(line))
+        elif not line and head:
+            names, head, ended = set(), False, encoded
+        elif not line and ended and {b"from", b"subject"} <= names:
+            begins.append(block)
+            names, ended, encoded = set(), encoded, False
+        elif not (names and line[:1] in (b" ", b"\t")):
+            names, encoded = set(), head and encoded
+            ended |= line.startswith((b"diff -", b"+++ "))
+        at += len(line) + 1
+    return [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
+
+
+def from_path(path: Path) -> Given:
+    """What a file or a folder holds."""
+    if not path.is_dir():
+        return Given(split(content(path, pipes=True), str(path), path))
+    try:
+        names = sorted(entry.name for entry in os.scandir(path) if not entry.name.startswith("."))
+    except OSError as error:
+        raise StageError("series", f"{path}: {error.strerror}") from None
+    patches = [name for name in names if PATCH_FILE.fullmatch(name) and not (path / name).is_dir()]
+    letters = [name for name in names if MAIL_FILE.fullmatch(name) and not (path / name).is_dir()]
+    if (path / "series").is_file():
+        return _quilt(path)
+    if not patches and ((path / "new").is_dir() or (path / "cur").is_dir()):
+        return _maildir(path)
+    if not patches and not letters:
+        raise StageError("series", f"{path}: holds no *.patch, *.diff, *.eml or *.mbox file, no series file and no maildir; "
+                         "write patches with `git format-patch`")  # fmt: skip
+    _few(path, len(patches) + len(letters))
+    found = [split(content(path / name), str(path / name), path / name) for name in (*patches, *letters)]
+    if letters or any(len(documents) > 1 for documents in found):
+        return Given(tuple(document for documents in found for document in documents))
+    return _in_order(path, [documents[0] for documents in found])
+
+
+def _few(where: str | Path, count: int) -> None:
+    if count > MAX_MAILS:
+        raise StageError("series", f"{where}: {count} mails are more than one series ({MAX_MAILS}); give its thread")
+
+
+def _in_order(folder: Path, documents: Sequence[Document]) -> Given:
+    """The patch files of a folder, numbered by their names where all have format-patch's number, else in their order."""
+    found = [NUMBERED.match(document.path.name) for document in documents]
+    if not all(found) or _far_apart([int(one[1]) for one in found if one]):
+        counted = [int(one[0]) for document in documents if (one := re.match(r"\d+", document.path.name))]
+        if len(counted) == len(documents) and counted != sorted(counted):
+            raise StageError("series", f"{folder}: the names are in another order than their numbers (10-x.patch, 2-y.patch): "
+                             "write numbers of one length, or a file named series that lists the patches")  # fmt: skip
+        order = tuple(range(1, len(documents) + 1))
+        note = f"{folder}: the patches are taken in the order of their names" if len(documents) > 1 else ""
+        return Given(tuple(documents), order, by_name=True, notes=(note,) if note else ())
+    numbers = tuple(int(one[1]) for one in found if one)
+    for place, number in enumerate(numbers):
+        if number in numbers[:place]:
+            first = documents[numbers.index(number)].path.name
+            raise StageError("series", f"{documents[place].where}: number {number} is taken by {first}; where a folder holds "
+                             "two versions of a series, give a folder with one of them")  # fmt: skip
+    return Given(tuple(documents), numbers)
+
+
+def _far_apart(numbers: Sequence[int]) -> bool:
+    """Whether the numbers are no count of format-patch but an order with room between, as distributions number theirs."""
+    return len(numbers) > 1 and (min(numbers) > 1 or max(numbers) - len(numbers) >= len(numbers))
+
+
+def _document(path: Path) -> Document:
+    """A file that holds one mail or patch."""
+    data = content(path)
+    return Document(str(path), plain(data), path, dressed(data))
+
+
+def _quilt(folder: Path) -> Given:
+    """The patches that a ``series`` file lists, in its order: NAME, then options, then a comment (quilt(1))."""
+    rows, listed = [], folder / "series"
+    for number, raw in enumerate(content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1):
+        words = COMMENT.sub("", raw).split()
+        if not words:
+            continue
+        name, *options = words
+        path = folder / name
+        if options not in ([], ["-p1"]):
+            raise StageError("series", f"{listed}, line {number}: {' '.join(options)}: patches are taken with -p1 only")
+        if Path(name).is_absolute() or ".." in Path(name).parts or not path.exists():
+            raise StageError("series", f"{listed}, line {number}: there is no file {name} in the folder")
+        rows.append(path)
+    _few(listed, len(rows))
+    if not rows:
+        raise StageError("series", f"{listed}: it lists no patch")
+    note = f"{listed}: {len(rows)} patches in its order"
+    return Given(tuple(map(_document, rows)), tuple(range(1, len(rows) + 1)), notes=(note,))
+
+
+def _maildir(folder: Path) -> Given:
+    """The mails of a maildir, one a file."""
+    paths = [path for sub in ("cur", "new") for path in sorted((folder / sub).glob("[!.]*"))]
+    _few(folder, len(paths))
+    if not paths:
+        raise StageError("series", f"{folder}: the maildir is empty")
+    return Given(tuple(map(_document, paths)))

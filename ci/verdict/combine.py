@@ -1,0 +1,70 @@
+"""Several guests as one: what was run again, and a script that was run in parts. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ci.logs.ending import Ended
+from ci.logs.ktap import ScriptResult
+from ci.logs.outcome import Case, State, unique
+from ci.verdict.evidence import Guest
+
+# Of several states or ends the first of these is that of the whole.
+_STATES = (State.ERROR, State.FAIL, State.FLAKY, State.MISSING, State.PASS, State.SKIP)
+_ENDS = (Ended.LOST, Ended.PANIC, Ended.HANG_BOOT, Ended.HANG_SCRIPT, Ended.HANG_SHUTDOWN, Ended.FINISHED)
+
+
+def parts(script: str, guests: Sequence[Guest]) -> Guest:
+    """The guests that ran the parts of a script as one that ran all of it: what went worst is how it went."""
+    if len(guests) == 1:
+        return guests[0]
+    results = [guest.result for guest in guests if guest.result]
+    owns = [result.own for result in results]
+    if len(results) < len(guests):
+        owns.append(Case(script, State.ERROR, "a part of the script left no record"))
+    own = min(owns, key=lambda case: _STATES.index(case.state))
+    whole = ScriptResult(
+        script,
+        replace(own, detail="\n".join(filter(None, (one.detail for one in owns)))),
+        unique((case for result in results for case in result.cases), script),
+        tuple(problem for result in results for problem in result.problems),
+    )
+    return Guest(
+        whole if results else None,
+        min((guest.ended for guest in guests), key=_ENDS.index),
+        tuple(splat for guest in guests for splat in guest.splats),
+        all(guest.scanned for guest in guests),
+        "; ".join(filter(None, (guest.note for guest in guests))),
+    )
+
+
+def attempts(script: str, guests: Sequence[Guest]) -> Guest:
+    """A script's attempts as one: a case whose outcomes differ is flaky, and says how it came out each time. What the
+    kernel complained of in any attempt it did complain of; one attempt that finished shows that the guest can."""
+    results = [guest.result for guest in guests if guest.result]
+    if len(guests) == 1 or not results:
+        return guests[0]
+    names = dict.fromkeys(case.name for result in results for case in result.cases)
+    tables = [{case.name: case for case in result.cases} for result in results]
+    absent = Case("", State.MISSING)
+    told = [guest.attempt or f"attempt {number}" for number, guest in enumerate(guests, start=1) if guest.result]
+    return Guest(
+        ScriptResult(
+            script,
+            _told([result.own for result in results], told),
+            tuple(_told([replace(table.get(name, absent), name=name) for table in tables], told) for name in names),
+            tuple(problem for result in results for problem in result.problems),
+        ),
+        max((guest.ended for guest in guests), key=_ENDS.index),
+        tuple(splat for guest in guests for splat in guest.splats),
+        all(guest.scanned for guest in guests),
+        "; ".join(filter(None, (guest.note for guest in guests))),
+    )
+
+
+def _told(cases: Sequence[Case], attempts: Sequence[str]) -> Case:
+    """One case of several attempts."""
+    if len({case.state for case in cases}) == 1:
+        return cases[0]
+    history = ", ".join(f"{one}: {case.state}" for one, case in zip(attempts, cases, strict=True))
+    detail = "\n".join(filter(None, (history, *(case.detail for case in cases))))
+    return replace(cases[0], state=State.FLAKY, detail=detail)

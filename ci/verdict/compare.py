@@ -1,0 +1,227 @@
+"""Evidence -> findings: the state of every case on both kernels. What a state amounts to is for
+:mod:`ci.verdict.judge`.
+
+Here it is settled what an absent case, a cut-off script and a clean console mean, given how the guests ended on both sides.
+Scripts have their cases under their names, and there are four suites more: ``pipeline`` (our own trouble), ``apply`` (a case per
+patch), ``build``, and ``kernel`` (for each script whether its guest finished and its console was read; for each distinct complaint one).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ci.logs.ending import Ended
+from ci.logs.outcome import Case, State, clean_lines, tidy
+from ci.verdict.evidence import Evidence, Guest, ScriptRun
+
+MAX_STORY = 300
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One case with its state on both kernels. ``detail`` is what is known of it, ``story`` the same in half
+    a sentence."""
+
+    suite: str
+    name: str
+    base: State
+    patched: State
+    detail: str = ""
+    story: str = ""
+    time_ms: float | None = None
+
+
+def _in_short(*texts: str) -> str:
+    """Lines as half a sentence: joined, at most 300 characters."""
+    lines = [" ".join(line.split()) for text in texts for line in clean_lines(text[: 4 * MAX_STORY])]
+    return "; ".join(line for line in lines if line)[:MAX_STORY]
+
+
+# "`/usr/bin/mmdebstrap --variant=extract ...` ended with exit code 2", as ci.base.processes puts it
+_COMMAND = re.compile(r"`(?:\S*/)?(\S+).*` (?=ended with|was ended|did not end|could not be run)")
+# A terminal of 80 columns shows so much of a trouble in three lines.
+_SHOWN = 170
+
+
+def _of_trouble(text: str) -> str:
+    """What went wrong, in short. Of a command that failed its name and how it ended, then its last lines as far as they
+    fit: what a program says last is why it failed."""
+    head, *lines = [" ".join(line.split()) for line in clean_lines(text)]
+    found = _COMMAND.search(head)
+    if not found:
+        return _in_short(text)
+    told, last = f"{head[: found.start()]}{found[1]} {head[found.end() :]}", list[str]()
+    log = [lines.pop()] if lines and lines[-1].startswith("log: ") else []
+    for line in filter(None, reversed(lines)):
+        if last and sum(map(len, (told, *last, line))) > _SHOWN:
+            break
+        last.insert(0, line[:_SHOWN])
+    return _in_short(told, *last, *log)
+
+
+# What the kernel itself cut short, where the other kernel came through.
+_CUT_SHORT = (Ended.PANIC, Ended.HANG_BOOT, Ended.HANG_SCRIPT)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What one kernel gave for one script: the script's own case, its cases, and what the absence of one
+    means."""
+
+    own: Case
+    cases: dict[str, Case]
+    absent: State
+
+
+def _finished(guest: Guest | None) -> bool:
+    return guest is not None and guest.ended is Ended.FINISHED
+
+
+def _side(script: str, guest: Guest | None, other: Guest | None) -> _Side:
+    """Read one side. A guest that was cut short is its kernel's doing where the other kernel's guest
+    finished: the open cases fail and the others are missing. Otherwise we could not find out."""
+    if guest is None:
+        return _Side(Case(script, State.ERROR, "it was not run"), {}, State.ERROR)
+    blamed = guest.ended in _CUT_SHORT and _finished(other)
+    why = guest.ended.value + (f": {guest.note}" if guest.note else "")
+    if guest.result is None:
+        detail = "the script left no record" if _finished(guest) else why
+        state = State.MISSING if blamed else State.ERROR
+        return _Side(Case(script, state, detail), {}, state)
+
+    def settled(case: Case) -> Case:
+        if case.state is State.ERROR and blamed:
+            return replace(case, state=State.FAIL, detail=f"{why}\n{case.detail}".strip())
+        return case
+
+    own = settled(guest.result.own)
+    doubtful = own.state is State.ERROR or guest.ended is Ended.LOST or (guest.ended in _CUT_SHORT and not blamed)
+    cases = {case.name: settled(case) for case in guest.result.cases}
+    return _Side(own, cases, State.ERROR if doubtful else State.MISSING)
+
+
+def _row(suite: str, name: str, base: Case, patched: Case) -> Finding:
+    time = patched.time_ms if patched.time_ms is not None else base.time_ms
+    return Finding(suite, name, base.state, patched.state, patched.detail or base.detail, time_ms=time)
+
+
+def _reference(run: ScriptRun) -> Guest | None:
+    """Base's guest. Where the patched tree's script ends on neither kernel and base's own does end, it is the series
+    that made the script so, and base is what base's own shows."""
+    stuck = not _finished(run.base) and not _finished(run.patched)
+    return run.base_own if stuck and _finished(run.base_own) else run.base
+
+
+def _script_rows(run: ScriptRun, wanted: list[str]) -> Iterator[Finding]:
+    """The script's own case, its cases in the order of the patched kernel's, and what must flip and never
+    came up."""
+    reference = _reference(run)
+    base, patched = _side(run.script, reference, run.patched), _side(run.script, run.patched, reference)
+    # Nobody's guest excuses this one: where it is cut short there is no base to compare with.
+    own = _side(run.script, run.base_own, None) if run.base_own else None
+    before = {**own.cases, **base.cases} if own else base.cases
+    absent = own.absent if own else base.absent
+    yield _row(run.script, run.script, base.own, patched.own)
+    for name in dict.fromkeys([*patched.cases, *before, *(name for name in wanted if name != run.script)]):
+        yield _row(
+            run.script,
+            name,
+            before.get(name, Case(name, absent)),
+            patched.cases.get(name, Case(name, patched.absent)),
+        )
+
+
+def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
+    """How the guests of a script ended, and whether their consoles could be read."""
+
+    def end(guest: Guest | None, other: Guest | None) -> State:
+        if _finished(guest):
+            return State.PASS
+        return State.FAIL if guest and guest.ended is not Ended.LOST and _finished(other) else State.ERROR
+
+    reference = _reference(run)
+    sides = (("base", reference), ("patched", run.patched))
+    ends = [
+        f"{side}: {guest.ended.value}" + (f" ({guest.note})" if guest.note else "") if guest else f"{side}: not run"
+        for side, guest in sides
+    ]
+    yield Finding(
+        "kernel",
+        f"{run.script}: guest finished",
+        end(reference, run.patched),
+        end(run.patched, reference),
+        "\n".join(ends),
+        _in_short(*reversed(ends)),
+    )
+    read = [State.PASS if guest and guest.scanned else State.ERROR for _, guest in sides]
+    if run.base_own and not run.base_own.scanned:
+        read[0] = State.ERROR
+    missing = " and ".join(side for (side, _), state in zip(sides, read, strict=True) if state is State.ERROR)
+    story = f"the console of {missing} could not be read" if missing else ""
+    yield Finding("kernel", f"{run.script}: console scanned", read[0], read[1], story, story)
+
+
+def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
+    """One case per distinct complaint, whatever script it came with. That it is absent is only known where
+    the guests of the scripts that it came with on the other kernel finished and were read."""
+    seen: dict[str, list[set[str]]] = {}
+    texts: dict[str, tuple[str, str]] = {}
+    for run in runs:
+        for side, guest in ((1, run.patched), (0, run.base), (0, run.base_own)):
+            for splat in guest.splats if guest else ():
+                seen.setdefault(splat.fingerprint, [set(), set()])[side].add(run.script)
+                texts.setdefault(splat.fingerprint, (f"{splat.title} (with {run.script})", splat.excerpt))
+    for fingerprint, scripts in seen.items():
+        states = []
+        for side in (0, 1):
+            guests = [run.patched if side else run.base for run in runs if run.script in scripts[1 - side]]
+            clear = all(_finished(guest) and guest and guest.scanned for guest in guests)
+            states.append(State.FAIL if scripts[side] else State.PASS if clear else State.ERROR)
+        story, excerpt = texts[fingerprint]
+        yield Finding("kernel", tidy(fingerprint), states[0], states[1], f"{story}\n{excerpt}", _in_short(story))
+
+
+def _own_rows(evidence: Evidence) -> Iterator[Finding]:
+    """What is known without any guest: our trouble, the patches, the builds."""
+    for trouble in evidence.troubles:
+        story = _of_trouble(trouble.text) or "no reason was given"
+        yield Finding("pipeline", trouble.stage, State.ERROR, State.ERROR, trouble.text, story)
+    for patch in evidence.patches:
+        before: State = State.PASS if patch.state is State.FAIL else patch.state
+        name = tidy(_in_short(f"{patch.number}: {patch.title}"))
+        detail = f"{patch.status}\n{patch.detail}".strip()
+        yield Finding("apply", name, before, patch.state, detail, _in_short(detail))
+    for build in evidence.builds:
+        # A base that does not build is no base: it says nothing about the series.
+        failed = build.base is State.FAIL
+        story = _in_short("the base does not build" if failed else "", build.detail)
+        # What was not tried on patched, as something before it failed, is not lost.
+        tried = build.base if build.patched is not State.MISSING else State.MISSING
+        before = State.ERROR if failed else tried
+        yield Finding("build", build.name, before, build.patched, build.detail, story)
+
+
+def _all_rows(evidence: Evidence) -> Iterator[Finding]:
+    wanted: dict[str, list[str]] = {}
+    for script, name in evidence.must_flip:
+        wanted.setdefault(script, []).append(name)
+    yield from _own_rows(evidence)
+    for run in evidence.runs:
+        yield from _guest_rows(run)
+    yield from _complaint_rows(evidence.runs)
+    for run in evidence.runs:
+        yield from _script_rows(run, wanted.pop(run.script, []))
+    for script, names in wanted.items() if evidence.runs else ():
+        for name in names:
+            story = "it must flip, and its script was not run"
+            yield Finding(script, name, State.ERROR, State.ERROR, story, story)
+
+
+def findings(evidence: Evidence) -> Iterator[Finding]:
+    """Every finding, in the order of the reports; no two share suite and name (a repeat gets `` (2)``)."""
+    times: Counter[tuple[str, str]] = Counter()
+    for row in _all_rows(evidence):
+        times[row.suite, row.name] += 1
+        count = times[row.suite, row.name]
+        yield row if count == 1 else replace(row, name=f"{row.name} ({count})")

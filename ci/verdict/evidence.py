@@ -1,0 +1,90 @@
+"""What a verdict rests on: the records that a pipeline fills in and :mod:`ci.verdict.judge` judges. No logic
+here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ci.logs.ending import Ended
+from ci.logs.ktap import ScriptResult
+from ci.logs.outcome import State
+from ci.logs.splats import Splat
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch and how it went: ``status`` in the caller's words; ``state`` is PASS, SKIP (left out, not
+    affected), FAIL (it does not apply: exit code 2) or MISSING (never tried). ``adapted`` is a diff: how what was taken out or
+    put on differs from the patch."""
+
+    number: int
+    title: str
+    digest: str
+    status: str
+    state: State = State.PASS
+    detail: str = ""
+    adapted: str = ""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Something built on both sides (``kernel``, ``selftests``): PASS or FAIL, MISSING where it is not needed
+    or was not tried. ``detail`` holds the compiler's lines."""
+
+    name: str
+    base: State
+    patched: State
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One script in one guest. ``result`` is None where the script never began; ``scanned`` is False where
+    the console could not be read; ``note`` says more about the end, e.g. where the log is; ``attempt`` is what the run
+    is told by where there are several: ``seed 2``."""
+
+    result: ScriptResult | None
+    ended: Ended
+    splats: tuple[Splat, ...] = ()
+    scanned: bool = True
+    note: str = ""
+    attempt: str = ""
+
+
+@dataclass(frozen=True)
+class ScriptRun:
+    """A script on both kernels; a side that was not run at all is None. ``base_own`` is the base kernel with
+    the base tree's own script: it stands in for the cases that the patched tree's script did not reach on
+    base."""
+
+    script: str
+    base: Guest | None
+    patched: Guest | None
+    base_own: Guest | None = None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why we could not find out: the stage's noun and a readable sentence."""
+
+    stage: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a verdict rests on; a run that ended early simply has less of it. There is one run per script.
+
+    ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script, case) ->
+    why it may not pass; it excuses a failure, never an error, and never a case that must flip. ``notes``: how the series
+    was read, for people; no part of the verdict.
+    """
+
+    series: str
+    change_id: str
+    patches: tuple[Patch, ...] = ()
+    builds: tuple[Build, ...] = ()
+    runs: tuple[ScriptRun, ...] = ()
+    must_flip: tuple[tuple[str, str], ...] = ()
+    known: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    troubles: tuple[Trouble, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,224 @@
+"""The only place that decides: what was found out on both kernels -> the verdict. Pure.
+
+It is one fold. :mod:`ci.verdict.compare` gives every case a state on base and on patched; :func:`change` is a
+function of the two; a case calls for an exit code of its own; the verdict's is the first of 2, 1, 3, 0 that a
+case calls for. Nothing is decided outside of the cases, so a report that shows them all shows every reason
+there is.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ci.logs.outcome import State, tidy
+from ci.verdict.compare import Finding, findings
+from ci.verdict.evidence import Evidence, Patch
+
+SCHEMA = 1
+# So many cases of one script and kind are named in the reasons, the others are counted.
+NAMED = 5
+
+
+class Change(StrEnum):
+    """What the series changes about a case (design.md, The verdict)."""
+
+    KEPT = "kept"
+    FIXED = "fixed"
+    REGRESSED = "regressed"
+    STILL_FAILING = "still-failing"
+    NEW = "new"
+    NEW_FAILURE = "new-failure"
+    LOST = "lost"
+    FLAKY = "flaky"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+REJECTING = (Change.REGRESSED, Change.NEW_FAILURE, Change.LOST)
+_ABSENT = (State.SKIP, State.MISSING)
+
+
+@dataclass(frozen=True)
+class CaseVerdict:
+    """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for: 0, 1 (it
+    rejects), 2 (so it does, before any test) or 3 (unknown); ``reason`` the sentence where that is not 0.
+    ``excuse`` is the known limit that explains a failure on a side, and keeps it from counting. ``detail`` is bounded, uncleaned text;
+    ``time_ms`` guest time on patched, else on base."""
+
+    suite: str
+    name: str
+    base: State
+    patched: State
+    change: Change
+    detail: str = ""
+    exit_code: int = 0
+    reason: str = ""
+    excuse: str = ""
+    time_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important first;
+    ``notes`` say how the series was read."""
+
+    verdict: str
+    exit_code: int
+    reasons: tuple[str, ...]
+    series: str
+    change_id: str
+    patches: tuple[Patch, ...]
+    cases: tuple[CaseVerdict, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cases of each change, all ten of them."""
+        seen = Counter(case.change for case in self.cases)
+        return {change.value: seen[change] for change in Change}
+
+
+def change(base: State, patched: State) -> Change:
+    """The change between two states. An error on a side hides everything, then flaky does; a failure that is
+    skipped or missing on patched is *skipped*: it is not fixed, and it was no pass that could be lost."""
+    if State.ERROR in (base, patched):
+        return Change.UNKNOWN
+    if State.FLAKY in (base, patched):
+        return Change.FLAKY
+    if patched in _ABSENT:
+        return Change.LOST if base is State.PASS else Change.SKIPPED
+    if patched is State.PASS:
+        return {State.PASS: Change.KEPT, State.FAIL: Change.FIXED}.get(base, Change.NEW)
+    return {State.PASS: Change.REGRESSED, State.FAIL: Change.STILL_FAILING}.get(base, Change.NEW_FAILURE)
+
+
+_WORDS = {
+    Change.REGRESSED: "passes on base and fails on patched",
+    Change.NEW_FAILURE: "did not run on base and fails on patched",
+    Change.LOST: "passes on base and did not run on patched",
+}
+# The exit code where several hold is the first of these.
+_CODES = (2, 1, 3, 0)
+WORDS = {0: "accepted", 1: "rejected", 2: "rejected", 3: "error"}
+
+
+def first_code(codes: Iterable[int]) -> int:
+    """The exit code of the whole, from those of its parts; 3 where there is none: nothing was found out."""
+    return min(codes, key=_CODES.index, default=3)
+
+
+def _sentence(row: Finding, what: Change, code: int, *, must_flip: bool) -> str:
+    """Why a case is not fine, naming script and case."""
+    label = f"{row.suite}: {row.name}" if row.name != row.suite else f"{row.suite} (the script itself)"
+    sides = f"base: {row.base}, patched: {row.patched}"
+    if what is Change.UNKNOWN:
+        return f"{label} could not be found out: {row.story or tidy(row.detail[:400]) or sides}"
+    if code == 2:
+        verb = "does not apply" if row.suite == "apply" else "does not build with the series"
+        return f"{label} {verb}" + (f": {row.story}" if row.story else "")
+    if must_flip:
+        return f"{label} must be fixed by the series and is {what} ({sides})"
+    return f"{label} {_WORDS[what]}" + (f": {row.story}" if row.story else "")
+
+
+def _judged(row: Finding, evidence: Evidence) -> CaseVerdict:
+    """A case with what it calls for. A case that must flip has to be *fixed*; no known limit excuses it."""
+    what = change(row.base, row.patched)
+    must_flip = (row.suite, row.name) in evidence.must_flip
+    code, excuse = 0, ""
+    if what is Change.UNKNOWN:
+        code = 3
+    elif row.suite in ("apply", "build") and row.patched is State.FAIL:
+        code = 2
+    elif must_flip and what is not Change.FIXED:
+        code = 1
+    elif not must_flip and what in (*REJECTING, Change.STILL_FAILING, Change.FIXED):
+        excuse = evidence.known.get((row.suite, row.name), "")
+        code = int(what in REJECTING and not excuse)
+    reason = _sentence(row, what, code, must_flip=must_flip) if code else ""
+    return CaseVerdict(row.suite, row.name, row.base, row.patched, what, row.detail, code, reason, excuse, row.time_ms)
+
+
+def _reasons(cases: list[CaseVerdict], evidence: Evidence) -> Iterator[str]:
+    """The sentences, the most important first; many of one script and kind are counted."""
+
+    def rank(case: CaseVerdict) -> tuple[int, int, int]:
+        flip = (case.suite, case.name) in evidence.must_flip
+        first = 0 if flip or case.suite == "pipeline" else 1 if case.suite == "kernel" else 2
+        return (
+            _CODES.index(case.exit_code),
+            first,
+            REJECTING.index(case.change) if case.change in REJECTING else 9,
+        )
+
+    said: Counter[tuple[str, Change, int]] = Counter()
+    ordered = sorted((case for case in cases if case.exit_code), key=rank)
+    for case in ordered:
+        group = (case.suite, case.change, case.exit_code)
+        said[group] += 1
+        if said[group] <= NAMED:
+            yield case.reason
+    for (suite, what, _), count in said.items():
+        if count > NAMED:
+            yield f"{suite}: {count - NAMED} more cases are {what}"
+
+
+def decide(evidence: Evidence) -> Verdict:
+    """The verdict. Where several things hold, the exit code is the first of 2, 1, 3, 0 that any case calls
+    for.
+
+    Raises ValueError where a script has two runs: its cases would be two things under one name.
+    """
+    if len({run.script for run in evidence.runs}) != len(evidence.runs):
+        raise ValueError("a script has more than one run")
+    cases = [_judged(row, evidence) for row in findings(evidence)]
+    scripts = {run.script for run in evidence.runs}
+    ran = any(
+        case.suite in scripts and case.name != case.suite and case.patched in (State.PASS, State.FAIL, State.FLAKY)
+        for case in cases
+    )
+    if not ran and not any(case.exit_code for case in cases):
+        story = "no case ran on the patched kernel"
+        nothing = Finding("pipeline", "cases", State.ERROR, State.ERROR, story, story)
+        cases.insert(0, _judged(nothing, evidence))
+    code = first_code(case.exit_code for case in cases)
+    return Verdict(
+        verdict=WORDS[code],
+        exit_code=code,
+        reasons=tuple(_reasons(cases, evidence)),
+        series=evidence.series,
+        change_id=evidence.change_id,
+        patches=evidence.patches,
+        cases=tuple(cases),
+        notes=evidence.notes,
+    )
+
+
+def to_json(verdict: Verdict) -> dict[str, object]:
+    """``verdict.json``, schema 1: no time, host, path or run id is in it."""
+    return {
+        "schema": SCHEMA,
+        "verdict": verdict.verdict,
+        "exit_code": verdict.exit_code,
+        "reasons": list(verdict.reasons),
+        "series": {"name": verdict.series, "change-id": verdict.change_id},
+        "patches": [
+            {"number": patch.number, "title": patch.title, "digest": patch.digest, "status": patch.status}
+            | ({"adapted": patch.detail} if patch.adapted else {})
+            for patch in verdict.patches
+        ],
+        "cases": [
+            {
+                "suite": case.suite,
+                "name": case.name,
+                "base": case.base.value,
+                "patched": case.patched.value,
+                "change": case.change.value,
+            }
+            | ({"known limit": case.excuse} if case.excuse else {})
+            for case in verdict.cases
+        ],
+        "counts": verdict.counts,
+        "run": "run.json",
+    }

@@ -1,0 +1,203 @@
+"""ci.report.stored: a stored run judged from its logs alone, again and again."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.base.errors import StageError
+from ci.report import stored
+from tests.conftest import ROOT, fingerprint
+
+DATA = ROOT / "tests/data"
+FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
+
+
+def guest(
+    folder: Path, side: str, tests: str, status: int | None, console: str = "dmesg.clean.log", **more: Any
+) -> dict[str, Any]:
+    """The row of one guest of userspace_pm, and its logs as files."""
+    logs = folder / side.replace("_", "-") / "userspace_pm"
+    logs.mkdir(parents=True)
+    shutil.copy(DATA / tests, logs / "tests.log")
+    shutil.copy(DATA / console, logs / "kernel.log")
+    row = {"side": side, "script": "userspace_pm", "folder": f"{side.replace('_', '-')}/userspace_pm", "ended": "FINISHED",
+           "exit_status": status, "timed_out": False, "guest_ms": 5000, "attempt": 1, "seed": 1, "part": "userspace_pm"}  # fmt: skip
+    return row | more
+
+
+def store(folder: Path, guests: list[dict[str, Any]], **more: Any) -> Path:
+    facts = {
+        "schema": 1, "series": {"name": "deny-join-id0", "change-id": "x"}, "patches": [], "builds": {}, "known": [],
+        "must_flip": [["userspace_pm", FLIP]], "guests": guests, "troubles": [], "prefix": "v6.12.guest",
+        "mode": {"name": "virtual"},
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(facts | more), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    """Base fails at the flag and ends there; its own script passes; patched passes."""
+    guests = [
+        guest(tmp_path, "base", "userspace_pm.early-fail.log", 1),
+        guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
+        guest(tmp_path, "base_own", "userspace_pm.pass.log", 0),
+    ]
+    return store(tmp_path, guests)
+
+
+def test_the_verdict_of_a_stored_run(good: Path) -> None:
+    found = stored.write(good)
+    assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
+    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
+    assert set(changes.values()) == {"kept"} and len(changes) == 5
+    facts = json.loads((good / "verdict.json").read_text(encoding="utf-8"))
+    assert set(facts) == {"schema", "verdict", "exit_code", "reasons", "series", "patches", "cases", "counts", "run"}
+    assert facts["counts"]["fixed"] == 2 and facts["run"] == "run.json"
+    names = [case.attrib["name"] for case in ET.parse(good / "junit.xml").getroot().iter("testcase")]
+    assert FLIP in names and len(names) == len(found.cases)
+    assert (good / "patched/userspace_pm.ktap").read_text(encoding="utf-8").startswith("KTAP version 1\n1..6\nok 1 ")
+    assert f"not ok 2 {FLIP}" in (good / "base/userspace_pm.ktap").read_text(encoding="utf-8")
+
+
+def test_scripts_that_print_no_tap(tmp_path: Path) -> None:
+    """6.1: base's script ends without a word, and base's own has the cases behind."""
+    guests = [
+        guest(tmp_path, "base", "v6.1.userspace_pm.base.log", 1, tap=False),
+        guest(tmp_path, "patched", "v6.1.userspace_pm.log", 0, tap=False),
+        guest(tmp_path, "base_own", "v6.1.userspace_pm.log", 0, tap=False),
+    ]
+    found = stored.write(store(tmp_path, guests))
+    assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
+    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
+    assert set(changes.values()) == {"kept"} and len(changes) == 34
+
+
+def test_again_gives_the_same_bytes(good: Path) -> None:
+    stored.write(good)
+    before = fingerprint(good)
+    for name in ("verdict.json", "junit.xml", "summary.md"):
+        (good / name).unlink()
+    stored.write(good)
+    assert fingerprint(good) == before
+
+
+def test_nothing_of_the_place_or_the_moment_is_in_the_verdict(good: Path, tmp_path: Path) -> None:
+    stored.write(good)
+    moved = tmp_path / "elsewhere" / "run"
+    shutil.copytree(good, moved, ignore=shutil.ignore_patterns("elsewhere"))
+    stored.write(moved)
+    for name in ("verdict.json", "junit.xml"):
+        assert (moved / name).read_bytes() == (good / name).read_bytes()
+
+
+def test_a_new_complaint_of_the_kernel_rejects(tmp_path: Path) -> None:
+    guests = [
+        guest(tmp_path, "base", "userspace_pm.pass.log", 0),
+        guest(tmp_path, "patched", "userspace_pm.pass.log", 0, console="dmesg.warning.log"),
+    ]
+    found = stored.write(store(tmp_path, guests, must_flip=[]))
+    assert found.exit_code == 1 and "net/mptcp/subflow.c" in found.reasons[0]
+
+
+def test_a_patched_guest_that_panics_rejects_and_its_logs_say_why(tmp_path: Path) -> None:
+    guests = [
+        guest(tmp_path, "base", "userspace_pm.pass.log", 0),
+        guest(tmp_path, "patched", "userspace_pm.killed.log", None, console="dmesg.oops-panic.log", ended="PANIC"),
+    ]
+    found = stored.write(store(tmp_path, guests, must_flip=[]))
+    assert found.exit_code == 1 and any("panicked" in reason for reason in found.reasons)
+
+
+def test_a_guest_of_base_that_was_lost_is_not_the_patchs_fault(tmp_path: Path) -> None:
+    guests = [
+        guest(tmp_path, "base", "userspace_pm.killed.log", None, ended="LOST"),
+        guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
+    ]
+    assert stored.write(store(tmp_path, guests, must_flip=[])).exit_code == 3
+
+
+def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
+    log = good / "patched/userspace_pm/tests.log"
+    log.write_text(
+        log.read_text(encoding="utf-8")
+        .replace("ok 4 -", "not ok 4 -")
+        .replace("invalid token                       [ OK ]", "invalid token                       [FAIL] x"),
+        encoding="utf-8",
+    )
+    assert stored.write(good).exit_code == 1
+    facts = stored.read(good)
+    facts["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
+    (good / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    found = stored.write(good)
+    assert [case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse] == ["a reason"]
+    assert found.exit_code == 3  # the script says that all went well, and its own case is not known
+
+
+def test_an_empty_console_is_never_a_pass(good: Path) -> None:
+    (good / "patched/userspace_pm/kernel.log").write_bytes(b"")
+    found = stored.write(good)
+    assert found.exit_code == 3 and "console" in found.reasons[0]
+
+
+def test_an_empty_log_of_tests_is_never_a_pass(good: Path) -> None:
+    log = good / "patched/userspace_pm/tests.log"
+    log.write_text("", encoding="utf-8")
+    assert stored.write(good).exit_code != 0
+    log.unlink()
+    with pytest.raises(StageError, match=f"{log}: the log of a guest is missing"):
+        stored.write(good)
+
+
+DAMAGES: dict[str, Any] = {
+    "no patches": lambda facts: facts.pop("patches"), "no guests": lambda facts: facts.pop("guests"),
+    "guests are a number": lambda facts: facts.update(guests=7), "a guest is a list": lambda facts: facts.update(guests=[[]]),
+    "a patch of another kind": lambda facts: facts.update(patches=[{"number": 1}]),
+    "an end that is none": lambda facts: facts["guests"][0].update(ended="NEVER"),
+    "a side that is a list": lambda facts: facts["guests"][0].update(side=[]),
+    "a folder that is a number": lambda facts: facts["guests"][0].update(folder=5),
+    "a case that is one word": lambda facts: facts.update(must_flip=["x"]),
+    "no mode": lambda facts: facts.update(mode=None),
+    "a log that was cut": lambda facts: facts["guests"][0].update(logs={"tests": "0" * 64}),
+    "a build that is a word": lambda facts: facts.update(builds={"kernel": "pass"}),
+    "known that is true": lambda facts: facts.update(known=True), "a trouble of one": lambda facts: facts.update(troubles=[["x"]]),
+    "series by name": lambda facts: facts.update(series="deny"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_told(damage: str, good: Path) -> None:
+    file = good / "run.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    DAMAGES[damage](facts)
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(StageError, match=r"run\.json does not hold|the run is damaged"):
+        stored.write(good)
+    assert not (good / "verdict.json").exists()
+
+
+def test_a_run_that_ended_before_any_guest_is_not_accepted(tmp_path: Path) -> None:
+    assert stored.write(store(tmp_path, [], must_flip=[])).exit_code == 3
+    found = stored.write(store(tmp_path, [], must_flip=[], troubles=[["fetch", "no route"]]))
+    assert found.exit_code == 3 and "no route" in found.reasons[0]
+
+
+def test_bytes_that_are_no_text(good: Path) -> None:
+    log = good / "patched/userspace_pm/tests.log"
+    log.write_bytes(b"\xff\x00\x1b[2J" + log.read_bytes())
+    stored.write(good)
+    ET.parse(good / "junit.xml")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "\ufffe", "[" * 100_000])
+def test_a_folder_that_is_no_run(content: str | None, tmp_path: Path) -> None:
+    if content:
+        (tmp_path / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(StageError, match="no stored run"):
+        stored.write(tmp_path)

@@ -1,0 +1,188 @@
+"""ci.trees.tree: taking out, putting on and refusing, on real repositories."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci.base.errors import PatchError, StageError
+from ci.base.progress import Progress
+from ci.base.settings import Settings
+from ci.base.workspace import Workspace
+from ci.series import patches
+from ci.trees import source, tree
+from ci.trees.tree import Trees
+from tests.conftest import DEMO_C, commit, git, write
+
+NONE: frozenset[int] = frozenset()
+
+
+@pytest.fixture
+def derive(
+    settings_for: Callable[..., Settings], kernel_tree: Path, demo_series: Path, progress: Progress
+) -> Callable[..., Trees]:
+    """The trees of the demo series on the checkout as it stands."""
+
+    def made(without: frozenset[int] = NONE) -> Trees:
+        loaded = patches.load(demo_series)
+        wanted = settings_for(tree=str(kernel_tree), series=str(demo_series))
+        return tree.derive(loaded, source.fetch(wanted, loaded, progress), without)
+
+    return made
+
+
+def tree_id(folder: Path, name: str) -> str:
+    return git(folder, "rev-parse", f"{name}^{{tree}}")
+
+
+def statuses(trees: Trees) -> list[str]:
+    return [state.status for state in trees.states]
+
+
+def test_put_on_a_tree_that_lacks_it(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+    trees = derive()
+    assert statuses(trees) == ["applies", "applies"] and trees.conflict is None
+    assert trees.shipped.tree_id == trees.base.tree_id == tree_id(kernel_tree, "main")
+    assert trees.patched.tree_id == tree_id(kernel_tree, "with-series")
+
+
+def test_taken_out_of_a_tree_that_has_it(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+    git(kernel_tree, "checkout", "-q", "with-series")
+    later = (kernel_tree / "net/demo.c").read_text(encoding="utf-8").replace("int line40;", "int line40; int line41;")
+    commit(kernel_tree, {"net/demo.c": later}, "a later commit, elsewhere")
+    trees = derive()
+    assert statuses(trees) == ["already there", "already there"]
+    assert trees.shipped.tree_id == trees.patched.tree_id == tree_id(kernel_tree, "HEAD")
+    shown = trees.base.source.git.run("show", f"{trees.base.commit}:net/demo.c").stdout
+    assert shown == DEMO_C.replace("int line40;", "int line40; int line41;")
+
+
+def test_half_there(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+    git(kernel_tree, "checkout", "-q", "with-series~1")
+    trees = derive()
+    assert statuses(trees) == ["already there", "applies"]
+    assert trees.base.tree_id == tree_id(kernel_tree, "main")
+    assert trees.patched.tree_id == tree_id(kernel_tree, "with-series")
+
+
+def test_without_shortens_what_is_put_on_only(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+    git(kernel_tree, "checkout", "-q", "with-series")
+    trees = derive(frozenset({2}))
+    assert statuses(trees) == ["already there", "left out"]
+    assert trees.base.tree_id == tree_id(kernel_tree, "main")
+    assert trees.patched.tree_id == tree_id(kernel_tree, "with-series~1")
+    with pytest.raises(StageError, match="--without 7: the series has patches 1 to 2"):
+        derive(frozenset({7}))
+
+
+def test_not_affected(derive: Callable[..., Trees], demo_series: Path) -> None:
+    write(demo_series, {"series.toml": "[[patch]]\nnumber = 2\naffects_since = '6.13'"})
+    trees = derive()
+    assert statuses(trees) == ["applies", "not affected"]
+    assert "v6.13" in trees.states[1].why
+
+
+def test_a_conflict_names_patch_file_and_hunk(
+    derive: Callable[..., Trees], kernel_tree: Path, workspace: Workspace
+) -> None:
+    changed = DEMO_C.replace("int line29;", "long line29;")
+    commit(kernel_tree, {"net/demo.c": changed}, "in the way")
+    trees = derive()
+    assert statuses(trees) == ["applies", "conflicts"]
+    assert isinstance(trees.conflict, PatchError) and trees.conflict.patch == 2
+    said = trees.conflict.message
+    assert "0002-demo-start-more-lines-elsewhere.patch" in said
+    assert "error: patch failed: net/demo.c:27" in said  # git's own words
+    assert "hunk 2 of net/demo.c: @@ -27,7 +27,7 @@" in said
+    assert git(kernel_tree, "status", "--porcelain") == ""
+    with trees.base.checked_out(workspace):
+        assert trees.base.source.git.line("status", "--porcelain") == ""
+
+
+def test_what_needs_a_patch_that_conflicts_says_so(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+    commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line9;", "long line9;")}, "in the way")
+    trees = derive()
+    assert statuses(trees) == ["conflicts", "depends on 1"]
+    assert trees.states[1].why.startswith("it does not apply without patch 1\n")
+    assert trees.patched.tree_id == trees.base.tree_id
+
+
+def test_offsets_are_fine_and_fuzz_is_not(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+    commit(kernel_tree, {"net/demo.c": "/* new */\n" * 25 + DEMO_C}, "lines above")
+    assert statuses(derive()) == ["applies", "applies"]
+    commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line13;", "int line13 ;")}, "a blank more in the context")
+    assert statuses(derive()) == ["conflicts", "depends on 1"]
+
+
+def test_a_backport_stands_in(derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path) -> None:
+    changed = DEMO_C.replace("int line29;", "long line29;")
+    commit(kernel_tree, {"net/demo.c": changed}, "in the way")
+    (second,) = demo_series.glob("0002-*")
+    text = second.read_text(encoding="utf-8").replace(" int line29;", " long line29;")
+    write(demo_series, {f"backports/6.12/{second.name}": text})
+    trees = derive()
+    assert statuses(trees) == ["applies", "applies as backport"]
+    git(kernel_tree, "checkout", "-q", "-b", "stable")
+    git(
+        kernel_tree,
+        "am",
+        "-q",
+        str(next(demo_series.glob("0001-*"))),
+        str(demo_series / "backports/6.12" / second.name),
+    )
+    again = derive()
+    assert statuses(again) == ["already there", "already there"]
+    assert again.patched.tree_id == trees.patched.tree_id == tree_id(kernel_tree, "stable")
+    assert again.base.tree_id == trees.base.tree_id
+
+
+def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
+    derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path
+) -> None:
+    """The inner loop on a tree that carries the series: what is committed is taken out, what is edited put on."""
+    git(kernel_tree, "checkout", "-q", "--orphan", "imported", "with-series")
+    git(kernel_tree, "commit", "-q", "-m", "a tree without a history")
+    (second,) = demo_series.glob("0002-*")
+    text = second.read_text(encoding="utf-8").replace("+int line30 = 3;", "+int line30 = 7;")
+    second.write_text(text, encoding="utf-8")
+    trees = derive()  # in no repository: nobody knows that the tree has another form of it
+    assert statuses(trees) == ["already there", "conflicts"]
+    assert "1 of 2 added lines are there, at net/demo.c:12" in trees.states[1].why
+    second.write_text(text.replace("= 7;", "= 3;"), encoding="utf-8")
+    git(demo_series, "init", "-q")
+    git(demo_series, "add", "-A")
+    git(demo_series, "commit", "-q", "-m", "series")
+    second.write_text(text, encoding="utf-8")
+    trees = derive()
+    assert statuses(trees) == ["already there", "applies"]
+    assert "before it was edited" in trees.states[1].why
+    assert trees.base.tree_id == tree_id(kernel_tree, "main")
+    shown = trees.patched.source.git.run("show", f"{trees.patched.commit}:net/demo.c").stdout
+    assert "int line10 = 1;" in shown and "int line30 = 7;" in shown
+
+
+def test_a_patch_can_not_write_outside_or_into_git(derive: Callable[..., Trees], demo_series: Path) -> None:
+    (first,) = demo_series.glob("0001-*")
+    evil = first.read_text(encoding="utf-8").replace("net/demo.c", "../../outside.c")
+    first.write_text(evil, encoding="utf-8")
+    with pytest.raises(StageError, match="0001-demo"):
+        trees = derive()
+        raise trees.conflict or AssertionError("it was put on")
+
+
+def test_work_tree_files_that_do_not_differ_keep_their_times(
+    derive: Callable[..., Trees], workspace: Workspace
+) -> None:
+    trees = derive()
+    src = trees.base.source.slot / "src"
+    with trees.base.checked_out(workspace):
+        before = {name: (src / name).stat().st_mtime_ns for name in ("net/demo.c", "net/other.c")}
+    with trees.patched.checked_out(workspace):
+        after = {name: (src / name).stat().st_mtime_ns for name in before}
+        assert "int line30 = 3;" in (src / "net/demo.c").read_text(encoding="utf-8")
+    assert after["net/other.c"] == before["net/other.c"] and after["net/demo.c"] != before["net/demo.c"]
+
+
+def test_the_same_input_gives_the_same_commits(derive: Callable[..., Trees]) -> None:
+    first, second = derive(), derive()
+    assert (first.base.commit, first.patched.commit) == (second.base.commit, second.patched.commit)
