@@ -31,8 +31,10 @@ from ci.commands import verify as verify_stage
 from ci.commands.branches import select
 
 HELP = {
-    "series": "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree, message-id "
-    "(default: kernel-patches/deny-join-id0)",
+    "series": (
+        "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree,"
+        " message-id (default: kernel-patches/deny-join-id0)"
+    ),
     "tree": "your own kernel checkout, which is only read",
     "plan tree": "the checkout of which a series A..B is a range",
     "stable tree": "the checkout of which a series A..B is a range",
@@ -41,16 +43,28 @@ HELP = {
     "plan source": "where the branches' kernels come from: auto, git or debian (default: auto)",
     "stable source": "where the branches' kernels come from: auto, git or debian (default: auto)",
     "without": "numbers of patches not to put on, as in 1,3",
-    "only": "numbers of the patches that are the series, as in 9 or 1-4, or a message-id that chooses one of several series",
-    "suite": "smoke, default, full, or scripts and parts such as diag,mptcp_join:d (default: what the series says)",
+    "only": (
+        "numbers of the patches that are the series, as in 9 or 1-4, or a message-id that chooses"
+        " one of several series"
+    ),
+    "suite": (
+        "smoke, default, full, or scripts and parts such as diag,mptcp_join:d (default: what the"
+        " series says)"
+    ),
     "mode": "auto, kvm, tcg or virtual (default: auto)",
     "bench mode": "auto, kvm, tcg or virtual (default: virtual)",
     "seed": "in virtual mode: where all random numbers come from (default: 1)",
     "layout": "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
     "cpus": "virtual CPUs of a guest, not in virtual mode (default: 2)",
-    "qemu": "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change nothing",
+    "qemu": (
+        "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change"
+        " nothing"
+    ),
     "rerun": "run guests even where the record knows the answer",
-    "adapt": "put a patch that does not apply as it is on adapted, where it is clear how: a merge, less context, moved code",
+    "adapt": (
+        "put a patch that does not apply as it is on adapted, where it is clear how: a merge, less"
+        " context, moved code"
+    ),
     "timings": "show wall and CPU seconds of each stage",
     "verify times": "how often (default: 2)",
     "bench times": "how often (default: 3)",
@@ -59,7 +73,9 @@ HELP = {
     "on": "base: judge each branch's base, the tree with the series taken out",
     "format": "text or json, which a CI matrix takes (default: text)",
     "shards": "with --format json: so many jobs for each branch (default: 1)",
-    "selftests": "own or newest: the branch's scripts, or the newest branch's on all (default: own)",
+    "selftests": (
+        "own or newest: the branch's scripts, or the newest branch's on all (default: own)"
+    ),
     "seeds": "a range such as 1..10: the suite once for each seed",
     "run": "folder of a stored run (default: results/latest)",
     "unit": "only what takes seconds and boots no guest",
@@ -72,20 +88,52 @@ def task(body: Callable[..., int | None]) -> Task[Any]:
     """A task whose help knows the options that it has."""
     names = [name.replace("_", "-") for name in body.__annotations__]
     texts = {name: HELP.get(f"{body.__name__} {name}") or HELP.get(name, "") for name in names}
-    return DocumentedTask(exits.guarded(body), help={name: text for name, text in texts.items() if text})
+    return DocumentedTask(
+        exits.guarded(body), help={name: text for name, text in texts.items() if text}
+    )
 
 
 def stage(body: Callable[[Settings], int]) -> Task[Any]:
     """A task with the options of ``validate``; ``body`` gets them as Settings."""
 
     def run(
-        c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
-        mode: str = "", seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False,
-        timings: bool = False, cpus: int = 0, qemu: str = "", adapt: bool = False,
-    ) -> int:  # fmt: skip
-        return body(make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, mode=mode,
-                         seed=seed, layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, timings=timings,
-                         cpus=cpus, qemu=qemu, adapt=adapt))  # fmt: skip
+        c: Context,
+        series: str = "",
+        tree: str = "",
+        source: str = "",
+        without: str = "",
+        only: str = "",
+        suite: str = "",
+        mode: str = "",
+        seed: str = "",
+        layout: str = "",
+        ignore_dirty: bool = False,
+        rerun: bool = False,
+        timings: bool = False,
+        cpus: int = 0,
+        qemu: str = "",
+        adapt: bool = False,
+    ) -> int:
+        return body(
+            make(
+                ROOT,
+                series=series,
+                tree=tree,
+                source=source,
+                without=without,
+                only=only,
+                suite=suite,
+                mode=mode,
+                seed=seed,
+                layout=layout,
+                ignore_dirty=ignore_dirty,
+                rerun=rerun,
+                timings=timings,
+                cpus=cpus,
+                qemu=qemu,
+                adapt=adapt,
+            )
+        )
 
     run.__name__, run.__doc__ = body.__name__, body.__doc__
     return task(run)
@@ -96,7 +144,8 @@ def _say(text: str) -> None:
 
 
 def _stages(settings: Settings, *names: str) -> int:
-    """Run single stages into a folder of results; a problem of the patches is exit code 2, as in validate."""
+    """Run single stages into a folder of results; a problem of the patches is exit code 2, as in
+    validate."""
     try:
         with validate_stage.new_run(settings, Progress()) as run:
             for name in names:
@@ -140,24 +189,50 @@ def run(settings: Settings) -> int:
 
 @stage
 def validate(settings: Settings) -> int:
-    """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2 rejected, 3 unknown."""
+    """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2
+    rejected, 3 unknown."""
     return validate_stage.validate(settings, Progress())
 
 
 @stage
 def boot(settings: Settings) -> int:
-    """An interactive shell in a guest that runs the patched kernel, in the folder of the selftests."""
+    """An interactive shell in a guest that runs the patched kernel, in the folder of the
+    selftests."""
     return validate_stage.open_shell(settings, Progress())
 
 
 def _verify(
-    c: Context, series: str = "", tree: str = "", source: str = "", without: str = "", only: str = "", suite: str = "",
-    seed: str = "", layout: str = "", ignore_dirty: bool = False, rerun: bool = False, times: int = 2, seeds: str = "",
+    c: Context,
+    series: str = "",
+    tree: str = "",
+    source: str = "",
+    without: str = "",
+    only: str = "",
+    suite: str = "",
+    seed: str = "",
+    layout: str = "",
+    ignore_dirty: bool = False,
+    rerun: bool = False,
+    times: int = 2,
+    seeds: str = "",
     adapt: bool = False,
-) -> int:  # fmt: skip
-    """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over --seeds A..B."""
-    settings = make(ROOT, series=series, tree=tree, source=source, without=without, only=only, suite=suite, seed=seed,
-                    layout=layout, ignore_dirty=ignore_dirty, rerun=rerun, adapt=adapt)  # fmt: skip
+) -> int:
+    """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over
+    --seeds A..B."""
+    settings = make(
+        ROOT,
+        series=series,
+        tree=tree,
+        source=source,
+        without=without,
+        only=only,
+        suite=suite,
+        seed=seed,
+        layout=layout,
+        ignore_dirty=ignore_dirty,
+        rerun=rerun,
+        adapt=adapt,
+    )
     if seeds:
         return verify_stage.over_seeds(settings, Progress(), numbers(seeds, "--seeds"))
     return verify_stage.repeat(settings, Progress(), max(times, 2))
@@ -168,18 +243,31 @@ verify = task(_verify)
 
 
 def _bench(
-    c: Context, source: str = "", tree: str = "", mode: str = "virtual", rows: str = ",".join(bench_stage.ROWS),
+    c: Context,
+    source: str = "",
+    tree: str = "",
+    mode: str = "virtual",
+    rows: str = ",".join(bench_stage.ROWS),
     times: int = 3,
-) -> int:  # fmt: skip
+) -> int:
     """This pipeline against vng with its defaults, measured here and now: an hour or two."""
     settings = make(ROOT, source=source, tree=tree, mode=mode)
     return bench_stage.bench(settings, Progress(), rows.split(","), max(times, 1))
 
 
 def _plan(
-    c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", on: str = "",
-    format: str = "text", shards: int = 1, tree: str = "", only: str = "", adapt: bool = False,
-) -> int:  # fmt: skip
+    c: Context,
+    branches: str = "all",
+    series: str = "",
+    source: str = "",
+    suite: str = "",
+    on: str = "",
+    format: str = "text",
+    shards: int = 1,
+    tree: str = "",
+    only: str = "",
+    adapt: bool = False,
+) -> int:
     """What each branch needs of the series, in seconds and without building anything."""
     settings = make(ROOT, series=series, tree=tree, suite=suite, only=only, adapt=adapt)
     chosen = select(branches, source or "auto")
@@ -191,13 +279,36 @@ plan = task(_plan)
 
 
 def _stable(
-    c: Context, branches: str = "all", series: str = "", source: str = "", suite: str = "", mode: str = "",
-    seed: str = "", without: str = "", only: str = "", selftests: str = "own", tree: str = "", rerun: bool = False,
-    timings: bool = False, adapt: bool = False,
-) -> int:  # fmt: skip
-    """Validate the series on every branch that it affects: one table, one exit code, files for each branch."""
-    settings = make(ROOT, series=series, tree=tree, suite=suite, mode=mode, seed=seed, without=without, only=only, rerun=rerun,
-                    timings=timings, adapt=adapt)  # fmt: skip
+    c: Context,
+    branches: str = "all",
+    series: str = "",
+    source: str = "",
+    suite: str = "",
+    mode: str = "",
+    seed: str = "",
+    without: str = "",
+    only: str = "",
+    selftests: str = "own",
+    tree: str = "",
+    rerun: bool = False,
+    timings: bool = False,
+    adapt: bool = False,
+) -> int:
+    """Validate the series on every branch that it affects: one table, one exit code, files for each
+    branch."""
+    settings = make(
+        ROOT,
+        series=series,
+        tree=tree,
+        suite=suite,
+        mode=mode,
+        seed=seed,
+        without=without,
+        only=only,
+        rerun=rerun,
+        timings=timings,
+        adapt=adapt,
+    )
     return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
 
 
@@ -210,7 +321,8 @@ bench = task(_bench)
 
 @task
 def report(c: Context, run: str = "") -> int:
-    """Rebuild all reports of a stored run (default: results/latest) from its logs, without a guest."""
+    """Rebuild all reports of a stored run (default: results/latest) from its logs, without a
+    guest."""
     workspace = make(ROOT).workspace
     return validate_stage.show(Path(run) if run else workspace.latest())
 
@@ -229,13 +341,15 @@ def check(c: Context) -> int:
 
 @task
 def test(c: Context, unit: bool = False, k: str = "") -> int:
-    """All checks and tests; with --unit only what takes seconds and boots no guest, with --k EXPR pytest's choice."""
+    """All checks and tests; with --unit only what takes seconds and boots no guest, with --k EXPR
+    pytest's choice."""
     return checks.check(ROOT, Progress()) or checks.test(ROOT, unit=unit, choice=k)
 
 
 @task
 def clean(c: Context, cache: bool = False) -> None:
-    """Remove all results; with --cache all that was downloaded and built, too. Never touches a tree of yours."""
+    """Remove all results; with --cache all that was downloaded and built, too. Never touches a tree
+    of yours."""
     make(ROOT).workspace.clean(cache=cache)
 
 
@@ -255,6 +369,8 @@ if "invoke.main" in sys.modules:
         if wrong := mistake(ns, words):
             print(lines(wrong, "error: "), file=sys.stderr)
             raise exits.Ended(COULD_NOT_FIND_OUT)
-        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(["inv", *words])
+        Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(
+            ["inv", *words]
+        )
 
     exits.leave(main)

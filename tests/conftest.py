@@ -1,4 +1,5 @@
-"""What many tests need: a workspace of their own, and small git repositories that look like kernel trees."""
+"""What many tests need: a workspace of their own, and small git repositories that look like kernel
+trees."""
 
 import os
 import shutil
@@ -14,7 +15,8 @@ from ci.base.progress import Progress
 from ci.base.settings import Settings, make
 from ci.base.workspace import Workspace
 
-# Where these tests run in the background of a shell, SIGINT is ignored, and so it would be in what they start.
+# Where these tests run in the background of a shell, SIGINT is ignored, and so it would be in what
+# they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_C = "".join(f"int line{number};\n" for number in range(1, 41))
@@ -33,8 +35,15 @@ IDENTITY = {
 
 def git(folder: Path, *args: str, stdin: str | None = None) -> str:
     """What git prints in ``folder``; a failure is a failure of the test."""
-    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", **IDENTITY}
-    done = subprocess.run(["git", *args], cwd=folder, input=stdin, text=True, capture_output=True, env=env)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        **IDENTITY,
+    }
+    done = subprocess.run(
+        ["git", *args], cwd=folder, input=stdin, text=True, capture_output=True, env=env
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -56,7 +65,9 @@ def commit(folder: Path, files: Mapping[str, str], message: str) -> str:
 
 def fingerprint(folder: Path) -> dict[str, bytes]:
     """Every file below ``folder`` with its bytes, git's own included."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 @pytest.fixture
@@ -83,11 +94,14 @@ def kernel_tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def demo_series(kernel_tree: Path, tmp_path: Path) -> Path:
-    """Two patches against ``kernel_tree``, which stays without them: line 10, then lines 12 and 30 of net/demo.c."""
+    """Two patches against ``kernel_tree``, which stays without them: line 10, then lines 12 and 30
+    of net/demo.c."""
     git(kernel_tree, "checkout", "-q", "-b", "with-series")
     first = DEMO_C.replace("int line10;", "int line10 = 1;")
     commit(kernel_tree, {"net/demo.c": first}, "demo: start line 10 at one\n\nIt was zero.")
-    second = first.replace("int line12;", "int line12 = 2;").replace("int line30;", "int line30 = 3;")
+    second = first.replace("int line12;", "int line12 = 2;").replace(
+        "int line30;", "int line30 = 3;"
+    )
     commit(kernel_tree, {"net/demo.c": second}, "demo: start more lines elsewhere")
     folder = tmp_path / "series"
     git(kernel_tree, "format-patch", "-q", "-o", str(folder), "main..with-series")

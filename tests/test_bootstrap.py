@@ -1,4 +1,5 @@
-"""ci/bootstrap.sh: what it installs, what it passes on, and how it gives up. Its real work is done by whoever runs us."""
+"""ci/bootstrap.sh: what it installs, what it passes on, and how it gives up. Its real work is done
+by whoever runs us."""
 
 import functools
 import hashlib
@@ -19,7 +20,13 @@ from tests.conftest import ROOT, commit, git
 Done = subprocess.CompletedProcess[str]
 
 
-FILES = ("bootstrap.sh", "packages.txt", "packages-test.txt", "requirements.txt", "requirements-test.txt")
+FILES = (
+    "bootstrap.sh",
+    "packages.txt",
+    "packages-test.txt",
+    "requirements.txt",
+    "requirements-test.txt",
+)
 
 
 @pytest.fixture
@@ -33,7 +40,9 @@ def checkout(tmp_path: Path) -> Path:
     version = subprocess.run(["python3", "-V"], capture_output=True, check=True).stdout
     for name in ("requirements", "requirements-test"):
         held = f"{folder}\n".encode() + version + (folder / f"ci/{name}.txt").read_bytes()
-        (folder / ".venv" / name).write_text(f"{hashlib.sha256(held).hexdigest()}  -\n", encoding="ascii")
+        (folder / ".venv" / name).write_text(
+            f"{hashlib.sha256(held).hexdigest()}  -\n", encoding="ascii"
+        )
     for name, body in (("inv", 'pwd; printf "<%s>" "$@"; exit 7'), ("python", "exit 1")):
         program = folder / ".venv/bin" / name
         program.write_text(f"#!/bin/sh\n{body}\n", encoding="ascii")
@@ -42,11 +51,20 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def call(
-    checkout: Path, *args: str, path: str | None = None, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    checkout: Path,
+    *args: str,
+    path: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Done:
     known = os.environ | ({"PATH": path} if path else {}) | dict(env or {})
     return subprocess.run(
-        [checkout / "ci/bootstrap.sh", *args], env=known, cwd=cwd, capture_output=True, text=True, timeout=60
+        [checkout / "ci/bootstrap.sh", *args],
+        env=known,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -64,12 +82,28 @@ def only(tmp_path: Path, *names: str, **scripts: str) -> str:
     return str(folder)
 
 
-BASIC = ("sh", "cat", "dirname", "sha256sum", "mktemp", "rm", "tail", "env", "printf", "sed", "grep", "pwd")
+BASIC = (
+    "sh",
+    "cat",
+    "dirname",
+    "sha256sum",
+    "mktemp",
+    "rm",
+    "tail",
+    "env",
+    "printf",
+    "sed",
+    "grep",
+    "pwd",
+)
 
 
 def test_arguments_and_exit_code_go_through_unchanged(checkout: Path, tmp_path: Path) -> None:
     done = call(checkout, "validate", "--series", "a folder", "--without", "1,2", cwd=tmp_path)
-    assert done.stdout == f"{tmp_path}\n<--search-root><{checkout}><validate><--series><a folder><--without><1,2>"
+    assert (
+        done.stdout
+        == f"{tmp_path}\n<--search-root><{checkout}><validate><--series><a folder><--without><1,2>"
+    )
     assert done.returncode == 7 and done.stderr == ""
 
 
@@ -80,10 +114,13 @@ def test_without_words_the_tasks_are_listed(checkout: Path) -> None:
 def test_names_of_files_mean_what_they_mean_where_it_is_called(
     project: Path, kernel_tree: Path, demo_series: Path, tmp_path: Path
 ) -> None:
-    """The real tasks, from another folder than the checkout, with relative paths; what is printed leads to the results."""
+    """The real tasks, from another folder than the checkout, with relative paths; what is printed
+    leads to the results."""
     argv = [Path(sys.executable).with_name("inv"), "--search-root", project]
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "CDPATH": "/"}
-    run = functools.partial(subprocess.run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    run = functools.partial(
+        subprocess.run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+    )
     commit(kernel_tree, {"net/demo.c": "int nothing;\n"}, "in the way")
     done = run([*argv, "validate", "--mode", "virtual", "--tree", "kernel", "--series", "series"])
     assert done.returncode == 2, done.stderr
@@ -108,7 +145,13 @@ def test_what_is_missing_is_installed_and_said_first(checkout: Path, tmp_path: P
 
 
 def test_an_ordinary_user_goes_through_sudo(checkout: Path, tmp_path: Path) -> None:
-    path = only(tmp_path, *BASIC, apt_get=f'echo "$@" >>{tmp_path}/asked', sudo='echo sudo; exec "$@"', id="echo 1000")
+    path = only(
+        tmp_path,
+        *BASIC,
+        apt_get=f'echo "$@" >>{tmp_path}/asked',
+        sudo='echo sudo; exec "$@"',
+        id="echo 1000",
+    )
     done = call(checkout, "doctor", path=path)
     assert done.returncode == 7 and "installing with sudo apt-get" in done.stderr
     assert (tmp_path / "asked").exists()
@@ -131,32 +174,46 @@ def test_apt_that_fails_is_shown(checkout: Path, tmp_path: Path) -> None:
 
 
 NO_NETWORK = """Ign:1 http://deb.debian.org/debian trixie InRelease
-W: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Temporary failure resolving 'deb.debian.org'
+W: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease \
+ Temporary failure resolving 'deb.debian.org'
 E: Unable to locate package bc"""
 
 
 def test_no_network_is_one_line(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "said").write_text(NO_NETWORK, encoding="ascii")
-    path = only(tmp_path, *BASIC, apt_get=f"[ $1 = update ] || {{ cat {tmp_path}/said; exit 100; }}", id="echo 0")
+    path = only(
+        tmp_path,
+        *BASIC,
+        apt_get=f"[ $1 = update ] || {{ cat {tmp_path}/said; exit 100; }}",
+        id="echo 0",
+    )
     done = call(checkout, "validate", path=path)
     first, last = done.stderr.splitlines()
     assert done.returncode == 3 and first.startswith("bootstrap: installing with apt-get")
-    assert last.startswith("bootstrap: apt-get cannot reach its server: no network, or a proxy that http_proxy and ")
+    assert last.startswith(
+        "bootstrap: apt-get cannot reach its server: no network, or a proxy that http_proxy and "
+    )
 
 
 def test_a_full_disk_is_exit_3(checkout: Path, tmp_path: Path) -> None:
     path = only(tmp_path, *BASIC, apt_get="exit 0", id="echo 0")
     done = call(checkout, "validate", path=path, env={"TMPDIR": "/nonexistent"})
-    assert done.returncode == 3 and done.stderr.splitlines()[-1] == "bootstrap: cannot write to /nonexistent"
+    assert (
+        done.returncode == 3
+        and done.stderr.splitlines()[-1] == "bootstrap: cannot write to /nonexistent"
+    )
 
 
 def wheel(folder: Path, name: str, script: str) -> str:
-    """A wheel with one program, which prints its name and words; the line of a list of requirements that pins it."""
+    """A wheel with one program, which prints its name and words; the line of a list of requirements
+    that pins it."""
     info = f"{name}-1.dist-info"
     texts = {
         f"{name}.py": f"import sys\n\ndef main():\n    print({name!r}, *sys.argv[1:])\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": (
+            "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
         f"{info}/entry_points.txt": f"[console_scripts]\n{script} = {name}:main\n",
     }
     texts[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*texts, f"{info}/RECORD"])
@@ -170,7 +227,8 @@ def wheel(folder: Path, name: str, script: str) -> str:
 def test_the_tests_tools_come_with_the_tests_and_nothing_of_the_users_interferes(
     checkout: Path, tmp_path: Path
 ) -> None:
-    """A real .venv and a real pip, whose index is a folder; the user's settings would each break one of them."""
+    """A real .venv and a real pip, whose index is a folder; the user's settings would each break
+    one of them."""
     shutil.rmtree(checkout / ".venv")
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -184,9 +242,19 @@ def test_the_tests_tools_come_with_the_tests_and_nothing_of_the_users_interferes
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     for name in ("pip", "venv", "ours"):
-        (foreign / f"{name}.py").write_text("raise SystemExit('a foreign module')\n", encoding="ascii")
-    env = {"PIP_USER": "1", "PIP_TARGET": str(foreign), "PIP_NO_DEPS": "1", "PIP_REQUIREMENT": "/nonexistent",
-           "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PYTHONPATH": str(foreign), "PYTHONHOME": "/nonexistent"}  # fmt: skip
+        (foreign / f"{name}.py").write_text(
+            "raise SystemExit('a foreign module')\n", encoding="ascii"
+        )
+    env = {
+        "PIP_USER": "1",
+        "PIP_TARGET": str(foreign),
+        "PIP_NO_DEPS": "1",
+        "PIP_REQUIREMENT": "/nonexistent",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheels),
+        "PYTHONPATH": str(foreign),
+        "PYTHONHOME": "/nonexistent",
+    }
     program = checkout / ".venv/bin/pytest"
     for words, told, there in (
         ("validate", "bootstrap: installing Python packages into .venv (requirements)\n", False),
@@ -197,7 +265,9 @@ def test_the_tests_tools_come_with_the_tests_and_nothing_of_the_users_interferes
     ):
         done = call(checkout, words, env=env)
         assert (done.returncode, done.stderr) == (0, told)
-        assert done.stdout == f"ours --search-root {checkout} {words}\n" and program.exists() == there
+        assert (
+            done.stdout == f"ours --search-root {checkout} {words}\n" and program.exists() == there
+        )
 
 
 def test_a_venv_belongs_to_its_path_and_to_its_lists(checkout: Path, tmp_path: Path) -> None:
@@ -206,7 +276,8 @@ def test_a_venv_belongs_to_its_path_and_to_its_lists(checkout: Path, tmp_path: P
     python = tmp_path / "bin/python3"
     python.unlink()
     python.write_text(
-        f'#!/bin/sh\n[ "$2" != venv ] || {{ echo "$*" >>{tmp_path}/asked; exit 1; }}\nexec {shutil.which("python3")} "$@"\n',
+        f'#!/bin/sh\n[ "$2" != venv ] || {{ echo "$*" >>{tmp_path}/asked; exit 1; }}\nexec'
+        f' {shutil.which("python3")} "$@"\n',
         encoding="ascii",
     )
     python.chmod(0o755)
@@ -215,7 +286,10 @@ def test_a_venv_belongs_to_its_path_and_to_its_lists(checkout: Path, tmp_path: P
     assert call(checkout, "validate", path=path).returncode == 7
     moved = checkout.rename(tmp_path / "moved")
     done = call(moved, "validate", path=path)
-    assert done.returncode == 3 and "installing Python packages into .venv (requirements)" in done.stderr
+    assert (
+        done.returncode == 3
+        and "installing Python packages into .venv (requirements)" in done.stderr
+    )
     assert (tmp_path / "asked").read_text(encoding="utf-8") == f"-m venv --clear {moved}/.venv\n"
     moved.rename(checkout)
     with (checkout / "ci/requirements.txt").open("a", encoding="ascii") as file:
@@ -228,14 +302,27 @@ def test_a_checkout_with_autocrlf_has_the_same_bytes(tmp_path: Path) -> None:
     origin.mkdir()
     git(origin, "init", "-q")
     shutil.copy(ROOT / ".gitattributes", origin / ".gitattributes")
-    commit(origin, {"ci/bootstrap.sh": "#!/bin/sh\nexit 0\n", "a.patch": "--- a\n+++ b\r\n"}, "files")
-    git(tmp_path, "clone", "-q", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", "origin", "clone")
+    commit(
+        origin, {"ci/bootstrap.sh": "#!/bin/sh\nexit 0\n", "a.patch": "--- a\n+++ b\r\n"}, "files"
+    )
+    git(
+        tmp_path,
+        "clone",
+        "-q",
+        "-c",
+        "core.autocrlf=true",
+        "-c",
+        "core.eol=crlf",
+        "origin",
+        "clone",
+    )
     assert (tmp_path / "clone/ci/bootstrap.sh").read_bytes() == b"#!/bin/sh\nexit 0\n"
     assert (tmp_path / "clone/a.patch").read_bytes() == b"--- a\n+++ b\r\n"
 
 
 def pinned(name: str) -> list[str]:
-    """``name==version`` of each package in a list of requirements; each has its digests and comes from the index."""
+    """``name==version`` of each package in a list of requirements; each has its digests and comes
+    from the index."""
     text = (ROOT / "ci" / name).read_text(encoding="utf-8")
     blocks = [block for block in re.split(r"^(?=\w)", text, flags=re.M) if block]
     assert all("--hash=sha256:" in block and "http" not in block.split()[0] for block in blocks)
@@ -256,4 +343,8 @@ def test_what_the_tests_need_is_not_needed_for_a_run() -> None:
     for name in ("pytest", "mypy", "ruff", "hypothesis", "packaging", "typing-extensions"):
         assert not any(row.startswith(f"{name}==") for row in pinned("requirements.txt"))
     text = (ROOT / "ci/requirements.txt").read_text(encoding="utf-8")
-    assert set(re.findall(r"via (\S+)|#   (\S+)", text)) & {("pytest", ""), ("", "pytest"), ("mypy", "")} == set()
+    assert (
+        set(re.findall(r"via (\S+)|#   (\S+)", text))
+        & {("pytest", ""), ("", "pytest"), ("mypy", "")}
+        == set()
+    )

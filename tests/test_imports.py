@@ -1,4 +1,5 @@
-"""The import graph is the data flow: a package imports only from those above it, and within one there is no circle."""
+"""The import graph is the data flow: a package imports only from those above it, and within one
+there is no circle."""
 
 import ast
 import graphlib
@@ -21,12 +22,17 @@ def modules() -> dict[str, Path]:
 
 
 def imported(path: Path) -> set[str]:
-    """What ``path`` imports, at whatever depth of its code, as ``ci.package.module`` or the library's name."""
+    """What ``path`` imports, at whatever depth of its code, as ``ci.package.module`` or the
+    library's name."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             deep = (node.module or "").count(".") < 2 and (node.module or "").startswith("ci")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} if deep else {str(node.module)}
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if deep
+                else {str(node.module)}
+            )
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found
@@ -58,7 +64,17 @@ def test_no_circle_and_nothing_imports_the_reaper() -> None:
 
 def test_what_reads_logs_and_judges_is_pure() -> None:
     """No file, no process, no clock: the same text gives the same verdict."""
-    doors = {"os", "pathlib", "subprocess", "time", "shutil", "socket", "random", "secrets", "tempfile"}
+    doors = {
+        "os",
+        "pathlib",
+        "subprocess",
+        "time",
+        "shutil",
+        "socket",
+        "random",
+        "secrets",
+        "tempfile",
+    }
     for name, path in modules().items():
         if name.partition(".")[0] in PURE:
             assert not imported(path) & doors, name

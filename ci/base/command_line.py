@@ -1,5 +1,6 @@
-"""The words of a command line: what they mean is checked before anything runs, so that a slip of the finger is told with
-what was probably meant, and with exit code 3: Invoke's own 1 would read as "rejected"."""
+"""The words of a command line: what they mean is checked before anything runs, so that a slip of
+the finger is told with what was probably meant, and with exit code 3: Invoke's own 1 would read as
+"rejected"."""
 
 import difflib
 import re
@@ -11,7 +12,8 @@ from invoke import Argument, Collection, ParseError, Parser, Program, Task
 
 
 class DocumentedTask(Task[Any]):
-    """A task that keeps its help: Invoke's own takes the texts away with the first parser that is made of it."""
+    """A task that keeps its help: Invoke's own takes the texts away with the first parser that is
+    made of it."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The options, with their help, however often they are asked for."""
@@ -23,7 +25,8 @@ class DocumentedTask(Task[Any]):
 
 
 def mistake(tasks: Collection, argv: Sequence[str]) -> str:
-    """What is wrong with the words after ``inv``, and what was probably meant; empty where nothing is."""
+    """What is wrong with the words after ``inv``, and what was probably meant; empty where nothing
+    is."""
     contexts = tasks.to_contexts()
     try:
         core = Parser(initial=Program().initial_context, ignore_unknown=True).parse_argv(list(argv))
@@ -42,13 +45,19 @@ def _explained(error: ParseError, names: Words[str]) -> str:
     unknown = re.fullmatch(r"No idea what '(.*)' is!", str(error))
     if not unknown:
         # "Flag <Argument: mode (m)> needed value and was not given one!"
-        return re.sub(r"^Flag <Argument: (\S+).*> needed value.*", r"--\1 needs a value", str(error))
+        return re.sub(
+            r"^Flag <Argument: (\S+).*> needed value.*", r"--\1 needs a value", str(error)
+        )
     word, context = unknown[1], error.context
     if not word.startswith("-"):
         return _no_task(word, names)
     name = getattr(context, "name", None)
     flags = [flag for flag in getattr(context, "flags", ()) if flag.startswith("--")]
-    where = f"`inv --help {name}` shows its options" if name else "`inv --help` shows the options before a task"
+    where = (
+        f"`inv --help {name}` shows its options"
+        if name
+        else "`inv --help` shows the options before a task"
+    )
     return f"{name or 'inv'} has no option {word}{_meant(word, flags)} ({where})"
 
 

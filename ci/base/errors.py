@@ -5,14 +5,18 @@ from traceback import extract_tb
 
 
 class StageError(Exception):
-    """We could not find out: a tool is missing, a download failed, a process hung, an input is malformed.
+    """We could not find out: a tool is missing, a download failed, a process hung, an input is
+    malformed.
 
-    It never speaks about the patch under test. ``stage`` is the stage's noun (``fetch``, ``build`` ...),
-    ``log`` the file that holds the whole story, where there is one. ``asked``: what was asked for cannot be done, whatever
-    the machine, so no run comes of it; it is so for each error of the options and of the series' form.
+    It never speaks about the patch under test. ``stage`` is the stage's noun (``fetch``, ``build``
+    ...), ``log`` the file that holds the whole story, where there is one. ``asked``: what was asked
+    for cannot be done, whatever the machine, so no run comes of it; it is so for each error of the
+    options and of the series' form.
     """
 
-    def __init__(self, stage: str, message: str, *, log: Path | None = None, asked: bool = False) -> None:
+    def __init__(
+        self, stage: str, message: str, *, log: Path | None = None, asked: bool = False
+    ) -> None:
         super().__init__(message)
         self.stage = stage
         self.message = message
@@ -29,24 +33,30 @@ class StageError(Exception):
 
 
 class PatchError(StageError):
-    """The series itself is at fault: a patch does not apply, or what it makes does not build (exit code 2).
+    """The series itself is at fault: a patch does not apply, or what it makes does not build (exit
+    code 2).
 
     ``patch`` is the number of the patch that is named, 0 where it is the series as a whole.
     """
 
-    def __init__(self, stage: str, message: str, *, patch: int = 0, log: Path | None = None) -> None:
+    def __init__(
+        self, stage: str, message: str, *, patch: int = 0, log: Path | None = None
+    ) -> None:
         super().__init__(stage, message, log=log)
         self.patch = patch
         self.asked = False  # a bad patch is an answer
 
 
 def describe(error: BaseException) -> str:
-    """What to tell of any exception: what the system says and of which file, or, where it is a fault of ours, its place."""
+    """What to tell of any exception: what the system says and of which file, or, where it is a
+    fault of ours, its place."""
     if isinstance(error, StageError):
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     steps = extract_tb(error.__traceback__)
-    ours = [step for step in steps if Path(__file__).parents[1] in Path(step.filename).parents] or steps
+    ours = [
+        step for step in steps if Path(__file__).parents[1] in Path(step.filename).parents
+    ] or steps
     place = "".join(f" ({Path(step.filename).name}:{step.lineno})" for step in ours[-1:])
     return f"{type(error).__name__}: {error}{place}; --debug shows more"

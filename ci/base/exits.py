@@ -1,4 +1,5 @@
-"""The way in and out of every task: exit codes, signals, streams that are closed or full, one line for whatever went wrong.
+"""The way in and out of every task: exit codes, signals, streams that are closed or full, one line
+for whatever went wrong.
 
 It imports next to nothing, for it has to stand before anything else is imported."""
 
@@ -24,22 +25,31 @@ _told = False
 
 
 class Ended(SystemExit):
-    """A task ended with a code of its own. Any other exit with a code is Invoke's, whose 1 would read as "rejected"."""
+    """A task ended with a code of its own. Any other exit with a code is Invoke's, whose 1 would
+    read as "rejected"."""
 
 
 def enter(root: Path) -> None:
-    """Call it first. From here on no exception, signal or closed stream ends this process with 1, and modules come from
-    ``root`` and its environment: what PYTHONPATH names is other people's."""
+    """Call it first. From here on no exception, signal or closed stream ends this process with 1,
+    and modules come from ``root`` and its environment: what PYTHONPATH names is other people's."""
     sys.excepthook = _last_word
-    strangers = {str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
-    sys.path[:] = [str(root), *(entry for entry in sys.path if entry not in strangers | {str(root)})]
+    strangers = {
+        str(Path(entry).absolute())
+        for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if entry
+    }
+    sys.path[:] = [
+        str(root),
+        *(entry for entry in sys.path if entry not in strangers | {str(root)}),
+    ]
     # Invoke never keeps compiled modules; compiling ours takes longer than all the rest of a start.
     sys.dont_write_bytecode = False
     for fd, mode in enumerate("rww"):
         try:
             os.fstat(fd)
         except OSError:
-            # Else the next file that is opened, or pipe to a command, would be our stdout. Writing to this one fails.
+            # Else the next file that is opened, or pipe to a command, would be our stdout. Writing
+            # to this one fails.
             os.open(os.devnull, os.O_RDONLY)
             setattr(sys, ("stdin", "stdout", "stderr")[fd], os.fdopen(fd, mode))
     for number in SIGNALS:
@@ -48,8 +58,8 @@ def enter(root: Path) -> None:
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
-    """The first signal interrupts a task, which then cleans up; a second one, or one with no task to interrupt, ends us: what
-    we started dies with us."""
+    """The first signal interrupts a task, which then cleans up; a second one, or one with no task
+    to interrupt, ends us: what we started dies with us."""
     global _working
     if _working:
         _working = False
@@ -60,18 +70,23 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     os._exit(COULD_NOT_FIND_OUT)
 
 
-def _last_word(_kind: type[BaseException], error: BaseException, _where: TracebackType | None) -> NoReturn:
+def _last_word(
+    _kind: type[BaseException], error: BaseException, _where: TracebackType | None
+) -> NoReturn:
     """What no one caught, at import too."""
     os._exit(_tell(error))
 
 
 def _tell(error: BaseException) -> int:
-    """Say on stderr what went wrong, the first thing alone, with the traceback where --debug asks for it; the exit code."""
+    """Say on stderr what went wrong, the first thing alone, with the traceback where --debug asks
+    for it; the exit code."""
     global _told
     if _told:
         return COULD_NOT_FIND_OUT
     _told = True
-    text = "interrupted" if isinstance(error, KeyboardInterrupt) else lines(describe(error), "error: ")
+    text = (
+        "interrupted" if isinstance(error, KeyboardInterrupt) else lines(describe(error), "error: ")
+    )
     with contextlib.suppress(OSError, ValueError):
         if any(word in DEBUG for word in sys.argv[1:]):
             traceback.print_exception(error)
@@ -80,7 +95,8 @@ def _tell(error: BaseException) -> int:
 
 
 def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
-    """Turn what a task returns or raises, and a signal, into the exit codes that the README promises."""
+    """Turn what a task returns or raises, and a signal, into the exit codes that the README
+    promises."""
 
     @functools.wraps(body)
     def run(*args: Any, **options: Any) -> None:

@@ -1,4 +1,5 @@
-"""Git as a function of its arguments: no user or system configuration, hooks, filters, prompts or clock."""
+"""Git as a function of its arguments: no user or system configuration, hooks, filters, prompts or
+clock."""
 
 import os
 import re
@@ -34,7 +35,11 @@ SETTINGS = {
 IDENTITY = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "patchverdict"), ("EMAIL", "none@invalid"), ("DATE", "1700000000 +0000"))
+    for what, value in (
+        ("NAME", "patchverdict"),
+        ("EMAIL", "none@invalid"),
+        ("DATE", "1700000000 +0000"),
+    )
 }
 ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -57,17 +62,21 @@ REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 def remote(spec: str, where: str) -> tuple[str, str]:
-    """``URL@REF`` taken apart. A :class:`StageError` that begins with ``where`` for what is none: both reach command lines."""
+    """``URL@REF`` taken apart. A :class:`StageError` that begins with ``where`` for what is none:
+    both reach command lines."""
     url, at, ref = spec.rpartition("@")
     if not at or not ADDRESS.fullmatch(url):
-        raise StageError("fetch", f"{where}: give git:URL@REF with a https, git, ssh or file URL", asked=True)
+        raise StageError(
+            "fetch", f"{where}: give git:URL@REF with a https, git, ssh or file URL", asked=True
+        )
     if not REF.fullmatch(ref):
         raise StageError("fetch", f"{where}: {ref!r} is not a commit, tag or branch", asked=True)
     return url, ref
 
 
-# All that `git apply` (apply.c) blames a patch for, behind "error: ". The exit code tells nothing: a blob that cannot be
-# read ends with 1, as a hunk that does not fit does; a corrupt patch with 128, as a full disk does.
+# All that `git apply` (apply.c) blames a patch for, behind "error: ". The exit code tells nothing:
+# a blob that cannot be read ends with 1, as a hunk that does not fit does; a corrupt patch with
+# 128, as a full disk does.
 REFUSALS = (
     r"patch failed: .+:\d+",
     r".+: (patch does not apply|wrong type|does not match index|does not exist in index)",
@@ -78,8 +87,14 @@ REFUSALS = (
     r"binary patch (does not apply )?to '.*",
     r"the patch applies to (an empty )?'.*",
     r"new (mode .* does not match|file .* depends on) old .*",
-    r"(invalid (path|mode|start of line)|unable to find filename|inconsistent header lines|patch fragment without header)\b.*",
-    r"(git diff header lacks filename|git apply: bad git-diff|recount: unexpected line|patch with only garbage)\b.*",
+    (
+        r"(invalid (path|mode|start of line)|unable to find filename|inconsistent header"
+        r" lines|patch fragment without header)\b.*"
+    ),
+    (
+        r"(git diff header lacks filename|git apply: bad git-diff|recount: unexpected line|patch"
+        r" with only garbage)\b.*"
+    ),
     r"No valid patches in input.*|path .* has been renamed/deleted",
     r"deleted file .* still has contents|removal patch leaves file contents",
 )
@@ -88,21 +103,27 @@ REFUSAL = re.compile(f"error: ({'|'.join(REFUSALS)})")
 
 def patch_refused(done: CommandResult) -> bool:
     """Whether ``git apply`` failed because of the patch. Of anything else (no space, an object that
-    cannot be read, words that we do not know) nothing can be said about it: see :meth:`Git.judged`."""
+    cannot be read, words that we do not know) nothing can be said about it: see :meth:`Git.judged`.
+    """
     said = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "fatal: "))]
-    return done.returncode in (1, 128) and bool(said) and all(REFUSAL.fullmatch(line) for line in said)
+    return (
+        done.returncode in (1, 128) and bool(said) and all(REFUSAL.fullmatch(line) for line in said)
+    )
 
 
 def check_written(folder: Path, stage: str) -> None:
-    """Call it after ``git mailinfo`` and ``git mailsplit`` wrote into ``folder``: on a full disk they cut their files short
-    and end with 0. Where nothing more can be written there, a :class:`StageError` says so."""
+    """Call it after ``git mailinfo`` and ``git mailsplit`` wrote into ``folder``: on a full disk
+    they cut their files short and end with 0. Where nothing more can be written there, a
+    :class:`StageError` says so."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(1 << 16))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise StageError(stage, f"{folder}: nothing can be written there: {error.strerror}") from None
+        raise StageError(
+            stage, f"{folder}: nothing can be written there: {error.strerror}"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -133,18 +154,29 @@ class Git:
         )
 
     def ask(
-        self, *args: str | Path, stdin: str | None = None, ok: Collection[int] | None = (0,), timeout_s: float
+        self,
+        *args: str | Path,
+        stdin: str | None = None,
+        ok: Collection[int] | None = (0,),
+        timeout_s: float,
     ) -> CommandResult:
         """``git ARGS`` that talks to another repository: ssh may use the user's agent."""
         user = {name: os.environ[name] for name in SSH if name in os.environ}
         return self.run(*args, stdin=stdin, env=user, ok=ok, timeout_s=timeout_s)
 
-    def judged(self, *args: str | Path, stdin: str, env: Mapping[str, str] | None = None) -> CommandResult:
-        """``git ARGS`` that judges the patch on stdin, as ``git apply`` does: it ends with 0 where the patch is taken, else
-        :func:`patch_refused` holds. A failure of git's own, or of the machine, is a :class:`StageError`."""
+    def judged(
+        self, *args: str | Path, stdin: str, env: Mapping[str, str] | None = None
+    ) -> CommandResult:
+        """``git ARGS`` that judges the patch on stdin, as ``git apply`` does: it ends with 0 where
+        the patch is taken, else :func:`patch_refused` holds. A failure of git's own, or of the
+        machine, is a :class:`StageError`.
+        """
         done = self.run(*args, stdin=stdin, env=env, ok=None)
         if done.returncode != 0 and not patch_refused(done):
-            said = done.stderr.strip()[-1000:] or f"it ended with exit code {done.returncode} without a word"
+            said = (
+                done.stderr.strip()[-1000:]
+                or f"it ended with exit code {done.returncode} without a word"
+            )
             raise StageError(self.stage, f"git {args[0]} could not look at the patch: {said}")
         return done
 
@@ -153,7 +185,8 @@ class Git:
         return self.run(*args, env=env).stdout.strip()
 
     def text(self, commit: str, path: str) -> str | None:
-        """Text of a file of a commit, ``None`` where it has none; one that cannot be read is a :class:`StageError`."""
+        """Text of a file of a commit, ``None`` where it has none; one that cannot be read is a
+        :class:`StageError`."""
         there = self.run("ls-tree", commit, "--", path).stdout
         return self.run("show", f"{commit}:{path}").stdout if there else None
 
@@ -163,11 +196,18 @@ class Git:
 
 
 def borrow(lender: Git, gitdir: Path) -> None:
-    """Let the repository in ``gitdir`` read the objects of another, in which nothing is written; commits end there where
-    they end in the other."""
-    common = Path(lender.run("rev-parse", "--path-format=absolute", "--git-common-dir").stdout.removesuffix("\n"))
+    """Let the repository in ``gitdir`` read the objects of another, in which nothing is written;
+    commits end there where they end in the other."""
+    common = Path(
+        lender.run("rev-parse", "--path-format=absolute", "--git-common-dir").stdout.removesuffix(
+            "\n"
+        )
+    )
     if "\n" in str(common):
-        raise StageError(lender.stage, f"{str(common)!r}: git cannot borrow from a path with a line break; move it")
+        raise StageError(
+            lender.stage,
+            f"{str(common)!r}: git cannot borrow from a path with a line break; move it",
+        )
     write_text(gitdir / "objects/info/alternates", f"{common / 'objects'}\n")
     shallow = common / "shallow"
     if shallow.exists():

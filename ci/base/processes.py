@@ -1,7 +1,9 @@
-"""The only door to processes: an argument list in, a :class:`CommandResult` out, nothing left running.
+"""The only door to processes: an argument list in, a :class:`CommandResult` out, nothing left
+running.
 
-Every command runs below a supervisor of :mod:`ci.base.reaper` in a session of its own, so a time limit, Ctrl-C, an exception or the
-death of this process ends the whole tree of processes, detached ones included.
+Every command runs below a supervisor of :mod:`ci.base.reaper` in a session of its own, so a time
+limit, Ctrl-C, an exception or the death of this process ends the whole tree of processes, detached
+ones included.
 """
 
 import contextlib
@@ -28,18 +30,35 @@ _spent_s = 0.0
 REAPER = Path(__file__).with_name("reaper.py")
 TAIL_LINES = 20
 WATCH_EVERY_S = 0.2
-# What a command may know of us: enough to find programs, caches and proxies, nothing that changes its output.
+# What a command may know of us: enough to find programs, caches and proxies, nothing that changes
+# its output.
 PASSED_ON = (
-    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "APT_CONFIG", "CCACHE_DIR",
-    "CCACHE_MAXSIZE", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
-)  # fmt: skip
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "APT_CONFIG",
+    "CCACHE_DIR",
+    "CCACHE_MAXSIZE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+)
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended. ``returncode`` is negative for a signal; times are in seconds; ``stopped`` is what the
-    caller's ``watch`` said when it ended the command, else empty."""
+    """How a command ended. ``returncode`` is negative for a signal; times are in seconds;
+    ``stopped`` is what the caller's ``watch`` said when it ended the command, else empty."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -50,7 +69,8 @@ class CommandResult:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every command: an allow list of ours, fixed locale and time zone, then ``extra``."""
+    """The environment of every command: an allow list of ours, fixed locale and time zone, then
+    ``extra``."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"} | dict(extra or {})
 
@@ -59,14 +79,20 @@ def require(stage: str, program: str, package: str) -> str:
     """Path of ``program``; a :class:`StageError` that names the package when it is missing."""
     found = shutil.which(program)
     if not found:
-        raise StageError(stage, f"{program} is not installed; install the package {package} (or run ci/bootstrap.sh)")
+        raise StageError(
+            stage,
+            f"{program} is not installed; install the package {package} (or run ci/bootstrap.sh)",
+        )
     return found
 
 
 class _Reader(threading.Thread):
-    """Collects one stream as text, line by line, into a list, an optional log and an optional callback."""
+    """Collects one stream as text, line by line, into a list, an optional log and an optional
+    callback."""
 
-    def __init__(self, stream: IO[bytes], log: IO[str] | None, on_line: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, stream: IO[bytes], log: IO[str] | None, on_line: Callable[[str], None] | None
+    ) -> None:
         super().__init__(daemon=True)
         self.stream, self.log, self.on_line = stream, log, on_line
         self.lines: list[str] = []
@@ -83,7 +109,8 @@ class _Reader(threading.Thread):
                         self.log.write(line)
                     if self.on_line:
                         self.on_line(line.rstrip("\n"))
-        except Exception as error:  # a full disk, a stderr that is closed; the command cannot write any more, and ends
+        # a full disk, a stderr that is closed; the command cannot write any more, and ends
+        except Exception as error:
             self.trouble = error
 
 
@@ -96,7 +123,8 @@ def _let_go(alive: int) -> None:
 
 
 def abort() -> None:
-    """End every command that other threads are running; their calls raise or return as for a killed command."""
+    """End every command that other threads are running; their calls raise or return as for a killed
+    command."""
     for alive in tuple(_live):
         _let_go(alive)
 
@@ -107,7 +135,8 @@ def spent_s() -> float:
 
 
 def _requests() -> socket.socket:
-    """Where :mod:`ci.base.reaper` takes requests; it is started with the first, and again should somebody have killed it."""
+    """Where :mod:`ci.base.reaper` takes requests; it is started with the first, and again should
+    somebody have killed it."""
     global _reaper
     if _reaper and _reaper[0].poll() is None:
         return _reaper[1]
@@ -116,24 +145,38 @@ def _requests() -> socket.socket:
         argv = [sys.executable, "-I", "-S", str(REAPER), str(theirs.fileno())]
         void = subprocess.DEVNULL
         process = subprocess.Popen(
-            argv, stdin=void, stdout=void, stderr=void, cwd="/", env=environment(), pass_fds=[theirs.fileno()]
+            argv,
+            stdin=void,
+            stdout=void,
+            stderr=void,
+            cwd="/",
+            env=environment(),
+            pass_fds=[theirs.fileno()],
         )
     _reaper = process, ours
     return ours
 
 
 def _launch(
-    words: Sequence[str], cwd: Path | None, env: dict[str, str], streams: Sequence[int], *, own_session: bool
+    words: Sequence[str],
+    cwd: Path | None,
+    env: dict[str, str],
+    streams: Sequence[int],
+    *,
+    own_session: bool,
 ) -> tuple[int, int]:
-    """Start a command below a supervisor of its own: the end of its status pipe to read from, and that of the pipe which
-    ends it when it is closed, by us or with us."""
+    """Start a command below a supervisor of its own: the end of its status pipe to read from, and
+    that of the pipe which ends it when it is closed, by us or with us."""
     alive_r, alive_w = os.pipe()
     with _lock:
         _live.add(alive_w)  # from here on abort() ends what is started below
     status_r, status_w = os.pipe()
     request = os.memfd_create("request")
     try:
-        os.write(request, json.dumps([words, str((cwd or Path.cwd()).absolute()), env, own_session]).encode())
+        os.write(
+            request,
+            json.dumps([words, str((cwd or Path.cwd()).absolute()), env, own_session]).encode(),
+        )
         with _lock:
             socket.send_fds(_requests(), [b"\0"], [request, *streams, status_w, alive_r])
     except BaseException:
@@ -147,8 +190,8 @@ def _launch(
 
 
 def _status(status_r: int) -> tuple[str, str]:
-    """Wait for a supervisor's last word: how the command ended, or ``exec`` with the errno, or nothing where it was
-    killed itself."""
+    """Wait for a supervisor's last word: how the command ended, or ``exec`` with the errno, or
+    nothing where it was killed itself."""
     global _spent_s
     with os.fdopen(status_r, encoding="ascii") as file:
         how, _, rest = file.readline().strip().partition(" ")
@@ -159,7 +202,8 @@ def _status(status_r: int) -> tuple[str, str]:
 
 
 def _wait(status_r: int, timeout_s: float, watch: Callable[[], str] | None) -> str:
-    """Wait for the end, at most ``timeout_s`` seconds (then TimeoutError); what ``watch`` said, if it did."""
+    """Wait for the end, at most ``timeout_s`` seconds (then TimeoutError); what ``watch`` said, if
+    it did."""
     end = time.monotonic() + timeout_s
     status = select.poll()
     status.register(status_r, select.POLLIN)
@@ -188,20 +232,27 @@ def run(
 ) -> CommandResult:
     """Run ``argv`` to its end, at most ``timeout_s`` seconds.
 
-    ``ok`` holds the exit codes that are answers (``None``: any); another one, a time-out and a program that can
-    not be started are a :class:`StageError` with the last lines of the output. ``log`` is appended to.
-    ``on_line`` sees each line of stdout and stderr as it comes (from another thread). ``watch`` is asked five times
-    a second: a word from it ends the command, as an answer and not an error.
+    ``ok`` holds the exit codes that are answers (``None``: any); another one, a time-out and a
+    program that can not be started are a :class:`StageError` with the last lines of the output.
+    ``log`` is appended to. ``on_line`` sees each line of stdout and stderr as it comes (from
+    another thread). ``watch`` is asked five times a second: a word from it ends the command, as an
+    answer and not an error.
     """
     words = tuple(str(word) for word in argv)
     if bad := next((word for word in words if "\0" in word), ""):
-        raise StageError(stage, f"{words[0]}: no program can be given the word {bad[:100]!r}, which holds a NUL")
+        raise StageError(
+            stage, f"{words[0]}: no program can be given the word {bad[:100]!r}, which holds a NUL"
+        )
     in_r, in_w = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
-    with log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext() as log_file:
+    with (
+        log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext()
+    ) as log_file:
         try:
-            status_r, alive_w = _launch(words, cwd, environment(env), (in_r, out_w, err_w), own_session=True)
+            status_r, alive_w = _launch(
+                words, cwd, environment(env), (in_r, out_w, err_w), own_session=True
+            )
         finally:
             for fd in (in_r, out_w, err_w):
                 os.close(fd)
@@ -226,9 +277,13 @@ def run(
     what = f"`{' '.join(words)[:300]}`"
     tail = "".join((out.lines + err.lines)[-TAIL_LINES:]).rstrip()
     if timed_out:
-        raise StageError(stage, f"{what} did not end within {timeout_s:.0f} s\n{tail}".rstrip(), log=log)
+        raise StageError(
+            stage, f"{what} did not end within {timeout_s:.0f} s\n{tail}".rstrip(), log=log
+        )
     if stopped:
-        return CommandResult(words, -9, "".join(out.lines), "".join(err.lines), float(rest or 0), stopped)
+        return CommandResult(
+            words, -9, "".join(out.lines), "".join(err.lines), float(rest or 0), stopped
+        )
     if not how.isdigit():
         why = os.strerror(int(rest)) if how == "exec" else "its supervisor was killed"
         raise StageError(stage, f"{what} could not be run: {why}", log=log)
@@ -240,11 +295,14 @@ def run(
 
 
 def interactive(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Run ``argv`` on this terminal until the user ends it; its exit code, 1 where a signal ended it. It dies with us,
-    as every command does, but stays in our session: the terminal is its own."""
+    """Run ``argv`` on this terminal until the user ends it; its exit code, 1 where a signal ended
+    it. It dies with us, as every command does, but stays in our session: the terminal is its
+    own."""
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
     words = [str(word) for word in argv]
-    status_r, alive_w = _launch(words, cwd, environment(terminal | dict(env)), (0, 1, 2), own_session=False)
+    status_r, alive_w = _launch(
+        words, cwd, environment(terminal | dict(env)), (0, 1, 2), own_session=False
+    )
     try:
         how, _ = _status(status_r)
     finally:

@@ -1,4 +1,5 @@
-"""Where long work tells how far it is: a live line in a terminal, plain lines in a pipe, groups on GitHub."""
+"""Where long work tells how far it is: a live line in a terminal, plain lines in a pipe, groups on
+GitHub."""
 
 import contextlib
 import os
@@ -25,7 +26,11 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+    return (
+        f"{whole // 60} min {whole % 60} s"
+        if whole < 3600
+        else f"{whole // 3600} h {whole % 3600 // 60} min"
+    )
 
 
 def cpu_s() -> float:
@@ -35,7 +40,8 @@ def cpu_s() -> float:
 
 
 class _Line:
-    """The live line: what was told last, and for how long the stage has been at work, also while nothing is told."""
+    """The live line: what was told last, and for how long the stage has been at work, also while
+    nothing is told."""
 
     def __init__(self, text: str, begin: float) -> None:
         self.text, self.begin = text, begin
@@ -45,11 +51,13 @@ class _Line:
 
 
 class Progress:
-    """Writes to stderr only; results go to stdout. ``durations_s`` and ``cpu_s`` collect the wall and CPU seconds of
-    each stage, those of the commands that it ran included."""
+    """Writes to stderr only; results go to stdout. ``durations_s`` and ``cpu_s`` collect the wall
+    and CPU seconds of each stage, those of the commands that it ran included."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.console = Console(
+            stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
         self.github = os.environ.get("GITHUB_ACTIONS") == "true"
         self.durations_s: dict[str, float] = {}
         self.cpu_s: dict[str, float] = {}
@@ -89,12 +97,18 @@ class Progress:
     def timings(self) -> str:
         """A table of the stages: wall and CPU seconds."""
         rows = [f"{'stage':<16}{'wall s':>9}{'CPU s':>9}"]
-        rows += [f"{name:<16}{wall:>9.1f}{self.cpu_s[name]:>9.1f}" for name, wall in self.durations_s.items()]
-        rows.append(f"{'together':<16}{sum(self.durations_s.values()):>9.1f}{sum(self.cpu_s.values()):>9.1f}")
+        rows += [
+            f"{name:<16}{wall:>9.1f}{self.cpu_s[name]:>9.1f}"
+            for name, wall in self.durations_s.items()
+        ]
+        rows.append(
+            f"{'together':<16}{sum(self.durations_s.values()):>9.1f}{sum(self.cpu_s.values()):>9.1f}"
+        )
         return "\n".join(rows)
 
     def update(self, text: str) -> None:
-        """How far it is: replaces the live line; in a pipe at most one line in ``PLAIN_EVERY_S`` seconds."""
+        """How far it is: replaces the live line; in a pipe at most one line in ``PLAIN_EVERY_S``
+        seconds."""
         now = time.monotonic()
         if self._status:
             self._status.update(_Line(text, self._begin))
@@ -105,8 +119,8 @@ class Progress:
 
     @contextlib.contextmanager
     def growing(self, what: str, folder: Path, pattern: str, total: int = 0) -> Iterator[None]:
-        """Tell the size of the files in ``folder`` that match ``pattern``, of ``total`` bytes where that is known, as long as
-        it goes on inside."""
+        """Tell the size of the files in ``folder`` that match ``pattern``, of ``total`` bytes where
+        that is known, as long as it goes on inside."""
         of = f" of {total / 10**6:.0f}" if total else ""
         done = threading.Event()
 

@@ -1,17 +1,21 @@
 """Run commands and leave none of their descendants behind, whatever ends them or us.
 
-Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.processes`, never imported by it: starting Python for each command
-would take longer than most of them. FD is a socket. Each message on it brings six file descriptors: a file with the
-request in JSON ``(argv, cwd, environment, own session?)``, the command's stdin, stdout and stderr, STATUS and ALIVE.
-For each, a supervisor is forked. End of file on the socket ends the server; its supervisors look after themselves.
+Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.processes`, never imported by it:
+starting Python for each command would take longer than most of them. FD is a socket. Each message
+on it brings six file descriptors: a file with the request in JSON
+``(argv, cwd, environment, own session?)``, the command's stdin, stdout and stderr, STATUS and
+ALIVE. For each, a supervisor is forked. End of file on the socket ends the server; its supervisors
+look after themselves.
 
-A supervisor is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant that detaches itself, as QEMU behind
-vng's shell can, becomes its child instead of init's. ALIVE is the read end of a pipe whose only write end
-the parent holds: end of file means that the parent is gone, by SIGKILL too, or wants us to stop. On the
-command's exit, or then, every process that descends from the supervisor is killed until none is left.
+A supervisor is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant that detaches itself,
+as QEMU behind vng's shell can, becomes its child instead of init's. ALIVE is the read end of a pipe
+whose only write end the parent holds: end of file means that the parent is gone, by SIGKILL too, or
+wants us to stop. On the command's exit, or then, every process that descends from the supervisor is
+killed until none is left.
 
-STATUS gets one line: ``<wait status> <CPU seconds>`` with the CPU seconds of all descendants, ``stopped <CPU seconds>``
-where the command was ended by ALIVE or SIGTERM, or ``exec <errno>``. Only the standard library without ``site``.
+STATUS gets one line: ``<wait status> <CPU seconds>`` with the CPU seconds of all descendants,
+``stopped <CPU seconds>`` where the command was ended by ALIVE or SIGTERM, or ``exec <errno>``. Only
+the standard library without ``site``.
 """
 
 import ctypes
@@ -33,7 +37,8 @@ def descendants(root: int) -> list[int]:
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/stat", "rb") as stat:
-                    # "123 (a name) with ) inside) S 45 ...": the fields follow the last parenthesis.
+                    # "123 (a name) with ) inside) S 45 ...": the fields follow the last
+                    # parenthesis.
                     state, parent = stat.read().rpartition(b")")[2].split()[:2]
             except OSError:
                 continue
@@ -49,9 +54,11 @@ def descendants(root: int) -> list[int]:
 
 
 def kill_all() -> None:
-    """SIGKILL every descendant and reap it, until none is left (a fork between two looks is seen by the next)."""
+    """SIGKILL every descendant and reap it, until none is left (a fork between two looks is seen by
+    the next)."""
     try:
-        # Whoever descends from a subreaper has a parent that does, up to a child of ours: no child, nobody.
+        # Whoever descends from a subreaper has a parent that does, up to a child of ours: no child,
+        # nobody.
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
@@ -73,13 +80,23 @@ def kill_all() -> None:
             return
 
 
-def start(argv: list[str], cwd: str, env: dict[str, str], close: Sequence[int], status_fd: int) -> int:
-    """The process id of ``argv``, which has the standard streams, no other file descriptor and no signal ignored."""
+def start(
+    argv: list[str], cwd: str, env: dict[str, str], close: Sequence[int], status_fd: int
+) -> int:
+    """The process id of ``argv``, which has the standard streams, no other file descriptor and no
+    signal ignored."""
     child = os.fork()
     if child:
         return child
     try:
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in (
+            signal.SIGINT,
+            signal.SIGHUP,
+            signal.SIGTERM,
+            signal.SIGCHLD,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+        ):
             signal.signal(number, signal.SIG_DFL)
         for fd in close:
             os.close(fd)
@@ -134,7 +151,10 @@ def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: in
     kill_all()
     used = os.times()
     try:
-        os.write(status_fd, f"{how or 'stopped'} {used.children_user + used.children_system:.3f}\n".encode())
+        os.write(
+            status_fd,
+            f"{how or 'stopped'} {used.children_user + used.children_system:.3f}\n".encode(),
+        )
     except BrokenPipeError:
         pass
 

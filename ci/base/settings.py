@@ -14,7 +14,8 @@ MODES = ("auto", "kvm", "tcg", "virtual")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
 STDIN = "-"
 MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
-# What the kernel's makefiles, make and gcc take in the path of a build, without blanks, colons, commas and quotes.
+# What the kernel's makefiles, make and gcc take in the path of a build, without blanks, colons,
+# commas and quotes.
 PLAIN = re.compile(r"[\w/.+@~^-]+")
 # smoke, userspace_pm.sh,mptcp_join:d ; which names there are is for the tree to say
 SUITE = re.compile(r" *\w[\w.+-]*(:[\w-]+)? *(, *\w[\w.+-]*(:[\w-]+)? *)*", re.ASCII)
@@ -23,10 +24,12 @@ ARCHIVE = "https://lore.kernel.org/all/"
 
 @dataclass(frozen=True)
 class Settings:
-    """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive`` where message-ids are
-    looked up; ``suite`` is empty where the series decides; ``without`` holds patch numbers, ``only`` those of the
-    patches that are the series (none: all), ``wanted`` a message-id that chooses one of several; ``cpus`` (0: as the mode has
-    them) and the words for ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted."""
+    """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive``
+    where message-ids are looked up; ``suite`` is empty where the series decides; ``without`` holds
+    patch numbers, ``only`` those of the patches that are the series (none: all), ``wanted`` a
+    message-id that chooses one of several; ``cpus`` (0: as the mode has them) and the words for
+    ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted.
+    """
 
     workspace: Workspace
     series: str
@@ -50,17 +53,27 @@ class Settings:
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
         asked = {
-            "series": os.path.relpath(self.series, self.workspace.root) if Path(self.series).exists() else self.series,
+            "series": (
+                os.path.relpath(self.series, self.workspace.root)
+                if Path(self.series).exists()
+                else self.series
+            ),
             "tree": str(self.tree or ""),
             "source": "" if self.tree or self.source == "auto" else self.source,
             "only": ",".join(map(str, sorted(self.only))) or self.wanted,
-            "without": ",".join(map(str, sorted(self.without))), "suite": self.suite,
-            "mode": "" if self.mode == "auto" else self.mode, "seed": "" if self.seed is None else str(self.seed),
-            "layout": self.layout, "cpus": str(self.cpus or ""), "qemu": shlex.join(self.qemu),
-        }  # fmt: skip
+            "without": ",".join(map(str, sorted(self.without))),
+            "suite": self.suite,
+            "mode": "" if self.mode == "auto" else self.mode,
+            "seed": "" if self.seed is None else str(self.seed),
+            "layout": self.layout,
+            "cpus": str(self.cpus or ""),
+            "qemu": shlex.join(self.qemu),
+        }
         if asked["series"] == DEFAULT_SERIES:
             asked["series"] = ""
-        options = [f"--{name} {shlex.quote(value)}" for name, value in (asked | other).items() if value]
+        options = [
+            f"--{name} {shlex.quote(value)}" for name, value in (asked | other).items() if value
+        ]
         return " ".join(["inv", task, *options, *(["--adapt"] if self.adapt else [])])
 
 
@@ -70,7 +83,10 @@ def _numbers(text: str, option: str) -> frozenset[int]:
     for word in filter(None, map(str.strip, text.split(","))):
         ends = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", word, re.ASCII)  # 3 or 1-4
         if not ends or int(ends[2] or ends[1]) < int(ends[1]):
-            raise StageError("options", f"{option} {text}: give patch numbers separated by commas, as in 1,3 or 1-4")
+            raise StageError(
+                "options",
+                f"{option} {text}: give patch numbers separated by commas, as in 1,3 or 1-4",
+            )
         found |= set(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
     return frozenset(found)
 
@@ -80,24 +96,34 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     found = re.fullmatch(r"(\d{1,10})(?:\.\.(\d{1,10}))?", text)  # 1..10
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if not first <= last < 2**32:
-        raise StageError("options", f"{option} {text}: give a number below 2^32, or a range such as 1..10")
+        raise StageError(
+            "options", f"{option} {text}: give a number below 2^32, or a range such as 1..10"
+        )
     return tuple(range(first, last + 1))
 
 
 def check_suite(name: str, where: str) -> None:
-    """A :class:`StageError` that begins with ``where`` for what no tree can have as a suite; empty is the default."""
+    """A :class:`StageError` that begins with ``where`` for what no tree can have as a suite; empty
+    is the default."""
     if name and not SUITE.fullmatch(name):
-        raise StageError("options", f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
-                         "userspace_pm,mptcp_join:d")  # fmt: skip
+        raise StageError(
+            "options",
+            f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
+            "userspace_pm,mptcp_join:d",
+        )
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/<project>``, or below ``~/.cache`` where that is unset or not absolute (XDG rule)."""
+    """``$XDG_CACHE_HOME/<project>``, or below ``~/.cache`` where that is unset or not absolute (XDG
+    rule)."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     folder = (base if base.is_absolute() else Path.home() / ".cache") / PROJECT
     if not PLAIN.fullmatch(str(folder)):
-        raise StageError("options", f"the cache would be {str(folder)!r}, where no kernel can be built: let XDG_CACHE_HOME name "
-                         "a folder in letters, digits and / . _ + @ ~ ^ -")  # fmt: skip
+        raise StageError(
+            "options",
+            f"the cache would be {str(folder)!r}, where no kernel can be built: let XDG_CACHE_HOME"
+            " name a folder in letters, digits and / . _ + @ ~ ^ -",
+        )
     return folder
 
 
@@ -122,7 +148,9 @@ def make(
 ) -> Settings:
     """Settings from the options of a task; a :class:`StageError` names the option that is wrong."""
     if tree and source:
-        raise StageError("options", "--tree and --source exclude each other: the kernel comes from one place")
+        raise StageError(
+            "options", "--tree and --source exclude each other: the kernel comes from one place"
+        )
     if tree and not Path(tree).is_dir():
         raise StageError("options", f"--tree {tree}: no such folder")
     if (mode or "auto") not in MODES:
@@ -132,7 +160,9 @@ def make(
     check_suite(suite, f"--suite {suite[:80]!r}")
     if not str(root).isprintable():
         raise StageError(
-            "options", f"this checkout is in {str(root)!r}; move it to where its path has no control characters"
+            "options",
+            f"this checkout is in {str(root)!r}; move it to where its path has no control"
+            " characters",
         )
     if not 0 <= cpus <= MOST_CPUS:
         raise StageError("options", f"--cpus {cpus}: a guest has 1 to {MOST_CPUS}")
@@ -141,10 +171,14 @@ def make(
     except ValueError as error:
         raise StageError("options", f"--qemu {qemu}: {error}") from None
     if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in series.split("/")):
-        raise StageError("options", f"--series {series[:80]}...: too long for a file, a range or a message-id")
+        raise StageError(
+            "options", f"--series {series[:80]}...: too long for a file, a range or a message-id"
+        )
     archive = os.environ.get("PATCHVERDICT_ARCHIVE") or ARCHIVE
     if not re.fullmatch(r"https?://[^\s%]+", archive):  # https://lore.kernel.org/all/
-        raise StageError("options", f"PATCHVERDICT_ARCHIVE={archive}: give the address of a public-inbox archive")
+        raise StageError(
+            "options", f"PATCHVERDICT_ARCHIVE={archive}: give the address of a public-inbox archive"
+        )
     return Settings(
         workspace=Workspace(root=root, cache=cache_folder(), results=root / "results"),
         series=series or str(root / DEFAULT_SERIES),

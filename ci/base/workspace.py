@@ -1,4 +1,5 @@
-"""Every path below the cache and ``results/``: digests, locks, and entries that exist only when finished."""
+"""Every path below the cache and ``results/``: digests, locks, and entries that exist only when
+finished."""
 
 import contextlib
 import hashlib
@@ -38,13 +39,16 @@ def file_digest(path: Path) -> str:
 
 
 def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Facts that a cache entry was published with; a :class:`StageError` that names what to remove where they are damaged."""
+    """Facts that a cache entry was published with; a :class:`StageError` that names what to remove
+    where they are damaged."""
     try:
         facts = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         facts = error
     if not isinstance(facts, dict):
-        raise StageError(stage, f"{path} is damaged ({facts}); remove {path.parent}, which is made again")
+        raise StageError(
+            stage, f"{path} is damaged ({facts}); remove {path.parent}, which is made again"
+        )
     return facts
 
 
@@ -68,7 +72,8 @@ def remove_tree(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where things lie: ``root`` is the checkout, ``cache`` what can be made again, ``results`` the evidence."""
+    """Where things lie: ``root`` is the checkout, ``cache`` what can be made again, ``results`` the
+    evidence."""
 
     root: Path
     cache: Path
@@ -80,7 +85,8 @@ class Workspace:
 
     @contextlib.contextmanager
     def publish(self, path: Path) -> Iterator[Path]:
-        """A new folder to fill, renamed to ``path`` at the end; on an exception it goes without a trace."""
+        """A new folder to fill, renamed to ``path`` at the end; on an exception it goes without a
+        trace."""
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".new-{path.name}-*"):
             shutil.rmtree(stale)
@@ -95,7 +101,8 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self, name: str, *, stage: str, timeout_s: float = 3600) -> Iterator[None]:
-        """Hold the lock ``name`` of this cache; others wait up to ``timeout_s`` seconds, and say for whom."""
+        """Hold the lock ``name`` of this cache; others wait up to ``timeout_s`` seconds, and say
+        for whom."""
         folder = self.cache / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         lock, owner = FileLock(folder / f"{name}.lock"), folder / f"{name}.owner"
@@ -106,7 +113,9 @@ class Workspace:
                 holder = owner.read_text(encoding="utf-8")
             except OSError:  # it has just been let go, or not yet said whose it is
                 holder = "another run"
-            print(lines(f"{stage}: waiting for {name}, held by {holder}"), file=sys.stderr, flush=True)
+            print(
+                lines(f"{stage}: waiting for {name}, held by {holder}"), file=sys.stderr, flush=True
+            )
             try:
                 lock.acquire(timeout=timeout_s)
             except LockTimeout:
@@ -127,7 +136,8 @@ class Workspace:
         return path
 
     def clean(self, *, cache: bool) -> None:
-        """Remove every run, and with ``cache`` the whole cache; nothing that a user brought is in either."""
+        """Remove every run, and with ``cache`` the whole cache; nothing that a user brought is in
+        either."""
         for path in self.results.iterdir() if self.results.is_dir() else ():
             if path.is_symlink():
                 path.unlink()
@@ -140,7 +150,9 @@ class Workspace:
         """The run that ``results/latest`` points to; a :class:`StageError` when there is none."""
         link = self.results / "latest"
         if not link.exists():
-            raise StageError("report", f"no finished run under {self.results}; run `inv validate` first")
+            raise StageError(
+                "report", f"no finished run under {self.results}; run `inv validate` first"
+            )
         return link.resolve()
 
     def point_latest(self, run: Path) -> None:

@@ -1,12 +1,14 @@
 """`inv bench`: this pipeline against `vng` with its defaults, in one run on one machine.
 
-The peer is what a user would otherwise do: ``vng --build`` with its generic configuration plus the selftests' own, the
-host's root, two CPUs, one script after another, no icount. What both sides do is timed by the same clock; the CPU seconds
-are those of all processes. Wall seconds of emulation depend on the machine: compare the ratios.
+The peer is what a user would otherwise do: ``vng --build`` with its generic configuration plus the
+selftests' own, the host's root, two CPUs, one script after another, no icount. What both sides do
+is timed by the same clock; the CPU seconds are those of all processes. Wall seconds of emulation
+depend on the machine: compare the ratios.
 
-The peer runs a suite's scripts one after another on two kernels that differ in a few lines, so each script is timed for
-itself and a suite takes twice the sum. Under the ratios stands what each script costs here in guest instructions, which
-virtual time counts exactly, with the fixed layout of addresses and with a random one.
+The peer runs a suite's scripts one after another on two kernels that differ in a few lines, so each
+script is timed for itself and a suite takes twice the sum. Under the ratios stands what each script
+costs here in guest instructions, which virtual time counts exactly, with the fixed layout of
+addresses and with a random one.
 """
 
 import json
@@ -45,8 +47,16 @@ BUILD_LIMIT_S = 4 * 3600.0
 GUEST_LIMIT_S = 1800.0
 TRIES = 3
 # Programs that the scripts ask for, and that the peer has to take from the host.
-PEER_NEEDS = {"iptables": "iptables", "nft": "nftables", "tcpdump": "tcpdump", "ethtool": "ethtool", "ip": "iproute2",
-              "script": "bsdutils", "depmod": "kmod", "/lib/systemd/systemd-udevd": "udev"}  # fmt: skip
+PEER_NEEDS = {
+    "iptables": "iptables",
+    "nft": "nftables",
+    "tcpdump": "tcpdump",
+    "ethtool": "ethtool",
+    "ip": "iproute2",
+    "script": "bsdutils",
+    "depmod": "kmod",
+    "/lib/systemd/systemd-udevd": "udev",
+}
 CHANGED = "net/mptcp/subflow.c"
 
 
@@ -60,7 +70,8 @@ class Spent:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a script took in virtual time: millions of guest instructions, and the host's CPU seconds, boot included."""
+    """What a script took in virtual time: millions of guest instructions, and the host's CPU
+    seconds, boot included."""
 
     instructions_m: int
     cpu_s: float
@@ -79,11 +90,18 @@ class _Ours:
         self.run, self.folder, self.log = run, folder, run.folder / "ours.log"
         self.workspace = Workspace(run.workspace.root, folder / "cache", folder)
         shipped = run.trees
-        wanted = replace(run.settings, workspace=self.workspace, tree=shipped.base.source.slot / "src", source="auto",
-                         ignore_dirty=True)  # fmt: skip
+        wanted = replace(
+            run.settings,
+            workspace=self.workspace,
+            tree=shipped.base.source.slot / "src",
+            source="auto",
+            ignore_dirty=True,
+        )
         loaded = run.series
         borrowed = source.fetch(wanted, loaded, run.progress)
-        self.trees = tree.derive(loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset())
+        self.trees = tree.derive(
+            loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
+        )
         self.tools = build.toolchain()
 
     def build(self) -> None:
@@ -110,7 +128,9 @@ class _Ours:
         """A suite on both kernels."""
         self._guests(self.kernels, scripts, name, self.run.mode)
 
-    def _guests(self, kernels: Sequence[Kernel], scripts: Sequence[Script], name: str, mode: Mode) -> list[GuestRun]:
+    def _guests(
+        self, kernels: Sequence[Kernel], scripts: Sequence[Script], name: str, mode: Mode
+    ) -> list[GuestRun]:
         root = rootfs.root(self.run.workspace, self.log)
         made = rootfs.make(self.selftests, self.workspace, root)
         folder = self.folder / f"guests-{time.monotonic_ns()}"
@@ -127,7 +147,9 @@ class _Ours:
         """What each script of the default suite costs on the patched kernel."""
         mode = replace(self.run.mode, layout=layout)
         ran = self._guests(self.kernels[1:], selection.SUITES["default"], layout, mode)
-        return {one.script.label: Cost(one.guest_ms - one.idle_ms, round(one.cpu_s, 2)) for one in ran}
+        return {
+            one.script.label: Cost(one.guest_ms - one.idle_ms, round(one.cpu_s, 2)) for one in ran
+        }
 
 
 class _Peer:
@@ -139,13 +161,25 @@ class _Peer:
         self.broken: Counter[str] = Counter()
         missing = [package for program, package in PEER_NEEDS.items() if not shutil.which(program)]
         if missing:
-            raise StageError("bench", f"vng takes its scripts' programs from the host; install {' '.join(missing)}")
+            raise StageError(
+                "bench",
+                f"vng takes its scripts' programs from the host; install {' '.join(missing)}",
+            )
         made = run.trees.patched
         made.source.git.run("worktree", "prune")
         made.source.git.run("worktree", "add", "-q", "-f", "--detach", self.src, made.commit)
 
-    def _command(self, *argv: str | Path, timeout_s: float = BUILD_LIMIT_S) -> processes.CommandResult:
-        return processes.run(argv, stage="bench", timeout_s=timeout_s, cwd=self.src, log=self.log, env=vm.environment())
+    def _command(
+        self, *argv: str | Path, timeout_s: float = BUILD_LIMIT_S
+    ) -> processes.CommandResult:
+        return processes.run(
+            argv,
+            stage="bench",
+            timeout_s=timeout_s,
+            cwd=self.src,
+            log=self.log,
+            env=vm.environment(),
+        )
 
     def cold(self) -> None:
         self._command(vm.vng_program(), "--build", "--config", f"{SELFTESTS}/config")
@@ -153,27 +187,49 @@ class _Peer:
     def build(self) -> None:
         """What is not timed: the selftests."""
         self._command("make", "headers")
-        self._command("make", f"-j{os.cpu_count()}", "-C", "tools/testing/selftests", "TARGETS=net/mptcp")
+        self._command(
+            "make", f"-j{os.cpu_count()}", "-C", "tools/testing/selftests", "TARGETS=net/mptcp"
+        )
 
     def rebuild(self) -> None:
         _one_line_more(self.src)
         self._command("make", f"-j{os.cpu_count()}")
 
     def boot(self, line: str = "true") -> processes.CommandResult:
-        words = [vm.vng_program(), "--run", str(self.src), "--disable-kvm", "--cpus", "2", "--memory", "2G", "--user",
-                 "root", "--cwd", str(self.src / SELFTESTS), "--exec", line]  # fmt: skip
+        words = [
+            vm.vng_program(),
+            "--run",
+            str(self.src),
+            "--disable-kvm",
+            "--cpus",
+            "2",
+            "--memory",
+            "2G",
+            "--user",
+            "root",
+            "--cwd",
+            str(self.src / SELFTESTS),
+            "--exec",
+            line,
+        ]
         # vng asks for a terminal.
-        return self._command("script", "-qec", shlex.join(words), "/dev/null", timeout_s=GUEST_LIMIT_S)
+        return self._command(
+            "script", "-qec", shlex.join(words), "/dev/null", timeout_s=GUEST_LIMIT_S
+        )
 
     def script(self, script: Script) -> None:
-        """One script on one kernel. A case that fails is of the peer's making, and told; one that skips would be fast."""
-        said = self.boot(shlex.join([f"./{script.program}", *script.args]) + "; echo ended $?").stdout
+        """One script on one kernel. A case that fails is of the peer's making, and told; one that
+        skips would be fast."""
+        said = self.boot(
+            shlex.join([f"./{script.program}", *script.args]) + "; echo ended $?"
+        ).stdout
         ended = re.findall(r"^ended (\d+)", said, re.M)  # ended 0
         _expect(ended in (["0"], ["1"]), f"{script.label} under vng:\n{said[-500:]}")
         self.failed[script.label] += ended == ["1"]
 
     def again(self, label: str, measured: Callable[[], None], progress: Progress) -> None:
-        """``measured`` runs guests; where one breaks down it is told, not counted, and tried again, up to twice."""
+        """``measured`` runs guests; where one breaks down it is told, not counted, and tried again,
+        up to twice."""
         for left in reversed(range(TRIES)):
             try:
                 return measured()
@@ -190,7 +246,8 @@ def _expect(good: bool, what: str) -> None:
 
 
 def _one_line_more(src: Path) -> None:
-    """A function that is new each time; declared, as a kernel may be built with -Werror=missing-prototypes."""
+    """A function that is new each time; declared, as a kernel may be built with
+    -Werror=missing-prototypes."""
     path, name = src / CHANGED, f"mptcp_bench_{time.monotonic_ns()}"
     more = f"\nint {name}(void);\nint {name}(void) {{ return 1; }}\n"
     path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
@@ -203,7 +260,9 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     """Measure the named rows, guests ``times`` times; the figures as JSON, the ratios on stdout."""
     unknown = set(rows) - set(ROWS)
     if unknown:
-        raise StageError("options", f"--rows {','.join(sorted(unknown))}: there are {', '.join(ROWS)}")
+        raise StageError(
+            "options", f"--rows {','.join(sorted(unknown))}: there are {', '.join(ROWS)}"
+        )
     with new_run(settings, progress) as run:
         run.mode  # noqa: B018 - before anything is fetched
         git = run.trees.patched.source.git
@@ -240,14 +299,19 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
                     peer.again("boot", twice, progress)
                 for name in suites:
                     measure(name, "ours", partial(ours.guests, selection.SUITES[name], name))
-                for script in dict.fromkeys(script for name in suites for script in selection.SUITES[name]):
+                for script in dict.fromkeys(
+                    script for name in suites for script in selection.SUITES[name]
+                ):
                     once = partial(measure, script.label, "vng", partial(peer.script, script))
                     peer.again(script.label, once, progress)
     finally:
         # The work tree is 6 GB of objects; git forgets it with the folder.
         remove_tree(folder)
         git.run("worktree", "prune")
-    for what, counts in (("ended with exit code 1", peer.failed), ("broke down (not counted)", peer.broken)):
+    for what, counts in (
+        ("ended with exit code 1", peer.failed),
+        ("broke down (not counted)", peer.broken),
+    ):
         for label, count in (+counts).items():
             print(f"vng: {label} {what}: {count} of {times + peer.broken[label]} times")
     return _show(run, figures, costs)
@@ -258,35 +322,54 @@ def _keep(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -
     facts = {
         "mode": run.mode.name,
         "cores": os.cpu_count(),
-        "figures": {row: {side: list(map(asdict, many)) for side, many in of.items()} for row, of in figures.items()},
-        "scripts": {layout: {label: asdict(cost) for label, cost in of.items()} for layout, of in costs.items()},
+        "figures": {
+            row: {side: list(map(asdict, many)) for side, many in of.items()}
+            for row, of in figures.items()
+        },
+        "scripts": {
+            layout: {label: asdict(cost) for label, cost in of.items()}
+            for layout, of in costs.items()
+        },
     }
     write_text(run.folder / "bench.json", json.dumps(facts, indent=1))
 
 
 def _median(spent: Sequence[Spent]) -> Spent:
-    return Spent(statistics.median(one.wall_s for one in spent), statistics.median(one.cpu_s for one in spent))
+    return Spent(
+        statistics.median(one.wall_s for one in spent),
+        statistics.median(one.cpu_s for one in spent),
+    )
 
 
 def _peer_suite(figures: Figures, name: str) -> Spent:
-    """Twice the sum of the scripts: the peer runs them one after another, on one kernel and then on the other."""
+    """Twice the sum of the scripts: the peer runs them one after another, on one kernel and then on
+    the other."""
     medians = [_median(figures[script.label]["vng"]) for script in selection.SUITES[name]]
     return Spent(2 * sum(one.wall_s for one in medians), 2 * sum(one.cpu_s for one in medians))
 
 
 def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> int:
-    print(f"{'median of each':<16}{'ours: wall':>12}{'CPU s':>9}{'vng: wall':>12}{'CPU s':>9}{'wall':>9}{'CPU':>8}")
+    print(
+        f"{'median of each':<16}{'ours: wall':>12}{'CPU s':>9}{'vng: wall':>12}{'CPU s':>9}"
+        f"{'wall':>9}{'CPU':>8}"
+    )
     for row, sides in figures.items():
         if "ours" not in sides or not (row in SUITES or "vng" in sides):
             continue
-        ours, vng = _median(sides["ours"]), _peer_suite(figures, row) if row in SUITES else _median(sides["vng"])
+        ours, vng = (
+            _median(sides["ours"]),
+            _peer_suite(figures, row) if row in SUITES else _median(sides["vng"]),
+        )
         print(
             f"{row:<16}{ours.wall_s:>12.1f}{ours.cpu_s:>9.1f}{vng.wall_s:>12.1f}{vng.cpu_s:>9.1f}"
             f"{vng.wall_s / ours.wall_s:>8.1f}x{vng.cpu_s / ours.cpu_s:>7.1f}x"
         )
     _keep(run, figures, costs)
     if costs:
-        print(f"{'script':<16}{'10^6 instructions':>18}{'CPU s':>9}{'random layout':>18}{'CPU s':>9}{'vng: CPU s':>12}")
+        print(
+            f"{'script':<16}{'10^6 instructions':>18}{'CPU s':>9}{'random layout':>18}{'CPU s':>9}"
+            f"{'vng: CPU s':>12}"
+        )
         for label, fixed in costs["fixed"].items():
             drawn, vng_s = costs["random"][label], "-"
             if label in figures:

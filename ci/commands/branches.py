@@ -1,4 +1,5 @@
-"""The branches that a series may have to go to: rows of ``ci/commands/branches.toml``, or named on the command line."""
+"""The branches that a series may have to go to: rows of ``ci/commands/branches.toml``, or named on
+the command line."""
 
 import re
 import tomllib
@@ -32,21 +33,35 @@ def table(path: Path = TABLE) -> Mapping[str, Branch]:
     found: dict[str, Branch] = {}
     for number, row in enumerate(rows, start=1):
         name = row.get("name", "")
-        if not all(isinstance(value, str) for value in row.values()) or not NAME.fullmatch(name) or name in found:
-            raise StageError("plan", f"{path}: branch {number} needs a name of its own, in letters, digits, dots and -")
+        if (
+            not all(isinstance(value, str) for value in row.values())
+            or not NAME.fullmatch(name)
+            or name in found
+        ):
+            raise StageError(
+                "plan",
+                f"{path}: branch {number} needs a name of its own, in letters, digits, dots and -",
+            )
         if not set(row) & set(KINDS) or set(row) - FIELDS:
-            raise StageError("plan", f"{path}: branch {name}: it takes name, git and debian, and needs one of the two")
+            raise StageError(
+                "plan",
+                f"{path}: branch {name}: it takes name, git and debian, and needs one of the two",
+            )
         found[name] = Branch(name, tuple(f"{kind}:{row[kind]}" for kind in KINDS if kind in row))
     return found
 
 
 def select(words: str, kind: str = "auto") -> tuple[Branch, ...]:
-    """``all``, or names such as ``6.1,6.12`` and new ones such as ``mine=git:file:///linux@next``, in this order.
-    ``kind`` keeps the sources of that kind alone; a branch that has none stays, with no source."""
+    """``all``, or names such as ``6.1,6.12`` and new ones such as ``mine=git:file:///linux@next``,
+    in this order. ``kind`` keeps the sources of that kind alone; a branch that has none stays, with
+    no source."""
     rows = table()
     if kind not in ("auto", *KINDS):
-        raise StageError("options", f"--source {kind}: there are auto, {' and '.join(KINDS)}; a branch of your own is "
-                         "--branches NAME=git:URL@REF")  # fmt: skip
+        raise StageError(
+            "options",
+            f"--source {kind}: there are auto, {' and '.join(KINDS)}; a branch of your own is "
+            "--branches NAME=git:URL@REF",
+        )
     chosen: dict[str, Branch] = dict(rows) if words == "all" else {}
     for word in words.split(",") if words != "all" else ():
         name, equals, source = word.strip().partition("=")
@@ -57,9 +72,15 @@ def select(words: str, kind: str = "auto") -> tuple[Branch, ...]:
         elif not equals and name in rows:
             chosen[name] = rows[name]
         else:
-            raise StageError("options", f"--branches {word!r}: there are all, {', '.join(rows)}, and "
-                             "NAME=git:URL@REF or NAME=debian:RELEASE for one of your own")  # fmt: skip
+            raise StageError(
+                "options",
+                f"--branches {word!r}: there are all, {', '.join(rows)}, and "
+                "NAME=git:URL@REF or NAME=debian:RELEASE for one of your own",
+            )
     return tuple(
-        Branch(row.name, tuple(source for source in row.sources if kind in ("auto", source.partition(":")[0])))
+        Branch(
+            row.name,
+            tuple(source for source in row.sources if kind in ("auto", source.partition(":")[0])),
+        )
         for row in chosen.values()
     )

@@ -14,15 +14,20 @@ TESTS_LIMIT_S = 5400.0
 
 
 def check(root: Path, progress: Progress) -> int:
-    """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said. A :class:`StageError` where
-    one broke down itself and none found a fault."""
+    """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said. A
+    :class:`StageError` where one broke down itself and none found a fault."""
     tool = Path(sys.executable).parent
     if not (tool / "ruff").exists():
         raise StageError(
-            "check", f"there is no ruff in {tool}: `ci/bootstrap.sh check` installs the tools of the tests"
+            "check",
+            f"there is no ruff in {tool}: `ci/bootstrap.sh check` installs the tools of the tests",
         )
-    files = processes.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], stage="check",
-                        timeout_s=60, cwd=root).stdout.split("\0")  # fmt: skip
+    files = processes.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        stage="check",
+        timeout_s=60,
+        cwd=root,
+    ).stdout.split("\0")
     scripts = [name for name in files if name and _is_shell(root / name)]
     rows: tuple[tuple[str, Sequence[str | Path]], ...] = (
         ("format", (tool / "ruff", "format", "--check", ".")),
@@ -33,12 +38,16 @@ def check(root: Path, progress: Progress) -> int:
     failed, broken = 0, ""
     for name, argv in rows:
         done = processes.run(argv, stage="check", timeout_s=LIMIT_S, cwd=root, ok=None)
-        # 1 is their word for faults; what does not parse breaks some of them, but is one for the others.
+        # 1 is their word for faults; what does not parse breaks some of them, but is one for the
+        # others.
         word = {0: "clean", 1: "FAILED"}.get(done.returncode, "BROKE DOWN")
         progress.note(f"{name}: {word}")
         if done.returncode != 0:
             print((done.stdout + done.stderr).rstrip())
-        failed, broken = failed or int(done.returncode == 1), broken or (name if done.returncode > 1 else "")
+        failed, broken = (
+            failed or int(done.returncode == 1),
+            broken or (name if done.returncode > 1 else ""),
+        )
     if broken and not failed:
         raise StageError("check", f"{broken} did not get to its end; see above")
     return failed
@@ -53,20 +62,26 @@ def _is_shell(path: Path) -> bool:
 
 
 def test(root: Path, *, unit: bool, choice: str) -> int:
-    """pytest: what takes seconds on all cores; unless ``unit``, then what runs many whole commands, likewise, and what boots
-    guests, one after another, for those use all cores themselves. ``choice`` is pytest's -k. 0 only when every test passed."""
+    """pytest: what takes seconds on all cores; unless ``unit``, then what runs many whole commands,
+    likewise, and what boots guests, one after another, for those use all cores themselves.
+    ``choice`` is pytest's -k. 0 only when every test passed.
+    """
     chosen = ["-k", choice] if choice else []
     rows = [["-m", "not guest and not whole", "-n", "auto"]]
     rows += [] if unit else [["-m", "whole", "-n", "auto"], ["-m", "guest"]]
     print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test
     codes = [
-        subprocess.run([sys.executable, "-m", "pytest", *row, *chosen], cwd=root, timeout=TESTS_LIMIT_S).returncode
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *row, *chosen], cwd=root, timeout=TESTS_LIMIT_S
+        ).returncode
         for row in rows
     ]
-    # pytest's 1: a test failed; 5: nothing was chosen, which is fine for some of them; others: it broke down.
+    # pytest's 1: a test failed; 5: nothing was chosen, which is fine for some of them; others: it
+    # broke down.
     if 1 not in codes and (set(codes) - {0, 5} or set(codes) == {5}):
         raise StageError(
             "test",
-            f"pytest ended with exit code {max(codes)}: " + ("nothing is chosen" if max(codes) == 5 else "see above"),
+            f"pytest ended with exit code {max(codes)}: "
+            + ("nothing is chosen" if max(codes) == 5 else "see above"),
         )
     return int(1 in codes)

@@ -1,4 +1,5 @@
-"""Is this machine fit? Tools, versions, modes, disk, memory, the guest's root; each problem with its remedy."""
+"""Is this machine fit? Tools, versions, modes, disk, memory, the guest's root; each problem with
+its remedy."""
 
 import os
 import shutil
@@ -22,15 +23,19 @@ PACKAGES = "ci/packages.txt"
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Everything that a run needs but the kernels. The probe's answer and the guest's root stay in the cache; nothing
-    else of the machine is changed."""
+    """Everything that a run needs but the kernels. The probe's answer and the guest's root stay in
+    the cache; nothing else of the machine is changed."""
     yield Finding("python", sys.version.split()[0])
     yield from _tools(settings.workspace.root)
     try:
-        yield Finding("qemu version", f"{modes.qemu_version('doctor')}, build {modes.qemu_build()[:12]}")
+        yield Finding(
+            "qemu version", f"{modes.qemu_version('doctor')}, build {modes.qemu_build()[:12]}"
+        )
         yield Finding("vng", vng_program())
         trouble = modes.kvm_trouble(settings.workspace)
-        yield Finding("mode kvm", f"does not work: {trouble}" if trouble else "works: the probe passed")
+        yield Finding(
+            "mode kvm", f"does not work: {trouble}" if trouble else "works: the probe passed"
+        )
         yield Finding("mode of auto", "virtual" if trouble else "kvm")
     except StageError as error:
         yield Finding("guests", error.message, "see above")
@@ -45,10 +50,14 @@ def _tools(root: Path) -> Iterator[Finding]:
     for line in (root / PACKAGES).read_text(encoding="utf-8").splitlines():
         sign, _, package = line.partition(" ")
         there = Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
-        yield Finding(sign, "there" if there else "missing", "" if there else f"install the package {package}")
+        yield Finding(
+            sign, "there" if there else "missing", "" if there else f"install the package {package}"
+        )
     for program in ("gcc", "git", "ccache", "mmdebstrap"):
         if shutil.which(program):
-            said = processes.run([program, "--version"], stage="doctor", timeout_s=20).stdout.splitlines()[0]
+            said = processes.run(
+                [program, "--version"], stage="doctor", timeout_s=20
+            ).stdout.splitlines()[0]
             yield Finding(f"{program} version", said)
 
 

@@ -25,8 +25,8 @@ MAX_SHARDS = 64
 
 @dataclass(frozen=True)
 class BranchPlan:
-    """A branch with its trees; ``trouble`` says why there are none. ``spec`` is the source that was taken, as ``--source``
-    takes it."""
+    """A branch with its trees; ``trouble`` says why there are none. ``spec`` is the source that was
+    taken, as ``--source`` takes it."""
 
     name: str
     spec: str = ""
@@ -70,7 +70,9 @@ class Reach:
 
     def _ask(self, url: str) -> str:
         try:
-            asked = self.git.ask("ls-remote", "--exit-code", "--", url, "HEAD", ok=None, timeout_s=REACH_S)
+            asked = self.git.ask(
+                "ls-remote", "--exit-code", "--", url, "HEAD", ok=None, timeout_s=REACH_S
+            )
         except StageError:
             return f"{url}: no answer within {REACH_S:.0f} s"
         if asked.returncode in (0, 2):  # 2: it answers, and has no such ref
@@ -92,7 +94,9 @@ def of_branches(
         return tuple(plans)
 
 
-def _one(settings: Settings, wanted: Series, branch: Branch, reach: Reach, progress: Progress) -> BranchPlan:
+def _one(
+    settings: Settings, wanted: Series, branch: Branch, reach: Reach, progress: Progress
+) -> BranchPlan:
     """The first of the branch's sources that can be had."""
     tries = []
     for spec in branch.sources:
@@ -103,7 +107,10 @@ def _one(settings: Settings, wanted: Series, branch: Branch, reach: Reach, progr
             found = source.fetch(replace(settings, source=spec, tree=None), wanted, progress)
             with settings.workspace.lock(f"trees-{found.slot.name}", stage="plan"):
                 return BranchPlan(
-                    branch.name, spec, found, tree.derive(wanted, found, settings.without, adapt=settings.adapt)
+                    branch.name,
+                    spec,
+                    found,
+                    tree.derive(wanted, found, settings.without, adapt=settings.adapt),
                 )
         except StageError as error:
             tries.append(error.message.splitlines()[0])
@@ -119,10 +126,13 @@ def show(
     form: str = "text",
     shards: int = 1,
 ) -> int:
-    """Print the plan; 2 where a patch does not apply somewhere, 3 where nothing but trouble was found out."""
+    """Print the plan; 2 where a patch does not apply somewhere, 3 where nothing but trouble was
+    found out."""
     for option, given, there in (("on", on, ("", "base")), ("format", form, ("text", "json"))):
         if given not in there:
-            raise StageError("options", f"--{option} {given}: there is {' and '.join(filter(None, there))}")
+            raise StageError(
+                "options", f"--{option} {given}: there is {' and '.join(filter(None, there))}"
+            )
     if not 1 <= shards <= MAX_SHARDS:
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
     loaded = locate.bring(settings, progress)
@@ -137,7 +147,8 @@ def show(
 
 
 def word(state: PatchState, *, on_base: bool) -> str:
-    """The state of a patch on the branch as it comes, or on its base: the tree with the series taken out."""
+    """The state of a patch on the branch as it comes, or on its base: the tree with the series
+    taken out."""
     return state.form if on_base and state.form else state.status
 
 
@@ -148,47 +159,75 @@ def table(plans: Sequence[BranchPlan], wanted: Series, *, on_base: bool) -> str:
     reasons: list[str] = []
     untested: dict[str, list[str]] = {}
     for plan in plans:
-        words = [word(state, on_base=on_base) for state in plan.states] or [UNTESTED] * len(wanted.patches)
+        words = [word(state, on_base=on_base) for state in plan.states] or [UNTESTED] * len(
+            wanted.patches
+        )
         rows.append([plan.name, plan.source.name if plan.source else "-", *words])
         if plan.trouble:
             untested.setdefault(plan.trouble, []).append(plan.name)
         for state in plan.states:
             if state.why:
-                reasons += [f"{plan.name}: patch {state.patch.number}: {line}" for line in state.why.splitlines()[:6]]
+                reasons += [
+                    f"{plan.name}: patch {state.patch.number}: {line}"
+                    for line in state.why.splitlines()[:6]
+                ]
     reasons += [f"{', '.join(names)}: {UNTESTED}: {trouble}" for trouble, names in untested.items()]
     # A commit id says no more by being whole.
     rows = [[cell if len(cell) <= 30 else f"{cell[:29]}…" for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     titles = [f"{patch.number}: {patch.title}" for patch in wanted.patches]
-    return "".join(f"{printable(line)}\n" for line in [*lines, "", *titles, *([""] if reasons else []), *reasons])
+    return "".join(
+        f"{printable(line)}\n"
+        for line in [*lines, "", *titles, *([""] if reasons else []), *reasons]
+    )
 
 
 def matrix(settings: Settings, plans: Sequence[BranchPlan], shards: int) -> str:
-    """JSON that a CI matrix takes: ``include`` holds a row a job, one for each affected branch and shard of its suite,
-    with the command that runs it; ``branches`` the whole plan."""
+    """JSON that a CI matrix takes: ``include`` holds a row a job, one for each affected branch and
+    shard of its suite, with the command that runs it; ``branches`` the whole plan."""
     jobs = []
     for plan in plans:
         if not (plan.trees and plan.affected):
             continue
         for number, names in enumerate(_shards(settings, plan.trees, shards), start=1):
             words = replace(settings, source=plan.spec).command("validate", suite=names)
-            jobs.append({"branch": plan.name, "source": plan.spec, "suite": names, "shard": f"{number}/{shards}",
-                         "command": words.replace("inv", "ci/bootstrap.sh", 1)})  # fmt: skip
+            jobs.append(
+                {
+                    "branch": plan.name,
+                    "source": plan.spec,
+                    "suite": names,
+                    "shard": f"{number}/{shards}",
+                    "command": words.replace("inv", "ci/bootstrap.sh", 1),
+                }
+            )
     return json.dumps({"include": jobs, "branches": [facts(plan) for plan in plans]}, indent=1)
 
 
 def facts(plan: BranchPlan) -> Mapping[str, object]:
     """A branch's plan as plain data."""
     return {
-        "name": plan.name, "source": plan.spec, "version": plan.source.name if plan.source else "", "trouble": plan.trouble,
-        "affected": plan.affected, "patches": [
-            {"number": state.patch.number, "title": state.patch.title, "digest": state.patch.digest,
-             "affected": state.status != "not affected", "status": state.status, "on_base": word(state, on_base=True),
-             "why": state.why}
+        "name": plan.name,
+        "source": plan.spec,
+        "version": plan.source.name if plan.source else "",
+        "trouble": plan.trouble,
+        "affected": plan.affected,
+        "patches": [
+            {
+                "number": state.patch.number,
+                "title": state.patch.title,
+                "digest": state.patch.digest,
+                "affected": state.status != "not affected",
+                "status": state.status,
+                "on_base": word(state, on_base=True),
+                "why": state.why,
+            }
             for state in plan.states
         ],
-    }  # fmt: skip
+    }
 
 
 def _shards(settings: Settings, trees: Trees, shards: int) -> list[str]:

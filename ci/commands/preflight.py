@@ -1,4 +1,5 @@
-"""What can be found out before anything is built, for `doctor` and for each run that has something to build."""
+"""What can be found out before anything is built, for `doctor` and for each run that has something
+to build."""
 
 import shutil
 import tempfile
@@ -13,7 +14,8 @@ from ci.base.workspace import Workspace
 from ci.guest import rootfs
 from ci.trees import debian
 
-# Measured with 6.12 from nothing to the default suite's verdict: 2.5 GB, of which the source is 1.7; ccache may grow to 2.
+# Measured with 6.12 from nothing to the default suite's verdict: 2.5 GB, of which the source is
+# 1.7; ccache may grow to 2.
 FROM_NOTHING_GB = 4.0
 BUILD_GB = 2.0
 SCRATCH_GB = 0.5  # mmdebstrap unpacks there: packages 45 MB, root 105 MB, its archive
@@ -37,11 +39,16 @@ def demand(finding: Finding) -> None:
 
 
 def room(folder: Path, needed_gb: float, variable: str) -> Finding:
-    """Whether the disk of a folder (that need not be there yet) has so much left; ``variable`` names another place."""
+    """Whether the disk of a folder (that need not be there yet) has so much left; ``variable``
+    names another place."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free_gb = shutil.disk_usage(there).free / 10**9
     enough = free_gb >= needed_gb
-    remedy = "" if enough else f"{needed_gb:g} GB are needed: free some, or let {variable} name another place"
+    remedy = (
+        ""
+        if enough
+        else f"{needed_gb:g} GB are needed: free some, or let {variable} name another place"
+    )
     return Finding("disk", f"{free_gb:.1f} GB free for {folder}", remedy)
 
 
@@ -62,7 +69,8 @@ def rooms(workspace: Workspace, needed_gb: float) -> Iterator[Finding]:
 
 
 def guest_root(workspace: Workspace) -> Finding:
-    """Make the guest's root, where it is not there yet: tries mmdebstrap, the keyring, the mirror and this user's rights."""
+    """Make the guest's root, where it is not there yet: tries mmdebstrap, the keyring, the mirror
+    and this user's rights."""
     log, begin = workspace.cache / "guest-root.log", time.monotonic()
     if rootfs.root_folder(workspace).exists():
         return Finding("guest root", "in the cache")
@@ -70,20 +78,34 @@ def guest_root(workspace: Workspace) -> Finding:
         log.parent.mkdir(parents=True, exist_ok=True)
         rootfs.root(workspace, log)
     except (StageError, OSError) as error:
-        return Finding("guest root", str(error), "see the last lines; without network nothing can be fetched")
+        return Finding(
+            "guest root", str(error), "see the last lines; without network nothing can be fetched"
+        )
     return Finding("guest root", f"made in {time.monotonic() - begin:.0f} s")
 
 
 def network(workspace: Workspace) -> Finding:
-    """Whether Debian's mirror answers apt, with apt's own proxies; a problem only where something is yet to be fetched."""
+    """Whether Debian's mirror answers apt, with apt's own proxies; a problem only where something
+    is yet to be fetched."""
     needed = not (_sources(workspace).exists() and rootfs.root_folder(workspace).exists())
     url = f"{debian.MIRROR}debian/dists/{rootfs.recipe(workspace)['release']}/InRelease"
     with tempfile.TemporaryDirectory() as scratch:
-        argv = [APT_HELPER, "-o", "Acquire::Retries=0", "download-file", url, f"{scratch}/InRelease"]
+        argv = [
+            APT_HELPER,
+            "-o",
+            "Acquire::Retries=0",
+            "download-file",
+            url,
+            f"{scratch}/InRelease",
+        ]
         try:
             processes.run(argv, stage="doctor", timeout_s=ANSWERS_S)
         except StageError as error:
             why = error.message.splitlines()[-1]
-            remedy = "connect this machine, or set http_proxy; what is in the cache needs no network" if needed else ""
+            remedy = (
+                "connect this machine, or set http_proxy; what is in the cache needs no network"
+                if needed
+                else ""
+            )
             return Finding("network", f"{url}: {why}", remedy)
     return Finding("network", f"{url} can be read")

@@ -1,4 +1,5 @@
-"""The stages put together: settings in, a run's evidence and verdict out. The only module that sees all of them."""
+"""The stages put together: settings in, a run's evidence and verdict out. The only module that sees
+all of them."""
 
 import contextlib
 import functools
@@ -39,20 +40,18 @@ from ci.verdict import judge
 from ci.verdict.judge import Verdict
 
 SIDES = ("base", "patched")
-# A case that would reject has to do so so many times: with other seeds in virtual time, else in other moments.
+# A case that would reject has to do so so many times: with other seeds in virtual time, else in
+# other moments.
 ATTEMPTS = 3
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
-PATCH_STATES = {
-    "conflicts": State.FAIL,
-    "left out": State.SKIP,
-    "not affected": State.SKIP,
-}
+PATCH_STATES = {"conflicts": State.FAIL, "left out": State.SKIP, "not affected": State.SKIP}
 
 
 class Run:
-    """One run: each stage is a property that first runs what it needs and keeps its record. ``tests`` is another tree
-    whose selftests both kernels run instead of the patched tree's; ``branch`` is what the run is known by; ``loaded`` is the
-    series where it was brought already."""
+    """One run: each stage is a property that first runs what it needs and keeps its record.
+    ``tests`` is another tree whose selftests both kernels run instead of the patched tree's;
+    ``branch`` is what the run is known by; ``loaded`` is the series where it was brought
+    already."""
 
     def __init__(
         self,
@@ -68,10 +67,21 @@ class Run:
         self.tests, self.branch, self.loaded = tests, branch, loaded
         self.workspace = settings.workspace
         self.facts: dict[str, Any] = {
-            "schema": stored.SCHEMA, "series": {"name": Path(settings.series).name, "change-id": ""}, "trees": {}, "kernel": {},
-            "mode": {"name": settings.mode, "why": ""}, "suite": settings.suite, "versions": {}, "patches": [],
-            "builds": {}, "must_flip": [], "known": [], "guests": [], "troubles": [], "prefix": "",
-        }  # fmt: skip
+            "schema": stored.SCHEMA,
+            "series": {"name": Path(settings.series).name, "change-id": ""},
+            "trees": {},
+            "kernel": {},
+            "mode": {"name": settings.mode, "why": ""},
+            "suite": settings.suite,
+            "versions": {},
+            "patches": [],
+            "builds": {},
+            "must_flip": [],
+            "known": [],
+            "guests": [],
+            "troubles": [],
+            "prefix": "",
+        }
         for side in SIDES:
             (folder / side).mkdir()
 
@@ -82,7 +92,11 @@ class Run:
         # What came on stdin can be asked for again only where it is kept.
         self.settings = replace(self.settings, series=loaded.spec)
         check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
-        self.facts["series"] = {"name": loaded.name, "change-id": loaded.change_id, "notes": list(loaded.notes)}
+        self.facts["series"] = {
+            "name": loaded.name,
+            "change-id": loaded.change_id,
+            "notes": list(loaded.notes),
+        }
         return loaded
 
     @functools.cached_property
@@ -101,29 +115,46 @@ class Run:
     def trees(self) -> Trees:
         """Shipped, base and patched; a conflict is a record of it."""
         origin = self.source
-        with self.progress.stage("apply", f"{self.series.name}, {len(self.series.patches)} patches"):
+        with self.progress.stage(
+            "apply", f"{self.series.name}, {len(self.series.patches)} patches"
+        ):
             with self.workspace.lock(f"trees-{origin.slot.name}", stage="apply"):
-                made = tree.derive(self.series, origin, self.settings.without, adapt=self.settings.adapt)
+                made = tree.derive(
+                    self.series, origin, self.settings.without, adapt=self.settings.adapt
+                )
             lines = list(made.notes)
             for state in made.states:
                 why = f" ({state.why.splitlines()[0]})" if state.why else ""
                 lines.append(f"{state.patch.number}: {state.patch.title}: {state.status}{why}")
-                self.facts["patches"].append({
-                    "number": state.patch.number, "title": state.patch.title, "digest": state.patch.digest,
-                    "status": state.status, "state": _weight(state).value,
-                    "detail": f"{state.patch.path.name}: {state.why}" if state.status == CONFLICTS else state.why,
-                    "adapted": state.adapted,
-                })  # fmt: skip
+                self.facts["patches"].append(
+                    {
+                        "number": state.patch.number,
+                        "title": state.patch.title,
+                        "digest": state.patch.digest,
+                        "status": state.status,
+                        "state": _weight(state).value,
+                        "detail": (
+                            f"{state.patch.path.name}: {state.why}"
+                            if state.status == CONFLICTS
+                            else state.why
+                        ),
+                        "adapted": state.adapted,
+                    }
+                )
             if made.conflict:
                 lines.append(made.conflict.message)
             self.progress.note("\n".join(lines))
             lines += [
-                f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}" for state in made.states if state.adapted
+                f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}"
+                for state in made.states
+                if state.adapted
             ]
             write_text(self.folder / "patched" / "apply.log", "\n".join(lines) + "\n")
         affected = {state.patch.number for state in made.states if state.status != "not affected"}
         self.facts["must_flip"] = [
-            [flip.script, flip.case] for flip in self.series.must_flip if set(flip.patches) <= affected
+            [flip.script, flip.case]
+            for flip in self.series.must_flip
+            if set(flip.patches) <= affected
         ]
         self.facts["trees"] |= {
             "shipped": made.shipped.tree_id,
@@ -154,13 +185,15 @@ class Run:
 
     @functools.cached_property
     def root(self) -> Path:
-        """The packages of the guest's root, made before any kernel is built: what may fail soon fails soon."""
+        """The packages of the guest's root, made before any kernel is built: what may fail soon
+        fails soon."""
         with self.progress.stage("root", "packages of the guest's root"):
             return rootfs.root(self.workspace, self.folder / "root.log")
 
     @functools.cached_property
     def built(self) -> dict[str, tuple[Kernel, Path]]:
-        """Kernel and selftests of both sides; the base is built first, and what does not build is recorded."""
+        """Kernel and selftests of both sides; the base is built first, and what does not build is
+        recorded."""
         tools, made = self.tools, {}
         keys = [build.key_of(self.workspace, self.tree(side), tools) for side in SIDES]
         if not all(self.workspace.entry("kernels", key).exists() for key in keys):
@@ -176,16 +209,22 @@ class Run:
                 with self._recorded("selftests", side):
                     made[side] = ready, rootfs.selftests(built, self.workspace, tools, log)
                 self.progress.note(f"kernel {ready.release}, build id {ready.build_id[:12]}")
-            write_text(self.folder / side / "config", (ready.folder / "config").read_text(encoding="utf-8"))
+            write_text(
+                self.folder / side / "config", (ready.folder / "config").read_text(encoding="utf-8")
+            )
             self.facts["kernel"][side] = {
-                "release": ready.release, "build_id": ready.build_id, "image_digest": ready.image_digest,
-            }  # fmt: skip
+                "release": ready.release,
+                "build_id": ready.build_id,
+                "image_digest": ready.image_digest,
+            }
         return made
 
     @contextlib.contextmanager
     def _recorded(self, what: str, side: str) -> Iterator[None]:
         """Note in ``builds`` whether ``what`` builds on ``side``."""
-        row = self.facts["builds"].setdefault(what, {"base": "missing", "patched": "missing", "detail": ""})
+        row = self.facts["builds"].setdefault(
+            what, {"base": "missing", "patched": "missing", "detail": ""}
+        )
         try:
             yield
         except PatchError as error:
@@ -200,9 +239,13 @@ class Run:
         folders = {side: selftests for side, (_, selftests) in self.built.items()}
         with self.progress.stage("image", "guest root with the selftests"):
             if self.tests:
-                theirs = rootfs.selftests(self.tests, self.workspace, self.tools, self.folder / "image.log")
+                theirs = rootfs.selftests(
+                    self.tests, self.workspace, self.tools, self.folder / "image.log"
+                )
                 folders = dict.fromkeys(SIDES, theirs)
-            made = {side: rootfs.make(folder, self.workspace, root) for side, folder in folders.items()}
+            made = {
+                side: rootfs.make(folder, self.workspace, root) for side, folder in folders.items()
+            }
         self.facts["versions"]["image"] = list(made["patched"].packages)
         for side in SIDES:
             self.facts["kernel"][side]["root_digest"] = made[side].image_digest
@@ -212,8 +255,14 @@ class Run:
     def mode(self) -> Mode:
         """How guests run, found out before anything is built."""
         wanted = self.settings
-        chosen = modes.choose(wanted.mode, self.workspace, seed=wanted.seed, layout=wanted.layout, vcpus=wanted.cpus,
-                              qemu=wanted.qemu)  # fmt: skip
+        chosen = modes.choose(
+            wanted.mode,
+            self.workspace,
+            seed=wanted.seed,
+            layout=wanted.layout,
+            vcpus=wanted.cpus,
+            qemu=wanted.qemu,
+        )
         self.facts["mode"] = asdict(chosen)
         self.facts["versions"] |= run_cache.versions()
         self.progress.note(f"mode: {chosen.name} ({chosen.why})")
@@ -237,9 +286,14 @@ class Run:
     def _run(
         self, wanted: Sequence[tuple[str, str, Script]], attempt: int, later: int = 0
     ) -> dict[tuple[str, str], list[GuestRun]]:
-        """Run (kernel's side, selftests' side, script) and note the guests; (name, script's name) -> runs of its parts.
-        Each attempt in virtual time has a seed of its own, or it would be the same again."""
-        mode = replace(self.mode, seed=self.mode.seed + attempt - 1) if self.mode.machine.repeatable else self.mode
+        """Run (kernel's side, selftests' side, script) and note the guests; (name, script's name)
+        -> runs of its parts. Each attempt in virtual time has a seed of its own, or it would be the
+        same again."""
+        mode = (
+            replace(self.mode, seed=self.mode.seed + attempt - 1)
+            if self.mode.machine.repeatable
+            else self.mode
+        )
         jobs = []
         # A tree's scripts print TAP or not, whichever kernel they run on.
         taps = {
@@ -248,42 +302,64 @@ class Run:
         }
         for side, tests, script in wanted:
             name = "base-own" if (side, tests) == ("base", "base") else side
-            folder = self.folder / name / (script.label if attempt == 1 else f"{script.label}.{attempt}")
+            folder = (
+                self.folder / name / (script.label if attempt == 1 else f"{script.label}.{attempt}")
+            )
             jobs.append(Job(name, self.built[side][0], self.images[tests], script, mode, folder))
         done: dict[tuple[str, str], list[GuestRun]] = {}
         for job, ran in zip(
-            jobs, pool.run(jobs, self.workspace, self.progress, again=self.settings.rerun, later=later), strict=True
+            jobs,
+            pool.run(jobs, self.workspace, self.progress, again=self.settings.rerun, later=later),
+            strict=True,
         ):
             done.setdefault((job.name, job.script.name), []).append(ran)
-            self.facts["guests"].append({
-                "side": job.name.replace("-", "_"), "script": ran.script.name, "part": ran.script.label,
-                "attempt": attempt, "seed": mode.seed, "tap": taps[job.image], "folder": str(ran.folder.relative_to(self.folder)),
-                "ended": ran.ended.name, "exit_status": ran.exit_status, "timed_out": ran.timed_out,
-                "logs": {name: file_digest(ran.folder / f"{name}.log") for name in vm.LOGS},
-                "guest_ms": ran.guest_ms, "idle_ms": ran.idle_ms, "cpu_s": ran.cpu_s, "from_record": ran.from_record,
-            })  # fmt: skip
+            self.facts["guests"].append(
+                {
+                    "side": job.name.replace("-", "_"),
+                    "script": ran.script.name,
+                    "part": ran.script.label,
+                    "attempt": attempt,
+                    "seed": mode.seed,
+                    "tap": taps[job.image],
+                    "folder": str(ran.folder.relative_to(self.folder)),
+                    "ended": ran.ended.name,
+                    "exit_status": ran.exit_status,
+                    "timed_out": ran.timed_out,
+                    "logs": {name: file_digest(ran.folder / f"{name}.log") for name in vm.LOGS},
+                    "guest_ms": ran.guest_ms,
+                    "idle_ms": ran.idle_ms,
+                    "cpu_s": ran.cpu_s,
+                    "from_record": ran.from_record,
+                }
+            )
         return done
 
     @functools.cached_property
     def guests(self) -> None:
-        """Both kernels through the suite, with the patched tree's scripts; then the base kernel with the base tree's
-        own script wherever the patched one did not reach all of its cases. What would reject runs again, up to twice."""
+        """Both kernels through the suite, with the patched tree's scripts; then the base kernel
+        with the base tree's own script wherever the patched one did not reach all of its cases.
+        What would reject runs again, up to twice.
+        """
         scripts, width = self.suite.scripts, vm.at_once(self.mode.machine)
         self.images  # noqa: B018 - made in stages of their own, before that of the guests
         with self.progress.stage(
-            "run", f"suite {self.suite.name}, {len(scripts)} guests for each kernel, {width} at once"
+            "run",
+            f"suite {self.suite.name}, {len(scripts)} guests for each kernel, {width} at once",
         ):
             doubtful: Sequence[Script] = scripts
             for attempt in range(1, ATTEMPTS + 1):
                 if attempt > 1:
-                    self.progress.note(f"again, attempt {attempt}: {', '.join(script.label for script in doubtful)}")
+                    self.progress.note(
+                        f"again, attempt {attempt}:"
+                        f" {', '.join(script.label for script in doubtful)}"
+                    )
                 doubtful = self._both(doubtful, attempt)
                 if not doubtful:
                     break
 
     def _both(self, scripts: Sequence[Script], attempt: int) -> Sequence[Script]:
-        """The scripts on both kernels, and those that came short on base with base's own; those with a case that would
-        reject the series as things stand."""
+        """The scripts on both kernels, and those that came short on base with base's own; those
+        with a case that would reject the series as things stand."""
         differ = self.images["base"].image_digest != self.images["patched"].image_digest
         both = [(side, "patched", script) for script in scripts for side in SIDES]
         done = self._run(both, attempt, later=len(scripts) if differ else 0)
@@ -291,19 +367,33 @@ class Run:
             own = [
                 script
                 for script in scripts
-                if _short(done["base", script.name], done["patched", script.name], tap=self.suite.tap)
+                if _short(
+                    done["base", script.name], done["patched", script.name], tap=self.suite.tap
+                )
             ]
             done |= self._run([("base", "base", script) for script in own], attempt)
         judged = judge.decide(stored.evidence(self.folder, self.facts))
         rejecting = {(case.suite, case.name) for case in judged.cases if case.exit_code == 1}
-        return [script for script in scripts if _doubtful(script, done, rejecting, tap=self.suite.tap)]
+        return [
+            script for script in scripts if _doubtful(script, done, rejecting, tap=self.suite.tap)
+        ]
 
 
 def _doubtful(
-    script: Script, done: Mapping[tuple[str, str], Sequence[GuestRun]], rejecting: Set[tuple[str, str]], *, tap: bool
+    script: Script,
+    done: Mapping[tuple[str, str], Sequence[GuestRun]],
+    rejecting: Set[tuple[str, str]],
+    *,
+    tap: bool,
 ) -> bool:
-    """Whether the script, or the part of one, showed a rejecting case, or went wrong where its own case or end is one."""
-    runs = [ran for side in (*SIDES, "base-own") for ran in done.get((side, script.name), ()) if ran.script == script]
+    """Whether the script, or the part of one, showed a rejecting case, or went wrong where its own
+    case or end is one."""
+    runs = [
+        ran
+        for side in (*SIDES, "base-own")
+        for ran in done.get((side, script.name), ())
+        if ran.script == script
+    ]
     wrong = any(ran.exit_status != 0 or ran.ended is not Ended.FINISHED for ran in runs)
     own = {(script.name, script.name), ("kernel", f"{script.name}: guest finished")}
     return (wrong and bool(own & rejecting)) or any(
@@ -319,7 +409,9 @@ def _reached(ran: GuestRun, *, tap: bool) -> set[str]:
 
 def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun], *, tap: bool) -> bool:
     """Whether base did not reach a case that patched has, or the script ended on neither."""
-    reached = [{name for ran in runs for name in _reached(ran, tap=tap)} for runs in (base, patched)]
+    reached = [
+        {name for ran in runs for name in _reached(ran, tap=tap)} for runs in (base, patched)
+    ]
     stuck = [any(ran.ended is not Ended.FINISHED for ran in runs) for runs in (base, patched)]
     return bool(reached[1] - reached[0]) or all(stuck)
 
@@ -328,7 +420,11 @@ def apply(settings: Settings, progress: Progress) -> int:
     """Make the trees; 2 where a patch conflicts, whose words have been shown."""
     with new_run(settings, progress) as run:
         trees = run.trees
-    for side, made in (("shipped", trees.shipped), ("base", trees.base), ("patched", trees.patched)):
+    for side, made in (
+        ("shipped", trees.shipped),
+        ("base", trees.base),
+        ("patched", trees.patched),
+    ):
         print(f"{side}: tree {made.tree_id}, commit {made.commit} of {made.source.slot / 'src'}")
     if trees.conflict and not isinstance(trees.conflict, PatchError):
         raise trees.conflict
@@ -357,13 +453,19 @@ def _print(folder: Path, judged: Verdict) -> int:
     replay = stored.read(folder).get("replay", "")
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(summary.console(judged, width=width, color=color, where=os.path.relpath(folder), replay=replay), end="")
+    print(
+        summary.console(
+            judged, width=width, color=color, where=os.path.relpath(folder), replay=replay
+        ),
+        end="",
+    )
     stored.to_job_summary(folder)
     return judged.exit_code
 
 
 def validate(settings: Settings, progress: Progress) -> int:
-    """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is part of it."""
+    """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is
+    part of it."""
     with new_run(settings, progress) as run:
         collect(run)
     judged = stored.write(run.folder)
@@ -374,8 +476,10 @@ def validate(settings: Settings, progress: Progress) -> int:
 
 
 def collect(run: Run) -> bool:
-    """Run all stages and write ``run.json``, the evidence of a verdict; what goes wrong is evidence, too, unless what was
-    asked for cannot be done (of one branch among several it is). False where we were interrupted."""
+    """Run all stages and write ``run.json``, the evidence of a verdict; what goes wrong is
+    evidence, too, unless what was asked for cannot be done (of one branch among several it is).
+    False where we were interrupted.
+    """
     progress, whole = run.progress, True
     try:
         run.series  # noqa: B018 - the stages are properties
@@ -394,11 +498,15 @@ def collect(run: Run) -> bool:
         progress.note(str(error))
         run.facts["troubles"].append([error.stage, error.told])
     except KeyboardInterrupt as signal:
-        run.facts["troubles"].append(["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"])
+        run.facts["troubles"].append(
+            ["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"]
+        )
         whole = False
     except Exception as error:
         run.facts["troubles"].append(["pipeline", describe(error)])
-        (log := run.folder / "traceback.log").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        (log := run.folder / "traceback.log").write_text(
+            "".join(traceback.format_exception(error)), encoding="utf-8"
+        )
         progress.note(f"pipeline: {describe(error)} (log: {log})")
     run.facts["durations_s"] = progress.durations_s
     run.facts["cpu_s"] = progress.cpu_s
@@ -408,8 +516,13 @@ def collect(run: Run) -> bool:
 
 
 def _weight(state: PatchState) -> State:
-    """How the state of a patch weighs in the verdict; what another patch keeps from being tried was never tried."""
-    return State.MISSING if state.status.startswith("depends on ") else PATCH_STATES.get(state.status, State.PASS)
+    """How the state of a patch weighs in the verdict; what another patch keeps from being tried was
+    never tried."""
+    return (
+        State.MISSING
+        if state.status.startswith("depends on ")
+        else PATCH_STATES.get(state.status, State.PASS)
+    )
 
 
 def _blamed(run: Run, error: PatchError) -> bool:
@@ -429,6 +542,11 @@ def open_shell(settings: Settings, progress: Progress) -> int:
         # In virtual time the guest's clock runs on while it waits for a key.
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'shell' / 'kernel.log'}")
-    return 0 if vm.shell(
-        kernels["patched"][0], images["patched"], mode, settings.workspace, folder / "shell"
-    ) in (0, 255) else 3  # fmt: skip
+    return (
+        0
+        if vm.shell(
+            kernels["patched"][0], images["patched"], mode, settings.workspace, folder / "shell"
+        )
+        in (0, 255)
+        else 3
+    )

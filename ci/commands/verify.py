@@ -18,7 +18,8 @@ from ci.verdict import repeats
 
 
 def repeat(settings: Settings, progress: Progress, times: int) -> int:
-    """Run the suite ``times`` times on the patched kernel, side by side; 0 where all logs are the same, else 1."""
+    """Run the suite ``times`` times on the patched kernel, side by side; 0 where all logs are the
+    same, else 1."""
     run = _virtual(settings, progress)
     names = [f"time-{number}" for number in range(1, times + 1)]
     runs = _each(run, dict.fromkeys(names, run.mode), again=True)
@@ -28,39 +29,59 @@ def repeat(settings: Settings, progress: Progress, times: int) -> int:
         for log in LOGS:
             texts = [ran.log(log) for ran in (first, *more)]
             same = len(set(texts)) == 1
-            print(f"{'same     ' if same else 'DIFFERENT'} {repeats.digest(texts[0])} {script.label} {log}.log")
+            print(
+                f"{'same     ' if same else 'DIFFERENT'} {repeats.digest(texts[0])} {script.label}"
+                f" {log}.log"
+            )
             for text in {text: None for text in texts[1:] if text != texts[0]}:
-                print(lines(str(repeats.first_difference(f"{script.label}/{log}.log", texts[0], text)), "  "))
+                print(
+                    lines(
+                        str(repeats.first_difference(f"{script.label}/{log}.log", texts[0], text)),
+                        "  ",
+                    )
+                )
             different += not same
     total = len(run.suite.scripts) * len(LOGS)
-    print(f"{total - different} of {total} logs are the same in {times} runs with seed {run.mode.seed}, "
-          f"QEMU's build {run.facts['versions']['qemu build'][:12]}: {run.folder}")  # fmt: skip
+    print(
+        f"{total - different} of {total} logs are the same in {times} runs with seed"
+        f" {run.mode.seed}, QEMU's build {run.facts['versions']['qemu build'][:12]}: {run.folder}"
+    )
     return 1 if different else 0
 
 
 def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> int:
-    """Run the suite once for each seed on the patched kernel and count each case's passes; 0 where every case has the
-    same outcome for all seeds, else 1, with the seeds that show it and the command that shows it again."""
+    """Run the suite once for each seed on the patched kernel and count each case's passes; 0 where
+    every case has the same outcome for all seeds, else 1, with the seeds that show it and the
+    command that shows it again.
+    """
     run = _virtual(settings, progress)
-    runs = _each(run, {f"seed-{seed}": replace(run.mode, seed=seed) for seed in seeds}, again=settings.rerun)
+    runs = _each(
+        run, {f"seed-{seed}": replace(run.mode, seed=seed) for seed in seeds}, again=settings.rerun
+    )
     states: dict[int, dict[tuple[str, str], State]] = {}
     for seed in seeds:
         of_seed = states.setdefault(seed, {})
         for script in run.suite.scripts:
             ran = runs[f"seed-{seed}", script.label]
-            found = ktap.parse_script(script.name, ran.log("tests"), ran.exit_status, expect_tap=run.suite.tap)
+            found = ktap.parse_script(
+                script.name, ran.log("tests"), ran.exit_status, expect_tap=run.suite.tap
+            )
             of_seed |= {(script.label, case.name): case.state for case in (found.own, *found.cases)}
     rows = repeats.tally(states)
     for row in rows:
         if row.others:
             word = "flaky" if row.flaky else "never passes"
             said = (
-                f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed {repeats.seeds(row.others)}"
+                f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed"
+                f" {repeats.seeds(row.others)}"
             )
             print(lines(said, ""))
         if row.flaky:
             (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
-            print(f"  replay: {run.settings.command('run', mode='virtual', seed=str(seed), suite=part)}")
+            print(
+                "  replay:"
+                f" {run.settings.command('run', mode='virtual', seed=str(seed), suite=part)}"
+            )
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
     return 1 if any(row.flaky for row in rows) else 0
@@ -69,7 +90,9 @@ def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> 
 def _virtual(settings: Settings, progress: Progress) -> Run:
     """A run for comparing runs, which makes sense in virtual time only."""
     if settings.mode not in ("auto", "virtual"):
-        raise StageError("options", f"--mode {settings.mode}: only runs in virtual time can be the same")
+        raise StageError(
+            "options", f"--mode {settings.mode}: only runs in virtual time can be the same"
+        )
     with new_run(replace(settings, mode="virtual"), progress) as run:
         run.mode  # noqa: B018 - before anything is built, as the suite
         run.suite  # noqa: B018
@@ -79,7 +102,14 @@ def _virtual(settings: Settings, progress: Progress) -> Run:
 def _each(run: Run, modes: dict[str, Mode], *, again: bool) -> dict[tuple[str, str], GuestRun]:
     """The suite once for each named mode on the patched kernel; (name, script's label) -> run."""
     jobs = [
-        Job(name, run.built["patched"][0], run.images["patched"], script, mode, run.folder / name / script.label)
+        Job(
+            name,
+            run.built["patched"][0],
+            run.images["patched"],
+            script,
+            mode,
+            run.folder / name / script.label,
+        )
         for script in run.suite.scripts
         for name, mode in modes.items()
     ]

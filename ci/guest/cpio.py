@@ -1,4 +1,5 @@
-"""Archives for a guest's RAM: entries in, one reproducible newc cpio out (the format that the kernel unpacks).
+"""Archives for a guest's RAM: entries in, one reproducible newc cpio out (the format that the
+kernel unpacks).
 
 Format: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel tree.
 """
@@ -15,7 +16,8 @@ from typing import BinaryIO
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, folder or symbolic link. ``path`` is relative, ``mode`` as in stat(2), ``data`` a link's target."""
+    """One file, folder or symbolic link. ``path`` is relative, ``mode`` as in stat(2), ``data`` a
+    link's target."""
 
     path: str
     mode: int
@@ -23,7 +25,8 @@ class Entry:
 
 
 def write(entries: Iterable[Entry], out: BinaryIO) -> None:
-    """Write the archive: sorted by path (a later entry replaces an earlier one), owner root, times zero."""
+    """Write the archive: sorted by path (a later entry replaces an earlier one), owner root, times
+    zero."""
     chosen = {entry.path: entry for entry in entries}
     for inode, path in enumerate(sorted(chosen), start=1):
         _one(out, inode, chosen[path])
@@ -40,11 +43,12 @@ def _one(out: BinaryIO, inode: int, entry: Entry) -> None:
 
 
 def from_tar(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
-    """Files, folders and links of a tar archive, minus what ``trim`` matches (shell patterns; a folder goes whole).
+    """Files, folders and links of a tar archive, minus what ``trim`` matches (shell patterns; a
+    folder goes whole).
 
-    Executable or not is all of a file's mode, as in :func:`from_folder`: the rest depends on who unpacked it, with what
-    umask, and the guest has no user but root. Device nodes are left out: the kernel's devtmpfs makes them. Hard links
-    become files of their own.
+    Executable or not is all of a file's mode, as in :func:`from_folder`: the rest depends on who
+    unpacked it, with what umask, and the guest has no user but root. Device nodes are left out: the
+    kernel's devtmpfs makes them. Hard links become files of their own.
     """
     patterns = tuple(trim)
     with tarfile.open(path) as tar:
@@ -59,7 +63,9 @@ def from_tar(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
             elif member.isreg() or member.islnk():
                 file = tar.extractfile(member)
                 assert file
-                yield Entry(name, stat.S_IFREG | (0o755 if member.mode & 0o100 else 0o644), file.read())
+                yield Entry(
+                    name, stat.S_IFREG | (0o755 if member.mode & 0o100 else 0o644), file.read()
+                )
 
 
 def _trimmed(name: str, patterns: tuple[str, ...]) -> bool:
@@ -74,7 +80,8 @@ def _trimmed(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def from_folder(folder: Path, below: str = "") -> Iterator[Entry]:
-    """Everything in a folder of the host, placed ``below`` a path of the guest; executable or not is all of its mode."""
+    """Everything in a folder of the host, placed ``below`` a path of the guest; executable or not
+    is all of its mode."""
     for root, folders, files in os.walk(folder):
         inside = Path(below) / Path(root).relative_to(folder)
         for name in folders:

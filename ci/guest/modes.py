@@ -1,4 +1,5 @@
-"""How guests run here: hardware virtualisation where a probe that runs guest code says so, else emulation."""
+"""How guests run here: hardware virtualisation where a probe that runs guest code says so, else
+emulation."""
 
 import contextlib
 import functools
@@ -21,9 +22,10 @@ FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
 # isa-debug-exit ends QEMU with (value << 1) | 1; images/kvm-probe.S writes 0x15.
 PROBE_PASSED = 43
 PROBE_MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "64"]
-# Recording makes QEMU's main loop and its CPU thread take turns; what is recorded goes nowhere. Without it the loop, which
-# moves an idle guest's clock on to its next timer (icount_start_warp_timer), may find the CPU halted by the other thread
-# before the instructions it ran are counted (rr_cpu_thread_fn): the clock then goes too far by them.
+# Recording makes QEMU's main loop and its CPU thread take turns; what is recorded goes nowhere.
+# Without it the loop, which moves an idle guest's clock on to its next timer
+# (icount_start_warp_timer), may find the CPU halted by the other thread before the instructions it
+# ran are counted (rr_cpu_thread_fn): the clock then goes too far by them.
 TURNS = ",rr=record,rrfile=/dev/null"
 
 
@@ -31,8 +33,8 @@ TURNS = ",rr=record,rrfile=/dev/null"
 class Machine:
     """One row of the mode table: what the mode adds to the machine that all modes share.
 
-    ``time_factor`` is how much slower than hardware the guest may be: it stretches the guest's own time limits.
-    ``repeatable`` machines give the same logs for the same inputs, byte for byte.
+    ``time_factor`` is how much slower than hardware the guest may be: it stretches the guest's own
+    time limits. ``repeatable`` machines give the same logs for the same inputs, byte for byte.
     """
 
     vcpus: int
@@ -48,15 +50,20 @@ MACHINES = {
     "kvm": Machine(2, 1, (), ("-machine", "accel=kvm"), ""),
     # A busy host can keep an emulated CPU away for seconds: only a long silence is a lockup.
     "tcg": Machine(2, 4, ("--disable-kvm",), ("-accel", "tcg,thread=multi"), "watchdog_thresh=60"),
-    # The guest's time is a count of its instructions, so no slow host can make a test time out, and a CPU that does
-    # not schedule for long is the kernel's doing: it may end the guest.
+    # The guest's time is a count of its instructions, so no slow host can make a test time out, and
+    # a CPU that does not schedule for long is the kernel's doing: it may end the guest.
     "virtual": Machine(
         1,
         1,
         ("--disable-kvm",),
-        tuple(f"-accel tcg -icount shift=0,sleep=off{TURNS} -rtc base=2025-01-01T00:00:00,clock=vm".split()),
-        # The LAPIC timer is calibrated by a loop that costs as much as the rest of the boot; the devices that vng
-        # adds would answer in the host's time.
+        tuple(
+            (
+                f"-accel tcg -icount shift=0,sleep=off{TURNS} "
+                "-rtc base=2025-01-01T00:00:00,clock=vm"
+            ).split()
+        ),
+        # The LAPIC timer is calibrated by a loop that costs as much as the rest of the boot; the
+        # devices that vng adds would answer in the host's time.
         "softlockup_panic=1 nolapic_timer initcall_blacklist=virtio_pci_driver_init",
         repeatable=True,
     ),
@@ -65,10 +72,11 @@ MACHINES = {
 
 @dataclass(frozen=True)
 class Mode:
-    """The choice, a key of ``MACHINES``, and why it was made. ``seed`` is where a repeatable machine takes every random
-    number from; ``layout`` is ``fixed`` or ``random``: whether the guest's addresses are drawn, too. ``vcpus`` (0: as
-    the mode has them) and further words for QEMU are the user's. An ``interactive`` guest takes input, which no recorded
-    one gets (nor could repeat)."""
+    """The choice, a key of ``MACHINES``, and why it was made. ``seed`` is where a repeatable
+    machine takes every random number from; ``layout`` is ``fixed`` or ``random``: whether the
+    guest's addresses are drawn, too. ``vcpus`` (0: as the mode has them) and further words for QEMU
+    are the user's. An ``interactive`` guest takes input, which no recorded one gets (nor could
+    repeat)."""
 
     name: str
     why: str
@@ -80,7 +88,8 @@ class Mode:
 
     @property
     def machine(self) -> Machine:
-        """The row of the mode table, with the seed in it where it has one, and what the user added."""
+        """The row of the mode table, with the seed in it where it has one, and what the user
+        added."""
         row = MACHINES[self.name]
         seed = ("-seed", str(self.seed)) if row.repeatable else ()
         words = [word.replace(TURNS, "") for word in row.qemu] if self.interactive else row.qemu
@@ -88,7 +97,8 @@ class Mode:
 
 
 def qemu_version(stage: str = "run") -> str:
-    """``7.2.22``-like version with the packager's suffix; a :class:`StageError` where QEMU is missing."""
+    """``7.2.22``-like version with the packager's suffix; a :class:`StageError` where QEMU is
+    missing."""
     processes.require(stage, QEMU, "qemu-system-x86")
     first = processes.run([QEMU, "--version"], stage=stage, timeout_s=20).stdout.splitlines()[0]
     return first.removeprefix("QEMU emulator version ").strip()
@@ -97,20 +107,35 @@ def qemu_version(stage: str = "run") -> str:
 @functools.cache
 def _build_digest(program: Path) -> str:
     folders = processes.run([program, "-L", "help"], stage="run", timeout_s=20).stdout.splitlines()
-    found = (next((Path(one, name) for one in folders if Path(one, name).exists()), None) for name in FIRMWARE)
+    found = (
+        next((Path(one, name) for one in folders if Path(one, name).exists()), None)
+        for name in FIRMWARE
+    )
     return digest(*(path and file_digest(path) for path in (program, *found)))
 
 
 def qemu_build() -> str:
-    """SHA-256 (hex) over QEMU's program and the firmware it boots our guests with, which the same version may come with
-    in other forms."""
+    """SHA-256 (hex) over QEMU's program and the firmware it boots our guests with, which the same
+    version may come with in other forms."""
     return _build_digest(Path(processes.require("run", QEMU, "qemu-system-x86")))
 
 
 def probe(accelerator: str, stub: Path) -> str:
-    """Run the probe's firmware under ``accelerator``: an empty string when it came through, else what happened."""
-    argv: list[str | Path] = ["timeout", "--signal=KILL", str(PROBE_LIMIT_S), QEMU, "-accel", accelerator, *PROBE_MACHINE,
-            "-bios", stub, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]  # fmt: skip
+    """Run the probe's firmware under ``accelerator``: an empty string when it came through, else
+    what happened."""
+    argv: list[str | Path] = [
+        "timeout",
+        "--signal=KILL",
+        str(PROBE_LIMIT_S),
+        QEMU,
+        "-accel",
+        accelerator,
+        *PROBE_MACHINE,
+        "-bios",
+        stub,
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
+    ]
     done = processes.run(argv, stage="run", timeout_s=3 * PROBE_LIMIT_S, ok=None)
     if done.returncode == PROBE_PASSED:
         return ""
@@ -127,13 +152,19 @@ def stub(workspace: Workspace) -> Path:
     if not folder.exists():
         gcc = processes.require("run", "gcc", "gcc")
         with workspace.lock("probe", stage="run"), workspace.publish(folder) as fresh:
-            flags = ["-nostdlib", "-static", "-Wl,--build-id=none,-Ttext=0,--oformat=binary,-e,_start", "-o"]
+            flags = [
+                "-nostdlib",
+                "-static",
+                "-Wl,--build-id=none,-Ttext=0,--oformat=binary,-e,_start",
+                "-o",
+            ]
             processes.run([gcc, *flags, fresh / "stub.bin", source], stage="run", timeout_s=60)
     return folder / "stub.bin"
 
 
 def kvm_trouble(workspace: Workspace) -> str:
-    """Why KVM cannot be used here, empty when it can. The answer is kept for this boot, kernel and QEMU."""
+    """Why KVM cannot be used here, empty when it can. The answer is kept for this boot, kernel and
+    QEMU."""
     device = Path("/dev/kvm")
     if platform.machine() != "x86_64":
         return f"this host is {platform.machine()}, the guest x86_64"
@@ -161,45 +192,70 @@ BREAKS = (
         re.compile(r"-icount .*(?:shift=)?auto"),
         "an adaptive shift follows the host's speed, and the guest's time with it",
     ),
-    (re.compile(r"-icount"), "the guest's time is a count of its instructions, and how they are counted is fixed"),
+    (
+        re.compile(r"-icount"),
+        "the guest's time is a count of its instructions, and how they are counted is fixed",
+    ),
     (re.compile(r"-(?:netdev|nic|net) "), "what a network brings comes at moments of the host's"),
     (re.compile(r"-smp "), "several virtual CPUs take turns at moments of the host's"),
-    (re.compile(r"-(?:accel|enable-kvm|machine|M) ?"), "the machine and its accelerator are part of the promise"),
-    (re.compile(r"-(?:rtc|seed) "), "the clock and the seed are set by the mode; --seed takes another seed"),
+    (
+        re.compile(r"-(?:accel|enable-kvm|machine|M) ?"),
+        "the machine and its accelerator are part of the promise",
+    ),
+    (
+        re.compile(r"-(?:rtc|seed) "),
+        "the clock and the seed are set by the mode; --seed takes another seed",
+    ),
     (re.compile(r"-"), "nobody has shown that it keeps a run the same, byte for byte"),
 )
 
 
 def repeatable(vcpus: int, qemu: Sequence[str]) -> None:
-    """A :class:`StageError` names the first setting with which virtual time would not be the same each time, and why."""
+    """A :class:`StageError` names the first setting with which virtual time would not be the same
+    each time, and why."""
     if vcpus > 1:
-        raise StageError("options", f"--cpus {vcpus}: in virtual mode several virtual CPUs would take turns at moments of "
-                         "the host's, and no run would be the same; use --mode tcg or kvm")  # fmt: skip
+        raise StageError(
+            "options",
+            f"--cpus {vcpus}: in virtual mode several virtual CPUs would take turns at moments of "
+            "the host's, and no run would be the same; use --mode tcg or kvm",
+        )
     for place, word in enumerate(qemu):
         if not word.startswith("-") or word in HARMLESS:
             continue
         value = next((one for one in qemu[place + 1 : place + 2] if not one.startswith("-")), "")
         reason = next(why for pattern, why in BREAKS if pattern.match(f"{word} {value}"))
-        raise StageError("options", f"--qemu '{word} {value}'".rstrip() + f": refused in virtual mode: {reason}")
+        raise StageError(
+            "options", f"--qemu '{word} {value}'".rstrip() + f": refused in virtual mode: {reason}"
+        )
 
 
 def choose(
-    asked: str, workspace: Workspace, *, seed: int | None = None, layout: str = "", vcpus: int = 0,
+    asked: str,
+    workspace: Workspace,
+    *,
+    seed: int | None = None,
+    layout: str = "",
+    vcpus: int = 0,
     qemu: Sequence[str] = (),
-) -> Mode:  # fmt: skip
-    """The mode for ``asked``; ``auto`` is kvm where the probe passes, else virtual. A :class:`StageError` for a
-    kvm that was asked for and does not work, for a seed where time is real, and for what would break virtual time:
-    nothing is ignored in silence."""
+) -> Mode:
+    """The mode for ``asked``; ``auto`` is kvm where the probe passes, else virtual. A
+    :class:`StageError` for a kvm that was asked for and does not work, for a seed where time is
+    real, and for what would break virtual time: nothing is ignored in silence."""
     name, why = asked, f"--mode {asked}"
     if asked in ("auto", "kvm"):
         trouble = kvm_trouble(workspace)
         if asked == "kvm" and trouble:
-            raise StageError("run", f"--mode kvm: {trouble}; use --mode virtual or tcg, which need no KVM")
+            raise StageError(
+                "run", f"--mode kvm: {trouble}; use --mode virtual or tcg, which need no KVM"
+            )
         name = "virtual" if trouble else "kvm"
         why = f"auto: KVM does not work: {trouble}" if trouble else f"{why}, the probe passed"
     if seed is not None and not MACHINES[name].repeatable:
-        raise StageError("options", f"--seed {seed}: mode {name} runs in real time, so no seed can make it repeat; "
-                         "use --mode virtual")  # fmt: skip
+        raise StageError(
+            "options",
+            f"--seed {seed}: mode {name} runs in real time, so no seed can make it repeat; "
+            "use --mode virtual",
+        )
     if MACHINES[name].repeatable:
         repeatable(vcpus, qemu)
     return Mode(name, why, 1 if seed is None else seed, layout or "fixed", vcpus, tuple(qemu))

@@ -1,4 +1,5 @@
-"""Several guests at once. Which one runs when is a matter of speed only: no result can depend on it."""
+"""Several guests at once. Which one runs when is a matter of speed only: no result can depend on
+it."""
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -29,23 +30,35 @@ class Job:
 
 
 def run(
-    jobs: Sequence[Job], workspace: Workspace, progress: Progress, *, again: bool = False, later: int = 0
+    jobs: Sequence[Job],
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    again: bool = False,
+    later: int = 0,
 ) -> list[GuestRun]:
-    """The runs in the order of the jobs. The longest start first; whatever ends us ends all guests. ``later`` is how many
-    more there may be, which these will show: they count among those to go."""
+    """The runs in the order of the jobs. The longest start first; whatever ends us ends all guests.
+    ``later`` is how many more there may be, which these will show: they count among those to go."""
     if not jobs:
         return []
     done: dict[int, GuestRun] = {}
     order = sorted(
         range(len(jobs)), key=lambda n: -run_cache.cost_s(jobs[n].script, jobs[n].mode, workspace)
-    )  # fmt: skip
+    )
     with ThreadPoolExecutor(max_workers=vm.at_once(jobs[0].mode.machine)) as pool:
         open_: dict[Future[GuestRun], int] = {}
         try:
             for n in order:
                 job = jobs[n]
                 started = pool.submit(
-                    run_cache.run, job.kernel, job.image, job.script, job.mode, workspace, job.folder, again=again
+                    run_cache.run,
+                    job.kernel,
+                    job.image,
+                    job.script,
+                    job.mode,
+                    workspace,
+                    job.folder,
+                    again=again,
                 )
                 open_[started] = n
             progress.update(_to_go(len(open_), later))
@@ -70,4 +83,6 @@ def _to_go(count: int, later: int) -> str:
 def _told(job: Job, ran: GuestRun) -> str:
     how = f"exit {ran.exit_status}" if ran.exit_status is not None else ran.ended.value
     spent = "from the record" if ran.from_record else f"{ran.cpu_s:.1f} CPU seconds"
-    return f"{job.name}: {job.script.label}: {how}, {ran.guest_ms / 1000:.1f} s of guest time, {spent}"
+    return (
+        f"{job.name}: {job.script.label}: {how}, {ran.guest_ms / 1000:.1f} s of guest time, {spent}"
+    )

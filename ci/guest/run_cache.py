@@ -1,4 +1,5 @@
-"""Finished runs in virtual time, kept by all that they depend on: the same question is answered without a guest."""
+"""Finished runs in virtual time, kept by all that they depend on: the same question is answered
+without a guest."""
 
 import importlib.metadata
 import json
@@ -14,28 +15,44 @@ from ci.kernel.build import Kernel
 from ci.logs.ending import Ended
 from ci.suites.selection import Script
 
-# Ends that the guest came to by itself, in its own time; the others are of the host's clock or of an accident.
+# Ends that the guest came to by itself, in its own time; the others are of the host's clock or of
+# an accident.
 OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT)
 
 
 def versions() -> dict[str, str]:
     """What emulates a guest: the machine that the same words mean may differ between versions."""
-    return {"qemu": modes.qemu_version(), "qemu build": modes.qemu_build(),
-            "virtme-ng": importlib.metadata.version("virtme-ng")}  # fmt: skip
+    return {
+        "qemu": modes.qemu_version(),
+        "qemu build": modes.qemu_build(),
+        "virtme-ng": importlib.metadata.version("virtme-ng"),
+    }
 
 
 def key_of(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace) -> str:
     """Digest of all that a run in virtual time depends on."""
     anywhere = Path()
-    _, *words = vm.vng_argv(anywhere, anywhere, mode, vm.cmdline(workspace, mode), anywhere, anywhere)
+    _, *words = vm.vng_argv(
+        anywhere, anywhere, mode, vm.cmdline(workspace, mode), anywhere, anywhere
+    )
     job = vm.job(script, "", vm.limit_s(script, mode))
-    return digest("run", kernel.image_digest, kernel.build_id, image.image_digest, words, job, versions())
+    return digest(
+        "run", kernel.image_digest, kernel.build_id, image.image_digest, words, job, versions()
+    )
 
 
 def run(
-    kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path, *, again: bool = False
+    kernel: Kernel,
+    image: Image,
+    script: Script,
+    mode: Mode,
+    workspace: Workspace,
+    folder: Path,
+    *,
+    again: bool = False,
 ) -> GuestRun:
-    """One run, from the record where the mode is repeatable and it is known; ``again`` runs it in any case."""
+    """One run, from the record where the mode is repeatable and it is known; ``again`` runs it in
+    any case."""
     if not mode.machine.repeatable:
         ran = vm.run(kernel, image, script, mode, workspace, folder)
         _remember(ran, mode, workspace)
@@ -58,11 +75,14 @@ def run(
 
 
 def _known(kept: Path, kernel: Kernel, script: Script, folder: Path) -> GuestRun | None:
-    """The run that ``kept`` holds, with its logs in ``folder``; none where it is damaged, or of another kernel. A guest that
-    panicked before it could say which kernel it runs has no build id."""
+    """The run that ``kept`` holds, with its logs in ``folder``; none where it is damaged, or of
+    another kernel. A guest that panicked before it could say which kernel it runs has no build
+    id."""
     try:
         facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
-        ran = GuestRun(script, folder, **(facts | {"ended": Ended[facts["ended"]]}), from_record=True)
+        ran = GuestRun(
+            script, folder, **(facts | {"ended": Ended[facts["ended"]]}), from_record=True
+        )
         if ran.build_id not in ("", kernel.build_id):
             return None
         logs = {name: (kept / f"{name}.log").read_bytes() for name in LOGS}
@@ -85,7 +105,8 @@ def _remember(ran: GuestRun, mode: Mode, workspace: Workspace) -> None:
 
 
 def cost_s(script: Script, mode: Mode, workspace: Workspace) -> float:
-    """CPU seconds that the script took last time, infinite where nobody knows: to start the longest first."""
+    """CPU seconds that the script took last time, infinite where nobody knows: to start the longest
+    first."""
     try:
         return float(_cost(script, mode, workspace).read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,5 @@
-"""One guest: one selftest script on one kernel. How it ended, and the raw logs; this module knows no TAP."""
+"""One guest: one selftest script on one kernel. How it ended, and the raw logs; this module knows
+no TAP."""
 
 import os
 import secrets
@@ -27,7 +28,8 @@ MEMORY_MB = 1024
 FIXED_LAYOUT = ("norandmaps", "nokaslr")
 BOOT_LIMIT_S = 120.0
 SHUTDOWN_LIMIT_S = 60.0
-# How many wall seconds a second of the guest's own limit may take: emulated, and on a host that others share.
+# How many wall seconds a second of the guest's own limit may take: emulated, and on a host that
+# others share.
 WALL_FACTOR = 3.0
 # What the selftests know of us, besides whether all features are expected.
 SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
@@ -35,11 +37,12 @@ SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
 
 @dataclass(frozen=True)
 class GuestRun:
-    """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the script's, ``None``
-    where it never ended; ``timed_out`` that the guest itself ended it at its limit, healthy enough for that;
-    ``guest_ms`` is the script's guest time and ``idle_ms`` how much of it all CPUs slept (in steps of 10 ms); in virtual
-    time each millisecond that one CPU is awake is a million instructions. ``cpu_s`` is what the host spent;
-    ``from_record`` that no guest ran for it."""
+    """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the
+    script's, ``None`` where it never ended; ``timed_out`` that the guest itself ended it at its
+    limit, healthy enough for that; ``guest_ms`` is the script's guest time and ``idle_ms`` how much
+    of it all CPUs slept (in steps of 10 ms); in virtual time each millisecond that one CPU is awake
+    is a million instructions. ``cpu_s`` is what the host spent; ``from_record`` that no guest ran
+    for it."""
 
     script: Script
     folder: Path
@@ -53,7 +56,8 @@ class GuestRun:
     from_record: bool = False
 
     def log(self, name: str) -> str:
-        """Text of one of the logs, empty when there is none; bytes that are no UTF-8 are replaced."""
+        """Text of one of the logs, empty when there is none; bytes that are no UTF-8 are
+        replaced."""
         path = self.folder / f"{name}.log"
         return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
@@ -61,9 +65,15 @@ class GuestRun:
 def job(script: Script | None, nonce: str, limit_s: int) -> str:
     """The text that the guest's init reads: what to run, or a shell when there is no script."""
     lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/net/mptcp", f"limit_s {limit_s}"]
-    features = {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": str(int(script is None or script.all_features))}
+    features = {
+        "SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": str(int(script is None or script.all_features))
+    }
     lines += [f"env {name}={value}" for name, value in (features | SELFTEST_ENVIRONMENT).items()]
-    lines += ["shell yes"] if script is None else [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
+    lines += (
+        ["shell yes"]
+        if script is None
+        else [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
+    )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -85,12 +95,15 @@ def _option(value: Path) -> str:
     return str(value).replace(",", ",,")
 
 
-def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Path, empty_root: Path) -> list[str]:
-    """The whole command line of vng. ``empty_root`` is what the guest may see of the host: an empty folder. vng makes a line
-    for a shell of it: names relative to the folder in which it runs say nothing of where the checkout is.
+def vng_argv(
+    kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Path, empty_root: Path
+) -> list[str]:
+    """The whole command line of vng. ``empty_root`` is what the guest may see of the host: an empty
+    folder. vng makes a line for a shell of it: names relative to the folder in which it runs say
+    nothing of where the checkout is.
 
-    Our -append comes last and replaces the one that vng composes, which carries values of the host. The first
-    serial port is vng's own; ours follow.
+    Our -append comes last and replaces the one that vng composes, which carries values of the host.
+    The first serial port is vng's own; ours follow.
     """
     machine = mode.machine
     qemu: list[str] = ["-no-reboot", "-initrd", str(initrd), *machine.qemu]
@@ -103,10 +116,22 @@ def vng_argv(kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Pa
         ]
     qemu += ["-fw_cfg", f"name={JOB},file={_option(folder / 'job')}", "-append", parameters]
     return [
-        vng_program(), "--run", shlex.quote(str(kernel)), "--root", str(empty_root), "--force-9p", "--disable-monitor",
-        "--disable-microvm", "--cpus", str(machine.vcpus), "--memory", f"{MEMORY_MB}M", "--verbose", *machine.vng,
+        vng_program(),
+        "--run",
+        shlex.quote(str(kernel)),
+        "--root",
+        str(empty_root),
+        "--force-9p",
+        "--disable-monitor",
+        "--disable-microvm",
+        "--cpus",
+        str(machine.vcpus),
+        "--memory",
+        f"{MEMORY_MB}M",
+        "--verbose",
+        *machine.vng,
         f"--qemu-opts={shlex.join(qemu)}",
-    ]  # fmt: skip
+    ]
 
 
 def vng_program() -> str:
@@ -114,7 +139,10 @@ def vng_program() -> str:
     beside = Path(sys.executable).with_name("vng")
     found = str(beside) if beside.exists() else shutil.which("vng")
     if not found:
-        raise StageError("run", "vng is not installed; install the Python package virtme-ng (or run ci/bootstrap.sh)")
+        raise StageError(
+            "run",
+            "vng is not installed; install the Python package virtme-ng (or run ci/bootstrap.sh)",
+        )
     return found
 
 
@@ -138,8 +166,9 @@ NO_TIMERS = "icount sleep disabled and no active timers"
 
 
 class _Watch:
-    """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of its own, and one
-    that can never go on: idle in virtual time, with no timer that could wake it."""
+    """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of
+    its own, and one that can never go on: idle in virtual time, with no timer that could wake
+    it."""
 
     def __init__(self, folder: Path, nonce: str, script_s: float) -> None:
         self.control, self.vng, self.nonce = folder / "control.log", folder / "vng.log", nonce
@@ -159,11 +188,17 @@ HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended
 
 
 def run(
-    kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path, nonce: str = ""
+    kernel: Kernel,
+    image: Image,
+    script: Script,
+    mode: Mode,
+    workspace: Workspace,
+    folder: Path,
+    nonce: str = "",
 ) -> GuestRun:
-    """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that dies or hangs
-    is an answer; a :class:`StageError` is left to vng that is missing and a build id that is not the kernel's, which then
-    goes from the cache.
+    """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that
+    dies or hangs is an answer; a :class:`StageError` is left to vng that is missing and a build id
+    that is not the kernel's, which then goes from the cache.
     ``nonce`` (32 hex digits, drawn where none is given) begins each control record."""
     folder.mkdir(parents=True)
     nonce = nonce or secrets.token_hex(16)
@@ -173,13 +208,21 @@ def run(
     (folder / "job").write_text(job(script, nonce, limit), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
-    argv = vng_argv(kernel.bzimage, image.path, mode, cmdline(workspace, mode), HERE, HERE / empty.name)
+    argv = vng_argv(
+        kernel.bzimage, image.path, mode, cmdline(workspace, mode), HERE, HERE / empty.name
+    )
     watch = _Watch(folder, nonce, limit * WALL_FACTOR + 60)
     # vng's own exit status says nothing (always 255 with a command line that is not its own).
     done = processes.run(
-        argv, stage="run", timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
-        cwd=folder, env=environment(), log=folder / "vng.log", ok=None, watch=watch,
-    )  # fmt: skip
+        argv,
+        stage="run",
+        timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
+        cwd=folder,
+        env=environment(),
+        log=folder / "vng.log",
+        ok=None,
+        watch=watch,
+    )
     (folder / "job").unlink()
     empty.rmdir()
     return replace(_result(script, folder, nonce, done.stopped, kernel), cpu_s=done.cpu_s)
@@ -199,8 +242,12 @@ def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kern
     build_id = (seen.get("boot") or [""])[0]
     if build_id and build_id != kernel.build_id:
         remove_tree(kernel.folder)
-        raise StageError("run", f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built; what the cache had "
-                         "of it is removed, so run this again, which builds it anew", log=folder / "control.log")  # fmt: skip
+        raise StageError(
+            "run",
+            f"the guest runs the kernel {build_id}, not {kernel.build_id} that was built; what the"
+            " cache had of it is removed, so run this again, which builds it anew",
+            log=folder / "control.log",
+        )
     end = seen.get("end", [])
     whole = len(end) == 3 and all(word.isdigit() for word in end)
     return GuestRun(
@@ -232,6 +279,11 @@ def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder
     empty = folder / "root"
     empty.mkdir()
     argv = vng_argv(
-        kernel.bzimage, image.path, replace(mode, interactive=True), cmdline(workspace, mode), HERE, HERE / empty.name
+        kernel.bzimage,
+        image.path,
+        replace(mode, interactive=True),
+        cmdline(workspace, mode),
+        HERE,
+        HERE / empty.name,
     )
     return processes.interactive(argv, cwd=folder, env=environment())

@@ -1,4 +1,5 @@
-"""Configure and build a kernel: one object directory for base and patched, the result kept by its inputs."""
+"""Configure and build a kernel: one object directory for base and patched, the result kept by its
+inputs."""
 
 import json
 import os
@@ -29,14 +30,15 @@ REPRODUCIBLE = {
 MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=checked-ccache gcc")
 IMAGE = "arch/x86/boot/bzImage"
 ERROR_LINE = re.compile(
-    r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple definition"
+    r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple"
+    r" definition"
 )
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A finished kernel: ``folder`` holds bzImage, vmlinux, System.map and config; ``compiled`` are the object files
-    that its build compiled."""
+    """A finished kernel: ``folder`` holds bzImage, vmlinux, System.map and config; ``compiled`` are
+    the object files that its build compiled."""
 
     folder: Path
     key: str
@@ -60,20 +62,34 @@ class Toolchain:
 
 
 def toolchain() -> Toolchain:
-    """The host's compiler and linker; a :class:`StageError` names the package of a tool that is missing."""
+    """The host's compiler and linker; a :class:`StageError` names the package of a tool that is
+    missing."""
     for program, package in (
-        ("gcc", "gcc"), ("ld", "binutils"), ("make", "make"), ("flex", "flex"), ("bison", "bison"), ("bc", "bc"),
-        ("ccache", "ccache"), ("readelf", "binutils"), ("rsync", "rsync"), ("lz4", "lz4"),
-    ):  # fmt: skip
+        ("gcc", "gcc"),
+        ("ld", "binutils"),
+        ("make", "make"),
+        ("flex", "flex"),
+        ("bison", "bison"),
+        ("bc", "bc"),
+        ("ccache", "ccache"),
+        ("readelf", "binutils"),
+        ("rsync", "rsync"),
+        ("lz4", "lz4"),
+    ):
         processes.require("build", program, package)
-    said = [processes.run([t, "--version"], stage="build", timeout_s=20).stdout.splitlines()[0] for t in ("gcc", "ld")]
+    said = [
+        processes.run([t, "--version"], stage="build", timeout_s=20).stdout.splitlines()[0]
+        for t in ("gcc", "ld")
+    ]
     return Toolchain(*said)
 
 
 def environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:
-    """What compilers see. ccache goes by the contents of the files that a compiler says it read (depend mode: kbuild has
-    them told, so nothing is preprocessed twice), never by their times; another toolchain has another cache, and nobody
-    else's is asked. Only the kernel's own objects come from it, not the build's programs: of those the host's headers are not told."""
+    """What compilers see. ccache goes by the contents of the files that a compiler says it read
+    (depend mode: kbuild has them told, so nothing is preprocessed twice), never by their times;
+    another toolchain has another cache, and nobody else's is asked. Only the kernel's own objects
+    come from it, not the build's programs: of those the host's headers are not told.
+    """
     return REPRODUCIBLE | {
         "PATH": f"{workspace.root / 'ci/bin'}:{os.environ['PATH']}",
         "EMBEDDING": str(obj / objects.EMBEDDING),
@@ -98,13 +114,19 @@ def fragments(workspace: Workspace, tree: Tree) -> tuple[kconfig.Fragment, ...]:
     ours = sorted((workspace.root / "images" / "kconfig").glob("*.config"))
     theirs = tree.source.git.text(tree.commit, f"{SELFTESTS}/config")
     if theirs is None:
-        raise StageError("build", f"the tree has no {SELFTESTS}/config: it predates MPTCP's selftests")
+        raise StageError(
+            "build", f"the tree has no {SELFTESTS}/config: it predates MPTCP's selftests"
+        )
     texts = [(f"images/kconfig/{path.name}", path.read_text(encoding="utf-8")) for path in ours]
-    return tuple(kconfig.parse_fragment(text, name) for name, text in [*texts, (f"{SELFTESTS}/config", theirs)])
+    return tuple(
+        kconfig.parse_fragment(text, name)
+        for name, text in [*texts, (f"{SELFTESTS}/config", theirs)]
+    )
 
 
 def key_of(workspace: Workspace, tree: Tree, tools: Toolchain) -> str:
-    """Digest of what a kernel is made from. Documentation and selftests are not part of it, their config is."""
+    """Digest of what a kernel is made from. Documentation and selftests are not part of it, their
+    config is."""
     inputs = tree.subtree()
     for name in ("Documentation", "tools", "samples", "MAINTAINERS"):
         inputs.pop(name, None)
@@ -122,24 +144,42 @@ def load(folder: Path) -> Kernel:
 
 def make(tree: Tree, *args: str) -> list[str | Path]:
     """The command line of kbuild for ``tree``, whose work tree has to be checked out."""
-    return ["make", "-C", tree.source.slot / "src", f"O={tree.source.slot / 'obj'}", *MAKE_VARIABLES, *args]
+    return [
+        "make",
+        "-C",
+        tree.source.slot / "src",
+        f"O={tree.source.slot / 'obj'}",
+        *MAKE_VARIABLES,
+        *args,
+    ]
 
 
 def configure(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> None:
-    """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an error."""
+    """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an
+    error."""
     obj = tree.source.slot / "obj"
     asked = kconfig.merge(fragments(workspace, tree))
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
     done = processes.run(
         make(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
-        stage="build", timeout_s=600, env=environment(workspace, tools, obj), log=log, ok=None,
-    )  # fmt: skip
+        stage="build",
+        timeout_s=600,
+        env=environment(workspace, tools, obj),
+        log=log,
+        ok=None,
+    )
     if done.returncode != 0:
-        raise PatchError("build", f"the configuration fails:\n{errors(tree, done.stdout + done.stderr)}", log=log)
+        raise PatchError(
+            "build", f"the configuration fails:\n{errors(tree, done.stdout + done.stderr)}", log=log
+        )
     final = kconfig.parse_config((obj / ".config").read_text(encoding="utf-8"))
     short = kconfig.short(asked, final)
     if lost := kconfig.lost(short, final, _definitions(tree, short)):
-        raise PatchError("build", "the configuration lost what was asked for:\n" + "\n".join(map(str, lost)), log=log)
+        raise PatchError(
+            "build",
+            "the configuration lost what was asked for:\n" + "\n".join(map(str, lost)),
+            log=log,
+        )
 
 
 def _definitions(tree: Tree, symbols: Sequence[kconfig.Asked]) -> kconfig.Definitions:
@@ -149,23 +189,38 @@ def _definitions(tree: Tree, symbols: Sequence[kconfig.Asked]) -> kconfig.Defini
     src = tree.source.slot / "src"
     any_of = "|".join(asked.symbol.removeprefix("CONFIG_") for asked in symbols)
     found = tree.source.git.run(
-        "grep", "-zlE", rf"config[[:space:]]+({any_of})[[:space:]]*$", "--", "Kconfig*", "**/Kconfig*", ok=(0, 1)
-    )  # fmt: skip
+        "grep",
+        "-zlE",
+        rf"config[[:space:]]+({any_of})[[:space:]]*$",
+        "--",
+        "Kconfig*",
+        "**/Kconfig*",
+        ok=(0, 1),
+    )
     names = filter(None, found.stdout.split("\0"))
-    return kconfig.Definitions({name: (src / name).read_text(encoding="utf-8", errors="replace") for name in names})
+    return kconfig.Definitions(
+        {name: (src / name).read_text(encoding="utf-8", errors="replace") for name in names}
+    )
 
 
 def errors(tree: Tree, output: str) -> str:
-    """The compiler's lines: each error with the two lines after it, at most thirty; files by their names in ``tree``."""
+    """The compiler's lines: each error with the two lines after it, at most thirty; files by their
+    names in ``tree``."""
     lines = output.replace(f"{tree.source.slot / 'src'}/", "").splitlines()
-    wanted = {i + more for i, line in enumerate(lines) if ERROR_LINE.search(line) for more in range(3)}
+    wanted = {
+        i + more for i, line in enumerate(lines) if ERROR_LINE.search(line) for more in range(3)
+    }
     picked = [lines[i] for i in sorted(wanted) if i < len(lines)] or lines[-20:]
     return "\n".join(picked[:30])
 
 
-def build(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path) -> Kernel:
-    """The kernel of ``tree``, from the cache where its inputs are known. A :class:`PatchError` carries the
-    compiler's lines; whose fault it is depends on whether the base builds, which the caller knows."""
+def build(
+    tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
+) -> Kernel:
+    """The kernel of ``tree``, from the cache where its inputs are known. A :class:`PatchError`
+    carries the compiler's lines; whose fault it is depends on whether the base builds, which the
+    caller knows.
+    """
     key = key_of(workspace, tree, tools)
     folder = workspace.entry("kernels", key)
     if ready := _known(folder):
@@ -196,18 +251,27 @@ def _known(folder: Path) -> Kernel | None:
     return None
 
 
-def _compile(tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path) -> tuple[str, ...]:
+def _compile(
+    tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
+) -> tuple[str, ...]:
     """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
     obj = tree.source.slot / "obj"
     counter = make_progress.Counter(progress, make_progress.to_compile(obj))
     jobs = f"-j{len(os.sched_getaffinity(0))}"
     done = processes.run(
         make(tree, jobs, "bzImage"),
-        stage="build", timeout_s=BUILD_LIMIT_S, env=environment(workspace, tools, obj), log=log, on_line=counter, ok=None,
-    )  # fmt: skip
+        stage="build",
+        timeout_s=BUILD_LIMIT_S,
+        env=environment(workspace, tools, obj),
+        log=log,
+        on_line=counter,
+        ok=None,
+    )
     output = done.stdout + done.stderr
     if "No space left on device" in output:
-        raise StageError("build", f"no space left for {obj}; `inv clean --cache` frees some", log=log)
+        raise StageError(
+            "build", f"no space left for {obj}; `inv clean --cache` frees some", log=log
+        )
     if done.returncode != 0:
         raise PatchError("build", errors(tree, output), log=log)
     return tuple(counter.compiled)
@@ -217,15 +281,30 @@ def _checked(obj: Path, log: Path) -> str:
     """The build id of vmlinux, which has to be that of the kernel inside bzImage."""
     linked, packed = bzimage.elf_build_id(obj / "vmlinux"), bzimage.build_id(obj / IMAGE)
     if not linked or not packed:
-        raise StageError("build", "no build id in the vmlinux and bzImage that were built: let nothing below images/kconfig "
-                         "change CONFIG_KERNEL_LZ4=y", log=log)  # fmt: skip
+        raise StageError(
+            "build",
+            "no build id in the vmlinux and bzImage that were built: let nothing below"
+            " images/kconfig change CONFIG_KERNEL_LZ4=y",
+            log=log,
+        )
     if linked != packed:
-        raise StaleError("build", f"the bzImage that was built holds the kernel {packed}, not the vmlinux {linked}, also from "
-                         "nothing; `inv clean --cache` removes all that such a build may come from", log=log)  # fmt: skip
+        raise StaleError(
+            "build",
+            f"the bzImage that was built holds the kernel {packed}, not the vmlinux {linked}, also"
+            " from nothing; `inv clean --cache` removes all that such a build may come from",
+            log=log,
+        )
     return linked
 
 
-def _keep(obj: Path, folder: Path, key: str, build_id: str, compiled: tuple[str, ...], workspace: Workspace) -> Kernel:
+def _keep(
+    obj: Path,
+    folder: Path,
+    key: str,
+    build_id: str,
+    compiled: tuple[str, ...],
+    workspace: Workspace,
+) -> Kernel:
     """Copy what was built out of the object directory, under its key."""
     with workspace.publish(folder) as fresh:
         for name, path in (

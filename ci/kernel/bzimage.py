@@ -8,7 +8,8 @@ from pathlib import Path
 from ci.base import processes
 
 SECTOR = 512
-# x86's boot protocol (Documentation/arch/x86/boot.rst), offsets in the file; the payload is told since 2.08.
+# x86's boot protocol (Documentation/arch/x86/boot.rst), offsets in the file; the payload is told
+# since 2.08.
 SETUP_SECTS, MAGIC, PAYLOAD = 0x1F1, 0x202, 0x248
 # What `lz4 -l` writes, which is what CONFIG_KERNEL_LZ4 uses.
 LZ4 = bytes.fromhex("02214c18")
@@ -22,8 +23,8 @@ def elf_build_id(elf: Path) -> str:
 
 
 def build_id(image: Path) -> str:
-    """The build id (40 hex digits) of the kernel that the bzImage ``image`` boots; empty where it is none that is packed by
-    lz4, as images/kconfig asks."""
+    """The build id (40 hex digits) of the kernel that the bzImage ``image`` boots; empty where it
+    is none that is packed by lz4, as images/kconfig asks."""
     data = image.read_bytes()
     if len(data) < PAYLOAD + 8 or data[MAGIC : MAGIC + 4] != b"HdrS":
         return ""

@@ -1,7 +1,8 @@
 """Kconfig fragments: what is asked for, why, and what a finished configuration lost of it. Pure.
 
-A fragment is kbuild's own format (``CONFIG_X=y``, ``# CONFIG_X is not set``) plus a reason behind ``#``. A reason that
-begins with ``[where known]`` marks a symbol that some kernel versions do not have.
+A fragment is kbuild's own format (``CONFIG_X=y``, ``# CONFIG_X is not set``) plus a reason behind
+``#``. A reason that begins with ``[where known]`` marks a symbol that some kernel versions do not
+have.
 """
 
 import re
@@ -11,19 +12,24 @@ from dataclasses import dataclass
 from ci.base.errors import StageError
 
 WHERE_KNOWN = "[where known]"
-ASSIGNED = re.compile(r"(CONFIG_\w+)=(\"(?:[^\"\\]|\\.)*\"|[^\s#]+)\s*(?:#\s*(.*))?$")  # CONFIG_NET=y  # why
+ASSIGNED = re.compile(
+    r"(CONFIG_\w+)=(\"(?:[^\"\\]|\\.)*\"|[^\s#]+)\s*(?:#\s*(.*))?$"
+)  # CONFIG_NET=y  # why
 UNSET = re.compile(r"# (CONFIG_\w+) is not set$")  # # CONFIG_NET is not set
 ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*$")  # config MPTCP
 DEPENDS = re.compile(r"\s+depends\s+on\s+(.+)$")  # 	depends on INET
 # What ends an entry's own lines: the next entry or block, at whatever indentation.
-BLOCK = re.compile(r"\s*(?:menuconfig|config|menu|endmenu|choice|endchoice|if|endif|comment|source|mainmenu)\b")
+BLOCK = re.compile(
+    r"\s*(?:menuconfig|config|menu|endmenu|choice|endchoice|if|endif|comment|source|mainmenu)\b"
+)
 OPENS = re.compile(r"\s*(if|menu|choice)\b\s*(.*)$")  # if NETFILTER_ADVANCED
 CLOSES = re.compile(r"\s*end(if|menu|choice)\b")  # endif
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One symbol asked for: ``value`` as in .config (``n`` for "is not set"), and the ``where`` file:line."""
+    """One symbol asked for: ``value`` as in .config (``n`` for "is not set"), and the ``where``
+    file:line."""
 
     symbol: str
     value: str
@@ -46,33 +52,41 @@ class Fragment:
 
 
 def parse_fragment(text: str, name: str) -> Fragment:
-    """Read a fragment; a :class:`StageError` names the line that is no assignment, or asks for a symbol twice."""
+    """Read a fragment; a :class:`StageError` names the line that is no assignment, or asks for a
+    symbol twice."""
     symbols: dict[str, Asked] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line, where = raw.strip(), f"{name}:{number}"
         unset = UNSET.match(line)
         if not unset and (not line or line.startswith("#")):
             continue
-        found = ASSIGNED.match(line)
-        if not unset and not found:
+        if found := ASSIGNED.match(line):
+            asked = Asked(found[1], found[2], where, found[3] or "")
+        elif unset:
+            asked = Asked(unset[1], "n", where)
+        else:
             raise StageError("build", f"{where}: {line!r} is not CONFIG_SYMBOL=value")
-        asked = Asked(unset[1], "n", where) if unset else Asked(found[1], found[2], where, found[3] or "")  # type: ignore[index]
         if asked.symbol in symbols and symbols[asked.symbol].value != asked.value:
-            raise StageError("build", f"{where}: {asked.symbol} is already asked for at {symbols[asked.symbol].where}")
+            raise StageError(
+                "build",
+                f"{where}: {asked.symbol} is already asked for at {symbols[asked.symbol].where}",
+            )
         symbols[asked.symbol] = asked
     return Fragment(name, text, tuple(symbols.values()))
 
 
 @dataclass(frozen=True)
 class Merged:
-    """Several fragments as one: a later one wins; modules are built in, for a guest that loads none."""
+    """Several fragments as one: a later one wins; modules are built in, for a guest that loads
+    none."""
 
     symbols: tuple[Asked, ...]
 
     def text(self) -> str:
         """For ``KCONFIG_ALLCONFIG``."""
         return "".join(
-            f"# {a.symbol} is not set\n" if a.value == "n" else f"{a.symbol}={a.value}\n" for a in self.symbols
+            f"# {a.symbol} is not set\n" if a.value == "n" else f"{a.symbol}={a.value}\n"
+            for a in self.symbols
         )
 
 
@@ -99,7 +113,8 @@ class Definitions:
     files: Mapping[str, str]
 
     def conditions(self, symbol: str) -> tuple[str, ...] | None:
-        """What ``symbol`` depends on, as ``file:line: condition``, enclosing blocks included; ``None``: unknown."""
+        """What ``symbol`` depends on, as ``file:line: condition``, enclosing blocks included;
+        ``None``: unknown."""
         plain = symbol.removeprefix("CONFIG_")
         known, found = False, []
         for name, text in self.files.items():
@@ -112,7 +127,8 @@ class Definitions:
 
 
 def _defined(text: str, name: str, symbol: str) -> Iterable[list[str]]:
-    """For each definition of ``symbol`` in one Kconfig file: its conditions and those of the blocks around it."""
+    """For each definition of ``symbol`` in one Kconfig file: its conditions and those of the blocks
+    around it."""
     around: list[list[str]] = []
     inside: list[str] | None = None
     for number, line in enumerate(text.splitlines(), start=1):
@@ -149,9 +165,15 @@ class Lost:
     conditions: tuple[str, ...] | None
 
     def __str__(self) -> str:
-        head = f"{self.asked.symbol}={self.asked.value} (asked for at {self.asked.where}) became {self.got or 'unset'}"
+        head = (
+            f"{self.asked.symbol}={self.asked.value} (asked for at {self.asked.where}) became"
+            f" {self.got or 'unset'}"
+        )
         if self.conditions is None:
-            return f"{head}: this tree does not define it; was it renamed? mark it {WHERE_KNOWN} if it may be missing"
+            return (
+                f"{head}: this tree does not define it; was it renamed? mark it {WHERE_KNOWN} if it"
+                " may be missing"
+            )
         needs = "".join(f"\n    depends on {condition}" for condition in self.conditions)
         return head + (needs or ": nothing it depends on is named; something selects against it")
 
@@ -165,8 +187,15 @@ def short(asked: Merged, final: Mapping[str, str]) -> tuple[Asked, ...]:
     )
 
 
-def lost(short: Iterable[Asked], final: Mapping[str, str], definitions: Definitions) -> tuple[Lost, ...]:
-    """The symbols of ``short`` that are missed, with what they depend on: all that the tree defines, and those that it
-    does not define unless their reason says that they may be unknown. ``definitions`` hold every file that has one."""
-    rows = (Lost(want, final.get(want.symbol, ""), definitions.conditions(want.symbol)) for want in short)
+def lost(
+    short: Iterable[Asked], final: Mapping[str, str], definitions: Definitions
+) -> tuple[Lost, ...]:
+    """The symbols of ``short`` that are missed, with what they depend on: all that the tree
+    defines, and those that it does not define unless their reason says that they may be unknown.
+    ``definitions`` hold every file that has one.
+    """
+    rows = (
+        Lost(want, final.get(want.symbol, ""), definitions.conditions(want.symbol))
+        for want in short
+    )
     return tuple(row for row in rows if row.conditions is not None or not row.asked.may_be_unknown)

@@ -1,4 +1,5 @@
-"""How much of an object directory make will compile: by make's own rule, from what kbuild noted beside each object."""
+"""How much of an object directory make will compile: by make's own rule, from what kbuild noted
+beside each object."""
 
 import os
 import re
@@ -11,16 +12,22 @@ OBJECT_LINE = re.compile(r"  (?:CC|AS)\s")  # "  AS      arch/x86/lib/clear_page
 LINK_LINE = re.compile(r"  LD\s+vmlinux")  # "  LD      vmlinux.o"
 LEFT_AFTER_S = 10.0
 COMPILED_LINE = re.compile(r"  CC\s+(?:\[M\]\s+)?(\S+\.o)$")  # "  CC      net/mptcp/pm.o"
-SOURCE = re.compile(r"^source_\S+ := (\S+)$", re.M)  # source_net/mptcp/pm.o := ../src/net/mptcp/pm.c
-# "  ../src/include/linux/init.h \"; "$(wildcard include/config/NET)" stands for a symbol, not for a file that must be there
+SOURCE = re.compile(
+    r"^source_\S+ := (\S+)$", re.M
+)  # source_net/mptcp/pm.o := ../src/net/mptcp/pm.c
+# "  ../src/include/linux/init.h \"; "$(wildcard include/config/NET)" stands for a symbol, not for a
+# file that must be there
 NEEDED = re.compile(r"^ +([^$\s]\S*)(?: \\)?$", re.M)
 OBJECTS_PER_SYMBOL = 2.1  # a first build on 6.12: 1,300 objects, 625 symbols that are set
-HOST = ("scripts", "tools")  # programs that run here, four dozen objects; the configuration makes the first of them
+HOST = (
+    "scripts",
+    "tools",
+)  # programs that run here, four dozen objects; the configuration makes the first of them
 
 
 def to_compile(obj: Path) -> int:
-    """The number of objects that are older than a file they were made of, or gone; where the kernel was never made as a
-    whole, about how many are missing besides."""
+    """The number of objects that are older than a file they were made of, or gone; where the kernel
+    was never made as a whole, about how many are missing besides."""
     times: dict[str, int] = {}
 
     def written(name: str, missing: int) -> int:
@@ -41,7 +48,9 @@ def to_compile(obj: Path) -> int:
             text = (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
             if source := SOURCE.search(text):
                 made = written(f"{folder}/{name[1:-4]}", -1)
-                old = any(written(file, 1 << 62) > made for file in (source[1], *NEEDED.findall(text)))
+                old = any(
+                    written(file, 1 << 62) > made for file in (source[1], *NEEDED.findall(text))
+                )
                 stale, fresh = stale + old, fresh + (not old)
     if (obj / "vmlinux").exists():
         return stale

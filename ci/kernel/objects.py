@@ -1,8 +1,9 @@
 """The object directory that base and patched share: what make may take over from the builds before.
 
-make goes by the times of files, and those are right only while the clock runs on. So nothing here asks what time it is: each
-rule compares times that the file system itself gave. A source that changed is dated after every object; an object that is
-dated ahead, or was written with a time outside of its build, shows that the clock was set, and then all objects go.
+make goes by the times of files, and those are right only while the clock runs on. So nothing here
+asks what time it is: each rule compares times that the file system itself gave. A source that
+changed is dated after every object; an object that is dated ahead, or was written with a time
+outside of its build, shows that the clock was set, and then all objects go.
 """
 
 import contextlib
@@ -18,8 +19,9 @@ from ci.base.workspace import remove_tree, write_text
 from ci.trees.tree import Tree
 
 Made = TypeVar("Made")
-# Files of ours in the directory: the commits it was made of, what there was before a build that has not ended, the objects that take
-# in files of which make knows nothing (ci/bin/checked-ccache), and one whose own time is asked for.
+# Files of ours in the directory: the commits it was made of, what there was before a build that has
+# not ended, the objects that take in files of which make knows nothing (ci/bin/checked-ccache), and
+# one whose own time is asked for.
 MADE_OF, BUILDING, EMBEDDING, NOW = OURS = ("made-of", "building", "embedding", "now")
 # A file system's clock goes in steps: up to 10 ms, of 2 s at worst.
 TICK_S, PATIENCE_S = 0.01, 2.5
@@ -30,8 +32,10 @@ class StaleError(StageError):
 
 
 def used(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
-    """What ``work`` makes in the object directory of ``tree``'s source; in an empty one where it holds what was made with
-    another ``key``, and once again in an empty one after a :class:`StaleError`. The work tree's lock is the caller's."""
+    """What ``work`` makes in the object directory of ``tree``'s source; in an empty one where it
+    holds what was made with another ``key``, and once again in an empty one after a
+    :class:`StaleError`. The work tree's lock is the caller's.
+    """
     try:
         return _once(tree, key, work)
     except StaleError:
@@ -48,16 +52,23 @@ def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
     commits, before, begin = _ready(tree, key, obj)
     try:
         made = work(obj)
-    except PatchError:  # make came to its own end, and has removed what was half done; the rest is of these commits
-        _end(obj, before, begin, [key, *(commit for commit in commits if commit != tree.commit), tree.commit])
+    except (
+        PatchError
+    ):  # make came to its own end, and has removed what was half done; the rest is of these commits
+        _end(
+            obj,
+            before,
+            begin,
+            [key, *(commit for commit in commits if commit != tree.commit), tree.commit],
+        )
         raise
     _end(obj, before, begin, [key, tree.commit])
     return made
 
 
 def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], int]:
-    """Leave nothing in ``obj`` that make would wrongly take for finished: the commits that what stays was made of, its files,
-    and the time now."""
+    """Leave nothing in ``obj`` that make would wrongly take for finished: the commits that what
+    stays was made of, its files, and the time now."""
     obj.mkdir(exist_ok=True)
     commits = _made_of(key, obj)
     changed = _changed(tree, commits)
@@ -76,20 +87,24 @@ def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], 
 
 
 def _end(obj: Path, before: dict[str, int], begin: int, made_of: list[str]) -> None:
-    """Leave ``obj`` for the next build, where each file that this one wrote is dated within it; else the clock was set, and
-    make was misled."""
+    """Leave ``obj`` for the next build, where each file that this one wrote is dated within it;
+    else the clock was set, and make was misled."""
     end = _now(obj)
     for name, written in _times(obj).items():
         if before.get(name) != written and not begin <= written <= end:
             apart = (written - end if written > end else written - begin) / 1e9
-            raise StaleError("build", f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away from it; "
-                             "see that nothing sets it, then run this again")  # fmt: skip
+            raise StaleError(
+                "build",
+                f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away"
+                " from it; see that nothing sets it, then run this again",
+            )
     write_text(obj / MADE_OF, "".join(f"{line}\n" for line in made_of))
     (obj / BUILDING).unlink(missing_ok=True)
 
 
 def _made_of(key: str, obj: Path) -> list[str]:
-    """The commits that the objects in ``obj`` were made of; none where nothing there can be used."""
+    """The commits that the objects in ``obj`` were made of; none where nothing there can be
+    used."""
     try:
         made_with, *commits = (obj / MADE_OF).read_text(encoding="ascii").split()
     except (FileNotFoundError, ValueError):
@@ -98,7 +113,8 @@ def _made_of(key: str, obj: Path) -> list[str]:
 
 
 def _changed(tree: Tree, commits: Sequence[str]) -> set[Path] | None:
-    """The sources of ``tree`` that differ from those of any of ``commits``; ``None`` where one is not known."""
+    """The sources of ``tree`` that differ from those of any of ``commits``; ``None`` where one is
+    not known."""
     found: set[Path] = set()
     for commit in commits:
         if commit != tree.commit:
@@ -111,8 +127,8 @@ def _changed(tree: Tree, commits: Sequence[str]) -> set[Path] | None:
 
 
 def _undo(obj: Path) -> bool:
-    """Remove what a build that was killed wrote, half of it perhaps, and what takes in files that make knows nothing of;
-    False where it cannot be told."""
+    """Remove what a build that was killed wrote, half of it perhaps, and what takes in files that
+    make knows nothing of; False where it cannot be told."""
     if (obj / BUILDING).exists():
         try:
             before = json.loads((obj / BUILDING).read_text(encoding="utf-8"))
@@ -135,7 +151,9 @@ def _times(obj: Path) -> dict[str, int]:
     for folder, _, names in os.walk(obj):
         for name in names:
             path = f"{folder}/{name}"
-            with contextlib.suppress(FileNotFoundError):  # what a process of the build still removes
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # what a process of the build still removes
                 found[path[start:]] = os.lstat(path).st_mtime_ns
     return {name: written for name, written in found.items() if name not in OURS}
 

@@ -4,8 +4,9 @@ from enum import Enum
 
 
 class Ended(Enum):
-    """How a guest ended. HANG_SHUTDOWN: the script was done, the guest did not power off. LOST: QEMU or vng
-    died, or no end came: trouble of ours, not the kernel's. The value is a phrase for reports."""
+    """How a guest ended. HANG_SHUTDOWN: the script was done, the guest did not power off. LOST:
+    QEMU or vng died, or no end came: trouble of ours, not the kernel's. The value is a phrase for
+    reports."""
 
     FINISHED = "finished"
     PANIC = "the kernel panicked"

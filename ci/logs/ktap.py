@@ -1,11 +1,12 @@
-"""What a selftest printed, as cases: (K)TAP, and the live lines that MPTCP's scripts print on the way.
+"""What a selftest printed, as cases: (K)TAP, and the live lines that MPTCP's scripts print on the
+way.
 
 MPTCP's scripts keep their TAP in memory and print it as their last act
-(tools/testing/selftests/net/mptcp/mptcp_lib.sh, mptcp_lib_result_print_all_tap), so a script that dies leaves
-only its live lines: ``12 some title      [ OK ]``, or in mptcp_join.sh a numbered title with one line per
-check below. Both are read here and give the same names; where there is TAP, it has the last word. The rules
-of KTAP are those of Documentation/dev-tools/ktap.rst; the words SKIP, TODO, XFAIL and XPASS and the exit
-statuses are those of tools/testing/selftests/kselftest.h.
+(tools/testing/selftests/net/mptcp/mptcp_lib.sh, mptcp_lib_result_print_all_tap), so a script that
+dies leaves only its live lines: ``12 some title      [ OK ]``, or in mptcp_join.sh a numbered title
+with one line per check below. Both are read here and give the same names; where there is TAP, it
+has the last word. The rules of KTAP are those of Documentation/dev-tools/ktap.rst; the words SKIP,
+TODO, XFAIL and XPASS and the exit statuses are those of tools/testing/selftests/kselftest.h.
 
 The text is hostile: everything is bounded, every pass is linear, nothing raises.
 """
@@ -47,10 +48,11 @@ _DIRECTIVE = re.compile(r" *(skip|todo|xfail|xpass|ignore)\w*:? *(.*)$", re.I)
 
 @dataclass(frozen=True)
 class ScriptResult:
-    """One script (without ``.sh``): ``own`` is the case named after it, its exit status checked against what
-    it printed.
+    """One script (without ``.sh``): ``own`` is the case named after it, its exit status checked
+    against what it printed.
 
-    ``problems`` are the contradictions and gaps; where there is one, ``own`` is an ERROR whatever the exit status was.
+    ``problems`` are the contradictions and gaps; where there is one, ``own`` is an ERROR whatever
+    the exit status was.
     """
 
     script: str
@@ -60,8 +62,8 @@ class ScriptResult:
 
 
 def parse_result(script: str, negative: bool, number: int, text: str) -> Case:
-    """The case of one result line; ``text`` is what follows the number. Unknown directives change nothing
-    (ktap.rst)."""
+    """The case of one result line; ``text`` is what follows the number. Unknown directives change
+    nothing (ktap.rst)."""
     text = text[: 8 * MAX_LINE] + text[-MAX_LINE:] if len(text) > 9 * MAX_LINE else text
     cut = _HASH.search(text)
     name, tail = (text[: cut.start()], text[cut.end() :]) if cut else (text, "")
@@ -87,8 +89,8 @@ class _Level:
 
 
 class TapReader:
-    """Collects the TAP of a log line by line; lines before the first version or plan line are not its
-    business."""
+    """Collects the TAP of a log line by line; lines before the first version or plan line are not
+    its business."""
 
     def __init__(self, script: str) -> None:
         self.script = script
@@ -148,14 +150,17 @@ class TapReader:
         below = self._close_above(max(min(indent, MAX_INDENT), self.levels[0].indent))
         level = self._level(indent)
         if case.state is not State.PASS:
-            case = replace(case, detail=bounded([case.detail, *self.notes] if case.detail else self.notes))
+            case = replace(
+                case, detail=bounded([case.detail, *self.notes] if case.detail else self.notes)
+            )
         self.notes.clear()
         level.disordered |= number != level.due
         level.due = number + 1
         level.cases.append((case, below))
 
     def _close_above(self, indent: int) -> list[Case]:
-        """Take away the levels deeper than this: they are the subtests of the result that is due."""
+        """Take away the levels deeper than this: they are the subtests of the result that is
+        due."""
         below: list[Case] = []
         while self.levels[-1].indent > indent:
             level = self.levels.pop()
@@ -184,7 +189,10 @@ def _doubts(status: int | None, cases: list[Case], *, tap: bool, expect_tap: boo
     if status is None:
         return ["no exit status came back"]
     if status not in STATUS:
-        return [f"it ended with status {status}" + (f" (signal {status - 128})" if 128 < status < 193 else "")]
+        return [
+            f"it ended with status {status}"
+            + (f" (signal {status - 128})" if 128 < status < 193 else "")
+        ]
     failed = sum(case.state is State.FAIL for case in cases)
     open_ended = sum(case.state is State.ERROR for case in cases)
     doubts = []
@@ -192,7 +200,9 @@ def _doubts(status: int | None, cases: list[Case], *, tap: bool, expect_tap: boo
         doubts.append(f"it ended with status {status} although {failed} of its cases failed")
     if STATUS[status] is State.PASS:
         if open_ended:
-            doubts.append(f"it ended with status {status} although {open_ended} of its cases have no result")
+            doubts.append(
+                f"it ended with status {status} although {open_ended} of its cases have no result"
+            )
         if not cases:
             doubts.append(f"it ended with status {status} and printed no case")
         elif expect_tap and not tap:
@@ -200,25 +210,28 @@ def _doubts(status: int | None, cases: list[Case], *, tap: bool, expect_tap: boo
     return doubts
 
 
-def parse_script(script: str, text: str, exit_status: int | None, *, expect_tap: bool = True) -> ScriptResult:
+def parse_script(
+    script: str, text: str, exit_status: int | None, *, expect_tap: bool = True
+) -> ScriptResult:
     """The result of one script, from everything it printed and its exit status.
 
-    ``script`` has no ``.sh``; ``text`` is its part of the serial log, decoded with ``errors="replace"``;
-    ``exit_status`` is None where none came back. ``expect_tap`` is False for trees whose scripts print no TAP
-    (MPTCP before v6.6).
+    ``script`` has no ``.sh``; ``text`` is its part of the serial log, decoded with
+    ``errors="replace"``; ``exit_status`` is None where none came back. ``expect_tap`` is False for
+    trees whose scripts print no TAP (MPTCP before v6.6).
 
-    - A cut-off TAP is completed from the live lines; a case that neither gives is not there: its absence is
-      for the verdict.
-    - ``own`` is the exit status (0 pass, 1 fail, 2 pass, 3 fail, 4 skip), or ERROR where that is none of
-      these, or where the text contradicts it: a plan that is short or long, status 0 beside a failed case,
-      without cases or without a plan. Status 1 needs no proof, and a script that stops early plans only for
-      what it ran: both are plain failures.
+    - A cut-off TAP is completed from the live lines; a case that neither gives is not there: its
+      absence is for the verdict.
+    - ``own`` is the exit status (0 pass, 1 fail, 2 pass, 3 fail, 4 skip), or ERROR where that is
+      none of these, or where the text contradicts it: a plan that is short or long, status 0 beside
+      a failed case, without cases or without a plan. Status 1 needs no proof, and a script that
+      stops early plans only for what it ran: both are plain failures.
     """
     live, tap = LiveReader(script), TapReader(script)
     last: list[str] = []
     lines = clean_lines(text)
     for number, line in enumerate(lines, 1):
-        # What follows the last newline is a line cut off: "ok 7 - x # IGN" must not count as a pass.
+        # What follows the last newline is a line cut off: "ok 7 - x # IGN" must not count as a
+        # pass.
         if number < len(lines):
             tap.feed(line)
         if not tap.seen:
@@ -232,10 +245,18 @@ def parse_script(script: str, text: str, exit_status: int | None, *, expect_tap:
     if cases:
         of_name = {case.name: case.detail for case in told}
         cases = [
-            case if case.state is State.PASS else replace(case, detail=bounded(
-                f"{case.detail}\n{of_name.get(case.name, '')}".strip("\n").split("\n")))
+            (
+                case
+                if case.state is State.PASS
+                else replace(
+                    case,
+                    detail=bounded(
+                        f"{case.detail}\n{of_name.get(case.name, '')}".strip("\n").split("\n")
+                    ),
+                )
+            )
             for case in cases
-        ]  # fmt: skip
+        ]
     if not cases or problems:
         names = {case.name for case in cases}
         cases += [case for case in told if case.name not in names]

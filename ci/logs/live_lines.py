@@ -1,9 +1,11 @@
-"""The lines that MPTCP's selftests print while they run, as cases under the names that their TAP will use.
+"""The lines that MPTCP's selftests print while they run, as cases under the names that their TAP
+will use.
 
-Learnt from tools/testing/selftests/net/mptcp of 6.12.117: a numbered title, padded, then ``[ OK ]``, ``[FAIL]
-why``, ``[SKIP]`` or ``[IGNO] (flaky)`` (a failure that the script masks) on the same line; mptcp_join.sh puts
-the title on a line of its own and a mark on the line of each check below. Before v6.6 titles may have no
-number, and marks look like ``[ ok ]``, ``[  ok  ]`` or ``[OK]``; 6.1.192's scripts are read here too.
+Learnt from tools/testing/selftests/net/mptcp of 6.12.117: a numbered title, padded, then
+``[ OK ]``, ``[FAIL] why``, ``[SKIP]`` or ``[IGNO] (flaky)`` (a failure that the script masks) on
+the same line; mptcp_join.sh puts the title on a line of its own and a mark on the line of each
+check below. Before v6.6 titles may have no number, and marks look like ``[ ok ]``, ``[  ok  ]`` or
+``[OK]``; 6.1.192's scripts are read here too.
 """
 
 import re
@@ -19,7 +21,8 @@ _MARK = re.compile(r"\[ {0,2}(ok|fail|skip|igno) {0,2}\]", re.I)
 _GAP = re.compile(r" {2,}")
 MARKS = {"ok": State.PASS, "fail": State.FAIL, "skip": State.SKIP, "igno": State.FLAKY}
 
-# Where a live title is not the TAP description: script (prefix), title with single blanks, description.
+# Where a live title is not the TAP description: script (prefix), title with single blanks,
+# description.
 TITLES = (
     # "balanced bwidth - reverse direction max 7989"
     ("simult_flows", re.compile(r"(.*?)(?: max \d+)$"), r"\1"),
@@ -33,8 +36,8 @@ TITLES = (
     # "Validating network environment with pings"
     ("mptcp_connect", re.compile(r"Validating network environment with pings$"), "ping tests"),
 )
-# mptcp_connect.sh names a transfer with its group, which it prints only as information, and the first three
-# groups not at all.
+# mptcp_connect.sh names a transfer with its group, which it prints only as information, and the
+# first three groups not at all.
 # "ns1 MPTCP -> ns2 (10.0.1.2:10008 ) MPTCP (duration 41ms)"
 _TRANSFER = re.compile(r"(ns\d) (\w+) -> (ns\d) \(([^ )]+) ?\) (\w+)(?: \(duration +\d+ms\))?$")
 GROUPS = (
@@ -47,20 +50,25 @@ GROUPS = (
     # "INFO: disconnect"
     re.compile(r"INFO: ()disconnect$"),
 )
-# Before v6.6 mptcp_sockopt.sh has no line for each test, only words on what it found: words, state, name.
+# Before v6.6 mptcp_sockopt.sh has no line for each test, only words on what it found: words, state,
+# name.
 SOCKOPT_WORDS = (
     # "PASS: TCP_INQ cmsg/ioctl -6 -t tcp", "FAIL: mptcp_inq -6 -t tcp"
     (re.compile(r"PASS: TCP_INQ cmsg/ioctl (.*)$"), State.PASS, r"TCP_INQ: \1"),
     (re.compile(r"FAIL: mptcp_inq (.*)$"), State.FAIL, r"TCP_INQ: \1"),
     # "FAIL: got iptables 1 0 in ns ns2-x, not 0 - not all expected packets marked"
     (re.compile(r"PASS: (all packets had packet mark set)$"), State.PASS, r"\1"),
-    (re.compile(r"FAIL: got .* not all expected packets marked$"), State.FAIL, "all packets had packet mark set"),
+    (
+        re.compile(r"FAIL: got .* not all expected packets marked$"),
+        State.FAIL,
+        "all packets had packet mark set",
+    ),
     # "PASS: SOL_MPTCP getsockopt has expected information", "FAIL: SOL_MPTCP getsockopt (ipv6)"
     (re.compile(r"PASS: (SOL_MPTCP getsockopt has expected information)$"), State.PASS, r"\1"),
     (re.compile(r"FAIL: (SOL_MPTCP getsockopt)\b.*$"), State.FAIL, r"\1 has expected information"),
 )
-# Checks that end their script with status 1 and not a word (make_connection of 6.1.192's userspace_pm.sh): script
-# (prefix), the case before, the case of the check.
+# Checks that end their script with status 1 and not a word (make_connection of 6.1.192's
+# userspace_pm.sh): script (prefix), the case before, the case of the check.
 SILENT = (
     (
         "userspace_pm",
@@ -78,7 +86,8 @@ SILENT = (
 _ADDRESS_ID = re.compile(r"((?:ADD|RM)_ADDR)([46]?) id:(\d+)( .*?\(?ns([12])\)? => .*)$")
 # A test skipped as a whole has a mark and no title: script (prefix), what follows the mark, name.
 SKIPS = (
-    # "[SKIP] tproxy ipv6 not supported by the kernel", "[SKIP] tproxy ipv4, could not load nft ruleset"
+    # "[SKIP] tproxy ipv6 not supported by the kernel", "[SKIP] tproxy ipv4, could not load nft
+    # ruleset"
     ("mptcp_connect", re.compile(r"(tproxy ipv[46])\b"), r"\1"),
     # "[SKIP] TFO not supported by the kernel"
     ("mptcp_connect", re.compile(r"TFO not supported"), "MPTFO"),
@@ -108,8 +117,8 @@ class LiveReader:
 
     def __init__(self, script: str) -> None:
         self.script = script
-        # In mptcp_join.sh a title is followed by the marks of its checks; elsewhere the first mark is the
-        # result.
+        # In mptcp_join.sh a title is followed by the marks of its checks; elsewhere the first mark
+        # is the result.
         self.checks = script.startswith("mptcp_join")
         self.number = 0
         self.group = ""
@@ -125,12 +134,17 @@ class LiveReader:
         title = _TITLE.match(line)
         if title and self._is_title(title[1], marked=bool(mark)):
             self.number = int(title[1])
-            self._begin(line[title.start(2) : max(mark.start(), title.start(2))] if mark else title[2], bool(mark))
+            self._begin(
+                line[title.start(2) : max(mark.start(), title.start(2))] if mark else title[2],
+                bool(mark),
+            )
         elif mark and mark.start() == 0 and self._skipped(line[mark.end() :].strip()):
             return
         elif mark and not self.number and not self.checks and line[: mark.start()].strip():
             self._begin(line[: mark.start()], True)
-        elif self.script.startswith("mptcp_sockopt") and not self.number and self._said(line.strip()):
+        elif (
+            self.script.startswith("mptcp_sockopt") and not self.number and self._said(line.strip())
+        ):
             return
         if self.open is None:
             return
@@ -140,18 +154,23 @@ class LiveReader:
             self._note_marks(line)
 
     def finish(self, status: int | None, *, complete: bool, tap: bool = True) -> list[Case]:
-        """The cases. ``complete``: nothing of the output is missing, so the last case had all its lines. ``tap``: the
-        script is one that prints TAP, and a line before each check."""
+        """The cases. ``complete``: nothing of the output is missing, so the last case had all its
+        lines. ``tap``: the script is one that prints TAP, and a line before each check."""
         failed = self.open is not None and {State.FAIL, State.FLAKY} & self.open.marks
         if self.open and not complete and not failed and (self.checks or not self.open.marks):
-            # A script that gives up with status 1 does so in this case ("ERROR: missing feature: ...").
-            state, why = (State.FAIL, "ended with status 1") if status == 1 else (State.ERROR, "stopped")
+            # A script that gives up with status 1 does so in this case ("ERROR: missing feature:
+            # ...").
+            state, why = (
+                (State.FAIL, "ended with status 1") if status == 1 else (State.ERROR, "stopped")
+            )
             self.open.lines.insert(0, f"the script {why} in the middle of this case")
             self._settle(state)
         self._close()
         if not tap and status == 1 and self.done and self.done[-1].state is State.PASS:
             self.done += [
-                Case(case, State.FAIL, "the script ended with status 1 in this case, without a word")
+                Case(
+                    case, State.FAIL, "the script ended with status 1 in this case, without a word"
+                )
                 for prefix, before, case in SILENT
                 if self.script.startswith(prefix) and self.done[-1].name == before
             ][:1]
@@ -175,14 +194,17 @@ class LiveReader:
         self._close()
         text = text.strip()
         if self.checks and marked:
-            # Before v6.6 the first check is on the title's line: "001 no JOIN          syn[ ok ] - synack[ ok
-            # ]"
+            # Before v6.6 the first check is on the title's line: "001 no JOIN          syn[ ok ] -
+            # synack[ ok ]"
             text = _GAP.split(text, maxsplit=1)[0] if _GAP.search(text) else text.rpartition(" ")[0]
         self.open = _Open(self._described(tidy(text)))
 
     def _described(self, title: str) -> str:
         if self.script.startswith("userspace_pm") and (match := _ADDRESS_ID.match(title)):
-            command, whose = match[1] + match[2].replace("6", ""), "client" if match[5] == "2" else "server"
+            command, whose = (
+                match[1] + match[2].replace("6", ""),
+                "client" if match[5] == "2" else "server",
+            )
             away = int(match[3]) - self.first_ids.setdefault((command, whose), int(match[3]))
             return tidy(f"{match[1]}{match[2]} id:{whose}{f'{away:+d}' if away else ''}{match[4]}")
         for prefix, pattern, description in TITLES:
@@ -196,7 +218,9 @@ class LiveReader:
         return title
 
     def _note_group(self, line: str) -> None:
-        for pattern in GROUPS if self.script.startswith("mptcp_connect") and line.startswith("INFO:") else ():
+        for pattern in (
+            GROUPS if self.script.startswith("mptcp_connect") and line.startswith("INFO:") else ()
+        ):
             if match := pattern.match(line.rstrip()):
                 self.group = match[1] or "full disconnect"
 
@@ -221,7 +245,11 @@ class LiveReader:
     def _settle(self, state: State) -> None:
         assert self.open is not None
         # This one case is named after what went wrong (mptcp_connect.sh, check_mptcp_disabled).
-        if state is State.FAIL and self.open.name == "New MPTCP socket can be blocked via sysctl" and self.open.said:
+        if (
+            state is State.FAIL
+            and self.open.name == "New MPTCP socket can be blocked via sysctl"
+            and self.open.said
+        ):
             self.open.name = tidy(self.open.said)
         detail = "" if state is State.PASS else bounded(self.open.lines)
         self.done.append(Case(self.open.name, state, detail))
@@ -239,6 +267,6 @@ class LiveReader:
         elif State.FLAKY in self.open.marks:
             self._settle(State.FLAKY)
         else:
-            # mark_as_skipped() of mptcp_join.sh is the last thing that a test does; a check skipped earlier
-            # does not make the test one that is skipped.
+            # mark_as_skipped() of mptcp_join.sh is the last thing that a test does; a check skipped
+            # earlier does not make the test one that is skipped.
             self._settle(State.SKIP if self.open.last is State.SKIP else State.PASS)

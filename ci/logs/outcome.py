@@ -1,6 +1,7 @@
 """A test case and the text it is made of: the leaf that the readers of logs share.
 
-Logs are hostile: what is kept of them is cleaned and bounded here, in linear time, and nothing raises.
+Logs are hostile: what is kept of them is cleaned and bounded here, in linear time, and nothing
+raises.
 """
 
 import re
@@ -23,7 +24,8 @@ _CONTROL = re.compile(
 
 
 class State(StrEnum):
-    """What is known of a case on one kernel. ERROR: we could not find out. MISSING: it did not come up."""
+    """What is known of a case on one kernel. ERROR: we could not find out. MISSING: it did not come
+    up."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -35,8 +37,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One case: its name within its script, and why it is what it is (at most 40 lines, 4 KB). ``time_ms`` is
-    guest time."""
+    """One case: its name within its script, and why it is what it is (at most 40 lines, 4 KB).
+    ``time_ms`` is guest time."""
 
     name: str
     state: State
@@ -45,7 +47,8 @@ class Case:
 
 
 def clean_lines(text: str) -> list[str]:
-    """The lines of a log without colours, control characters and carriage returns; tabs are blanks."""
+    """The lines of a log without colours, control characters and carriage returns; tabs are
+    blanks."""
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     return _CONTROL.sub("", text).split("\n")
 
@@ -67,8 +70,8 @@ def bounded(lines: Iterable[str]) -> str:
 
 
 def unique(cases: Iterable[Case], taken: str) -> tuple[Case, ...]:
-    """The cases under names that occur once: a repeat gets `` (2)``, the next `` (3)``. ``taken`` is the
-    script's."""
+    """The cases under names that occur once: a repeat gets `` (2)``, the next `` (3)``. ``taken``
+    is the script's."""
     used, next_of, named = {taken}, {taken: 2}, []
     for case in cases:
         name, count = case.name, next_of.get(case.name, 1)

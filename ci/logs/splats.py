@@ -1,12 +1,12 @@
 """The kernel's complaints on its console: a table of rows, and one scan that uses it.
 
-One complaint is one splat. A block begins with a line that a row knows (or with a bare ``Call Trace:``) and
-takes in what belongs to it: its trace, and a panic that only carries it out ("Fatal exception",
-"panic_on_warn set"). Further occurrences of a complaint already seen are dropped. The fingerprint is what
-base and patched kernels have in common: the kind, the file and function or the first telling function of the
-trace; no address, offset, line, pid, CPU or time, and none of the suffixes that the compiler gives to the
-parts of a function. Where a stall or lockup is sampled differs between two runs of one kernel, so those are
-known by kind and task alone.
+One complaint is one splat. A block begins with a line that a row knows (or with a bare
+``Call Trace:``) and takes in what belongs to it: its trace, and a panic that only carries it out
+("Fatal exception", "panic_on_warn set"). Further occurrences of a complaint already seen are
+dropped. The fingerprint is what base and patched kernels have in common: the kind, the file and
+function or the first telling function of the trace; no address, offset, line, pid, CPU or time, and
+none of the suffixes that the compiler gives to the parts of a function. Where a stall or lockup is
+sampled differs between two runs of one kernel, so those are known by kind and task alone.
 """
 
 import re
@@ -23,9 +23,9 @@ MAX_TITLE = 200
 
 @dataclass(frozen=True)
 class Splat:
-    """One complaint: ``kind`` is its row's, ``title`` the line as printed (without time stamp), ``line`` that
-    line's number in the console counted from 1, ``excerpt`` the block, at most 60 lines and 6,000
-    characters."""
+    """One complaint: ``kind`` is its row's, ``title`` the line as printed (without time stamp),
+    ``line`` that line's number in the console counted from 1, ``excerpt`` the block, at most 60
+    lines and 6,000 characters."""
 
     kind: str
     title: str
@@ -36,9 +36,10 @@ class Splat:
 
 @dataclass(frozen=True)
 class Row:
-    """A kind of complaint. ``site`` tells what its fingerprint adds: ``title`` (groups ``file``, ``func`` or
-    ``what`` of the pattern alone), ``code`` (the RIP, else the trace), ``trace`` (the trace's first telling
-    function), ``lock`` (lockdep's ``at:``). ``example`` is a line that matches."""
+    """A kind of complaint. ``site`` tells what its fingerprint adds: ``title`` (groups ``file``,
+    ``func`` or ``what`` of the pattern alone), ``code`` (the RIP, else the trace), ``trace`` (the
+    trace's first telling function), ``lock`` (lockdep's ``at:``). ``example`` is a line that
+    matches."""
 
     kind: str
     pattern: re.Pattern[str]
@@ -54,86 +55,236 @@ _FILE = r"(?P<file>[\w./-]+\.[chS]):\d+"
 _DIE = r": [0-9a-f]{4,16} \[#\d+\]"
 # The first row that matches wins. The examples are real forms; a test holds each row to its own.
 ROWS = (
-    _row("panic", "title", r"Kernel panic - not syncing: (?P<what>.*)",
-         "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"),
-    _row("gpf", "code", r"(?:Oops: )?general protection fault.*" + _DIE,
-         "Oops: general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1] PREEMPT SMP NOPTI"),
-    _row("kasan", "title", r"(?:BUG: )?KASAN: (?P<what>[\w-]+)(?: in (?P<func>[\w.]+)\+0x)?",
-         "BUG: KASAN: slab-use-after-free in mptcp_pm_del_add_timer+0x2a1/0x2f0"),
-    _row("kfence", "title", r"BUG: KFENCE: (?P<what>[\w -]+?) in (?P<func>[\w.]+)\+0x",
-         "BUG: KFENCE: use-after-free read in mptcp_close+0x1a/0x80"),
-    _row("kcsan", "title", r"BUG: KCSAN: (?P<what>[\w-]+ in [\w.]+(?: / [\w.]+)?)",
-         "BUG: KCSAN: data-race in mptcp_poll / mptcp_data_ready"),
-    _row("kmsan", "title", r"BUG: KMSAN: (?P<what>[\w-]+) in (?P<func>[\w.]+)",
-         "BUG: KMSAN: uninit-value in mptcp_parse_option+0x31/0x400"),
-    _row("ubsan", "title", r"UBSAN: (?P<what>[\w-]+) in " + _FILE,
-         "UBSAN: array-index-out-of-bounds in net/mptcp/options.c:123:14"),
-    _row("oops", "code", r"BUG: (?:unable to handle|kernel NULL pointer dereference)",
-         "BUG: kernel NULL pointer dereference, address: 0000000000000008"),
-    _row("oops", "code", r"Unable to handle kernel .* at virtual address",
-         "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008"),
+    _row(
+        "panic",
+        "title",
+        r"Kernel panic - not syncing: (?P<what>.*)",
+        "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
+    ),
+    _row(
+        "gpf",
+        "code",
+        r"(?:Oops: )?general protection fault.*" + _DIE,
+        "Oops: general protection fault, probably for non-canonical address 0xdead000000000122:"
+        " 0000 [#1] PREEMPT SMP NOPTI",
+    ),
+    _row(
+        "kasan",
+        "title",
+        r"(?:BUG: )?KASAN: (?P<what>[\w-]+)(?: in (?P<func>[\w.]+)\+0x)?",
+        "BUG: KASAN: slab-use-after-free in mptcp_pm_del_add_timer+0x2a1/0x2f0",
+    ),
+    _row(
+        "kfence",
+        "title",
+        r"BUG: KFENCE: (?P<what>[\w -]+?) in (?P<func>[\w.]+)\+0x",
+        "BUG: KFENCE: use-after-free read in mptcp_close+0x1a/0x80",
+    ),
+    _row(
+        "kcsan",
+        "title",
+        r"BUG: KCSAN: (?P<what>[\w-]+ in [\w.]+(?: / [\w.]+)?)",
+        "BUG: KCSAN: data-race in mptcp_poll / mptcp_data_ready",
+    ),
+    _row(
+        "kmsan",
+        "title",
+        r"BUG: KMSAN: (?P<what>[\w-]+) in (?P<func>[\w.]+)",
+        "BUG: KMSAN: uninit-value in mptcp_parse_option+0x31/0x400",
+    ),
+    _row(
+        "ubsan",
+        "title",
+        r"UBSAN: (?P<what>[\w-]+) in " + _FILE,
+        "UBSAN: array-index-out-of-bounds in net/mptcp/options.c:123:14",
+    ),
+    _row(
+        "oops",
+        "code",
+        r"BUG: (?:unable to handle|kernel NULL pointer dereference)",
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+    ),
+    _row(
+        "oops",
+        "code",
+        r"Unable to handle kernel .* at virtual address",
+        "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
+    ),
     _row("bug", "title", r"kernel BUG at " + _FILE, "kernel BUG at net/mptcp/protocol.c:1234!"),
-    _row("atomic", "trace", r"BUG: sleeping function called from invalid context at",
-         "BUG: sleeping function called from invalid context at kernel/locking/mutex.c:580"),
-    _row("atomic", "trace", r"BUG: scheduling while atomic", "BUG: scheduling while atomic: swapper/0/0/0x00000100"),
-    _row("soft-lockup", "title", r"(?:NMI )?(?:watchdog: )?BUG: soft lockup - CPU#\d+ stuck for \d+s! \[(?P<what>.+):\d+\]",
-         "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [mptcp_connect:412]"),
-    _row("hard-lockup", "title", r"(?:NMI )?watchdog: .*[Hh]ard LOCKUP on cpu",
-         "watchdog: Watchdog detected hard LOCKUP on cpu 0"),
-    _row("workqueue-lockup", "title", r"BUG: workqueue lockup", "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0"),
-    _row("lockdep", "lock", r"WARNING: (?P<what>(?:possible [\w -]*(?:locking|lock|dependency|deadlock)[\w -]*|inconsistent lock"
-         r" state|bad (?:unlock|contention) \w+|held lock freed|lock held when|Nested lock was|[\w-]+ -> [\w-]+ lock order))",
-         "WARNING: possible circular locking dependency detected"),
+    _row(
+        "atomic",
+        "trace",
+        r"BUG: sleeping function called from invalid context at",
+        "BUG: sleeping function called from invalid context at kernel/locking/mutex.c:580",
+    ),
+    _row(
+        "atomic",
+        "trace",
+        r"BUG: scheduling while atomic",
+        "BUG: scheduling while atomic: swapper/0/0/0x00000100",
+    ),
+    _row(
+        "soft-lockup",
+        "title",
+        r"(?:NMI )?(?:watchdog: )?BUG: soft lockup - CPU#\d+ stuck for \d+s! \[(?P<what>.+):\d+\]",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [mptcp_connect:412]",
+    ),
+    _row(
+        "hard-lockup",
+        "title",
+        r"(?:NMI )?watchdog: .*[Hh]ard LOCKUP on cpu",
+        "watchdog: Watchdog detected hard LOCKUP on cpu 0",
+    ),
+    _row(
+        "workqueue-lockup",
+        "title",
+        r"BUG: workqueue lockup",
+        "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0",
+    ),
+    _row(
+        "lockdep",
+        "lock",
+        r"WARNING: (?P<what>(?:possible [\w -]*(?:locking|lock|dependency|deadlock)[\w"
+        r" -]*|inconsistent lock"
+        r" state|bad (?:unlock|contention) \w+|held lock freed|lock held when|Nested lock"
+        r" was|[\w-]+ -> [\w-]+ lock order))",
+        "WARNING: possible circular locking dependency detected",
+    ),
     _row("lockdep", "lock", r"\[ BUG: (?P<what>[\w -]+)", "[ BUG: Invalid wait context ]"),
-    _row("rcu-usage", "title", r"(?:WARNING: )?[Ss]uspicious RCU usage\b|" + _FILE + r" suspicious \w+\(\) usage",
-         "WARNING: suspicious RCU usage"),
-    _row("rcu-stall", "title", r"(?:rcu: )?INFO: (?P<what>rcu\w+) (?:self-)?detected (?:expedited )?stalls? on",
-         "rcu: INFO: rcu_preempt self-detected stall on CPU"),
-    _row("hung-task", "trace", r"INFO: task (?P<what>.+?):\d+ (?:<\S+> )?blocked (?:in I/O wait )?for more than \d+ seconds",
-         "INFO: task mptcp_connect:412 blocked for more than 120 seconds."),
-    _row("refcount", "trace", r"refcount_t: (?P<what>[\w -]+)", "refcount_t: underflow; use-after-free."),
-    _row("list", "trace", r"(?P<what>list_(?:add|del)(?:_\w+)? corruption)",
-         "list_del corruption. prev->next should be ffff888004a3c0a8, but was dead000000000100. (prev=ffff888004a3c0b8)"),
-    _row("odebug", "trace", r"ODEBUG: (?P<what>[\w -]+)",
-         "ODEBUG: free active (active state 0) object: ffff88800 object type: timer_list hint: mptcp_retransmit_timer+0x0/0x80"),
-    _row("warning", "title", r"WARNING: (?:CPU: \d+ )?(?:PID: \d+ )?(?:.* )?at " + _FILE + r"(?: (?P<func>[\w.]+))?",
-         "WARNING: CPU: 0 PID: 412 at net/mptcp/subflow.c:812 subflow_syn_recv_sock+0x1a/0x2b0"),
+    _row(
+        "rcu-usage",
+        "title",
+        r"(?:WARNING: )?[Ss]uspicious RCU usage\b|" + _FILE + r" suspicious \w+\(\) usage",
+        "WARNING: suspicious RCU usage",
+    ),
+    _row(
+        "rcu-stall",
+        "title",
+        r"(?:rcu: )?INFO: (?P<what>rcu\w+) (?:self-)?detected (?:expedited )?stalls? on",
+        "rcu: INFO: rcu_preempt self-detected stall on CPU",
+    ),
+    _row(
+        "hung-task",
+        "trace",
+        r"INFO: task (?P<what>.+?):\d+ (?:<\S+> )?blocked (?:in I/O wait )?for more than \d+"
+        r" seconds",
+        "INFO: task mptcp_connect:412 blocked for more than 120 seconds.",
+    ),
+    _row(
+        "refcount",
+        "trace",
+        r"refcount_t: (?P<what>[\w -]+)",
+        "refcount_t: underflow; use-after-free.",
+    ),
+    _row(
+        "list",
+        "trace",
+        r"(?P<what>list_(?:add|del)(?:_\w+)? corruption)",
+        "list_del corruption. prev->next should be ffff888004a3c0a8, but was dead000000000100."
+        " (prev=ffff888004a3c0b8)",
+    ),
+    _row(
+        "odebug",
+        "trace",
+        r"ODEBUG: (?P<what>[\w -]+)",
+        "ODEBUG: free active (active state 0) object: ffff88800 object type: timer_list hint:"
+        " mptcp_retransmit_timer+0x0/0x80",
+    ),
+    _row(
+        "warning",
+        "title",
+        r"WARNING: (?:CPU: \d+ )?(?:PID: \d+ )?(?:.* )?at " + _FILE + r"(?: (?P<func>[\w.]+))?",
+        "WARNING: CPU: 0 PID: 412 at net/mptcp/subflow.c:812 subflow_syn_recv_sock+0x1a/0x2b0",
+    ),
     # The form since 6.18: the place before the function
-    _row("warning", "title", r"WARNING: (?:.* )?" + _FILE + r" at (?P<func>[\w.]+)",
-         "WARNING: net/mptcp/subflow.c:812 at subflow_syn_recv_sock+0x1a/0x2b0, CPU#0: mptcp_connect/412"),
-    _row("slab", "trace", r"BUG (?P<what>[\w.:-]+) \(.*\): ", "BUG kmalloc-64 (Not tainted): Poison overwritten"),
-    _row("kmemleak", "title", r"kmemleak: \d+ new suspected memory leaks",
-         "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"),
-    _row("kmemleak", "trace", r"unreferenced object 0x[0-9a-f]+ \(size", "unreferenced object 0xffff888004a3c000 (size 2048):"),
-    _row("netdev-leak", "title", r"unregister_netdevice: waiting for (?P<what>\S+) to become free",
-         "unregister_netdevice: waiting for ns1eth2 to become free. Usage count = 2"),
+    _row(
+        "warning",
+        "title",
+        r"WARNING: (?:.* )?" + _FILE + r" at (?P<func>[\w.]+)",
+        "WARNING: net/mptcp/subflow.c:812 at subflow_syn_recv_sock+0x1a/0x2b0, CPU#0:"
+        " mptcp_connect/412",
+    ),
+    _row(
+        "slab",
+        "trace",
+        r"BUG (?P<what>[\w.:-]+) \(.*\): ",
+        "BUG kmalloc-64 (Not tainted): Poison overwritten",
+    ),
+    _row(
+        "kmemleak",
+        "title",
+        r"kmemleak: \d+ new suspected memory leaks",
+        "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    ),
+    _row(
+        "kmemleak",
+        "trace",
+        r"unreferenced object 0x[0-9a-f]+ \(size",
+        "unreferenced object 0xffff888004a3c000 (size 2048):",
+    ),
+    _row(
+        "netdev-leak",
+        "title",
+        r"unregister_netdevice: waiting for (?P<what>\S+) to become free",
+        "unregister_netdevice: waiting for ns1eth2 to become free. Usage count = 2",
+    ),
     _row("ref-tracker", "trace", r"(?:ref_tracker: |leaked reference\.)", "leaked reference."),
-    _row("oom", "title", r"\S+ invoked oom-killer:",
-         "mptcp_connect invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=0"),
-    _row("allocation", "trace", r".{1,40}: page allocation failure: order:",
-         "mptcp_connect: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)"),
-    _row("double-fault", "code", r"(?:PANIC|traps): double fault\b|BUG: .*stack guard page was hit",
-         "BUG: TASK stack guard page was hit at ffffc90000a5bff8 (stack is ffffc90000a5c000..ffffc90000a60000)"),
-    _row("bug", "trace", r"BUG: (?P<what>.*)", "BUG: spinlock bad magic on CPU#0, mptcp_connect/412"),
-    _row("oops", "code", r"Internal error: (?P<what>[\w -]+)" + _DIE, "Internal error: Oops: 0000000096000004 [#1] SMP"),
-    _row("oops", "code", r"(?:Oops: )?(?P<what>(?:Oops|[a-z][\w ]{2,40}?)(?:, [\w -]{1,60})?)" + _DIE,
-         "Oops: divide error: 0000 [#1] PREEMPT SMP NOPTI"),
-)  # fmt: skip
+    _row(
+        "oom",
+        "title",
+        r"\S+ invoked oom-killer:",
+        "mptcp_connect invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP),"
+        " order=0, oom_score_adj=0",
+    ),
+    _row(
+        "allocation",
+        "trace",
+        r".{1,40}: page allocation failure: order:",
+        "mptcp_connect: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP),"
+        " nodemask=(null)",
+    ),
+    _row(
+        "double-fault",
+        "code",
+        r"(?:PANIC|traps): double fault\b|BUG: .*stack guard page was hit",
+        "BUG: TASK stack guard page was hit at ffffc90000a5bff8 (stack is"
+        " ffffc90000a5c000..ffffc90000a60000)",
+    ),
+    _row(
+        "bug", "trace", r"BUG: (?P<what>.*)", "BUG: spinlock bad magic on CPU#0, mptcp_connect/412"
+    ),
+    _row(
+        "oops",
+        "code",
+        r"Internal error: (?P<what>[\w -]+)" + _DIE,
+        "Internal error: Oops: 0000000096000004 [#1] SMP",
+    ),
+    _row(
+        "oops",
+        "code",
+        r"(?:Oops: )?(?P<what>(?:Oops|[a-z][\w ]{2,40}?)(?:, [\w -]{1,60})?)" + _DIE,
+        "Oops: divide error: 0000 [#1] PREEMPT SMP NOPTI",
+    ),
+)
 
 # Cheap test before the table: a line without any of these is nobody's.
 _HINT = re.compile(
-    r"BUG|WARNING|Kernel panic|KASAN|UBSAN|ODEBUG|\[#|INFO: |LOCKUP|uspicious |refcount_t|corruption|Unable to handle"
-    r"|kmemleak|unreferenced|unregister_netdevice|ref_tracker|leaked ref|oom-killer|allocation failure|double fault|Call Trace"
+    r"BUG|WARNING|Kernel panic|KASAN|UBSAN|ODEBUG|\[#|INFO: |LOCKUP|uspicious"
+    r" |refcount_t|corruption|Unable to handle"
+    r"|kmemleak|unreferenced|unregister_netdevice|ref_tracker|leaked ref|oom-killer|allocation"
+    r" failure|double fault|Call Trace"
 )
 # "<4>[    1.234567] ", "[    1.234567][    T1] ", "[   12.345678] [ C0] "
 _STAMP = re.compile(r"(?:<\d{1,3}>)?(?:\[ *\d{1,12}\.\d{1,9}\] ?(?:\[ *[TC]\d{1,9}\] ?)?)?")
-# "Kernel panic - not syncing: Fatal exception in interrupt": these carry out what an earlier block complained
-# of
+# "Kernel panic - not syncing: Fatal exception in interrupt": these carry out what an earlier block
+# complained of
 _CONSEQUENCE = re.compile(
-    r"Kernel panic - not syncing: (?:Fatal exception|.*panic_on_\w+|softlockup: hung|hung_task: blocked|RCU Stall"
+    r"Kernel panic - not syncing: (?:Fatal exception|.*panic_on_\w+|softlockup: hung|hung_task:"
+    r" blocked|RCU Stall"
     r"|Hard LOCKUP)"
 )
-# "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b": so does this one after an oops
+# "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b": so does this one after
+# an oops
 _KILLED = re.compile(r"Kernel panic - not syncing: Attempted to kill (?:init|the idle)")
 _DEADLY = ("gpf", "oops", "bug", "double-fault", "kasan")
 # "------------[ cut here ]------------": the text of a WARN stands between it and the title
@@ -144,7 +295,8 @@ _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 _RIP = re.compile(r"RIP: \w{4}:(\w[\w.]*)\+0x")
 # "pc : mptcp_pm_nl_work+0x1a/0x2b0"
 _PC = re.compile(r"pc : (\w[\w.]*)\+0x")
-# " mptcp_sendmsg+0x1a/0x2b0", "  mptcp_sendmsg+0x1a/0x2b0 [mptcp]", but not " ? mptcp_sendmsg+0x1a/0x2b0"
+# " mptcp_sendmsg+0x1a/0x2b0", "  mptcp_sendmsg+0x1a/0x2b0 [mptcp]", but not " ?
+# mptcp_sendmsg+0x1a/0x2b0"
 _FRAME = re.compile(r" {0,8}(?:\[<[0-9a-f]+>\] )?(\w[\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
 # "ffff888004a3c0a8 (&msk->pm.lock){+.-.}-{3:3}, at: mptcp_pm_nl_work+0x1a/0x2b0"
 _LOCK = re.compile(r", at: (\w[\w.]*)\+0x")
@@ -176,8 +328,8 @@ def _first(pattern: re.Pattern[str], lines: list[str]) -> str:
 
 
 def _traced(lines: list[str]) -> str:
-    """The first function of the block's trace that does not report on another's behalf, else the first at
-    all."""
+    """The first function of the block's trace that does not report on another's behalf, else the
+    first at all."""
     frames = [_function(match[1]) for line in lines if (match := _FRAME.match(line))]
     return next((name for name in frames if not _GENERIC.match(name)), frames[0] if frames else "")
 
@@ -187,13 +339,21 @@ def _fingerprint(row: Row | None, title: str, block: list[str]) -> str:
         return f"trace {_traced(block)}".strip()
     match = row.pattern.match(title)
     groups = match.groupdict() if match else {}
-    what, file, func = groups.get("what") or "", groups.get("file") or "", _function(groups.get("func") or "")
+    what, file, func = (
+        groups.get("what") or "",
+        groups.get("file") or "",
+        _function(groups.get("func") or ""),
+    )
     site = ""
     if row.site == "code":
         site = _first(_RIP, block) or _first(_PC, block) or _traced(block)
     elif row.site == "lock":
         site = _first(_LOCK, block) or _traced(block)
-    elif row.site == "trace" or (func and _GENERIC.match(func)) or row.kind in ("bug", "ubsan", "rcu-usage"):
+    elif (
+        row.site == "trace"
+        or (func and _GENERIC.match(func))
+        or row.kind in ("bug", "ubsan", "rcu-usage")
+    ):
         site = (_first(_RIP, block) if row.kind == "bug" else "") or _traced(block)
     parts = [row.kind, _stable(what), file, func, site if site != func else ""]
     return " ".join(part for part in parts if part)
@@ -216,10 +376,17 @@ class _Block:
     def splat(self) -> Splat:
         kind = self.row.kind if self.row else "trace"
         excerpt = "\n".join(line[:300] for line in self.lines[:EXCERPT_LINES])[:EXCERPT_CHARS]
-        return Splat(kind, self.title[:MAX_TITLE], _fingerprint(self.row, self.title, self.lines), excerpt, self.line)
+        return Splat(
+            kind,
+            self.title[:MAX_TITLE],
+            _fingerprint(self.row, self.title, self.lines),
+            excerpt,
+            self.line,
+        )
 
 
-# These rows say no more than the block that they stand in: a line of theirs there does not begin another.
+# These rows say no more than the block that they stand in: a line of theirs there does not begin
+# another.
 _INNER = {
     "refcount": {"warning", "bug"},
     "list": {"warning", "bug", "oops"},
@@ -250,7 +417,8 @@ def _belongs(block: _Block, row: Row | None, text: str) -> bool:
 
 
 def _begins(block: _Block | None, text: str) -> tuple[bool, Row | None]:
-    """Whether a complaint begins with this line, and the row that knows it (None for a bare trace)."""
+    """Whether a complaint begins with this line, and the row that knows it (None for a bare
+    trace)."""
     if not _HINT.search(text):
         return False, None
     row = _known(text[:600])
@@ -260,7 +428,8 @@ def _begins(block: _Block | None, text: str) -> tuple[bool, Row | None]:
 
 
 def scan(console: str) -> tuple[Splat, ...]:
-    """The distinct complaints on a console (decoded text, any line ends), in their order, at most 100."""
+    """The distinct complaints on a console (decoded text, any line ends), in their order, at most
+    100."""
     found: dict[str, Splat] = {}
     block: _Block | None = None
     recent: list[str] = []

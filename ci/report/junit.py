@@ -1,10 +1,10 @@
 """A verdict as a JUnit file that strict readers accept.
 
-``junit-xml`` builds it, then one pure pass (:func:`conform`) makes it what the schema junit-10.xsd of
-Jenkins' xunit-plugin allows: no ``disabled`` (which the package always writes), no attributes beyond the
-schema's, times as plain decimals. The package also drops a failure or error that has neither message nor
-text, which turns it into a pass: here both always have a message. At the end the counts in the file are held
-against the verdict.
+``junit-xml`` builds it, then one pure pass (:func:`conform`) makes it what the schema junit-10.xsd
+of Jenkins' xunit-plugin allows: no ``disabled`` (which the package always writes), no attributes
+beyond the schema's, times as plain decimals. The package also drops a failure or error that has
+neither message nor text, which turns it into a pass: here both always have a message. At the end
+the counts in the file are held against the verdict.
 """
 
 import re
@@ -19,12 +19,15 @@ from ci.verdict.judge import CaseVerdict, Change, Verdict
 MAX_ATTRIBUTE = 500
 MAX_TEXT = 8192
 
-# What XML 1.0 forbids (its Char production) or discourages: C1 controls, noncharacters; "\x00", "\ufdd0",
-# "\U0001ffff"
+# What XML 1.0 forbids (its Char production) or discourages: C1 controls, noncharacters; "\x00",
+# "\ufdd0", "\U0001ffff"
 _UNFIT = re.compile(
-    "[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
-    "|[" + "".join(chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(1, 17)) + "]"
-)  # fmt: skip
+    "[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]|["
+    + "".join(
+        chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(1, 17)
+    )
+    + "]"
+)
 
 # The attributes that the schema has for each element (of those that we have a use for).
 ALLOWED = {
@@ -39,7 +42,8 @@ ALLOWED = {
 
 
 def xml_text(text: str, limit: int = MAX_TEXT) -> str:
-    """Any text as XML may hold it: no colours, no control characters, at most ``limit`` characters."""
+    """Any text as XML may hold it: no colours, no control characters, at most ``limit``
+    characters."""
     cut = text if len(text) <= limit else text[:limit] + " [...]"
     return _UNFIT.sub("\ufffd", "\n".join(clean_lines(cut)))
 
@@ -78,7 +82,8 @@ def _test_case(case: CaseVerdict, prefix: str) -> junit_xml.TestCase:
 
 
 def conform(document: str) -> str:
-    """The one pass: from what ``junit-xml`` writes to what the schema allows, with an XML declaration."""
+    """The one pass: from what ``junit-xml`` writes to what the schema allows, with an XML
+    declaration."""
     root = ET.fromstring(document)
     for element in root.iter():
         if "time" in element.attrib:
@@ -94,16 +99,26 @@ def conform(document: str) -> str:
 def _hold(document: str, verdict: Verdict) -> None:
     """Raise ValueError unless the file says what the verdict says."""
     root = ET.fromstring(document.encode())
-    count = {tag: len(root.findall(f".//testcase/{tag}")) for tag in ("failure", "error", "skipped")}
+    count = {
+        tag: len(root.findall(f".//testcase/{tag}")) for tag in ("failure", "error", "skipped")
+    }
     due = {
         "failure": sum(case.exit_code in (1, 2) for case in verdict.cases),
         "error": sum(case.exit_code == 3 for case in verdict.cases),
         "skipped": sum(bool(_skip_message(case)) for case in verdict.cases),
     }
     total = len(root.findall(".//testcase"))
-    said = {tag: int(root.attrib[name]) for tag, name in (("failure", "failures"), ("error", "errors"))}
-    if count != due or total != len(verdict.cases) or said != {"failure": due["failure"], "error": due["error"]}:
-        raise ValueError(f"junit: the file has {total} cases, {count}; the verdict {len(verdict.cases)}, {due}")
+    said = {
+        tag: int(root.attrib[name]) for tag, name in (("failure", "failures"), ("error", "errors"))
+    }
+    if (
+        count != due
+        or total != len(verdict.cases)
+        or said != {"failure": due["failure"], "error": due["error"]}
+    ):
+        raise ValueError(
+            f"junit: the file has {total} cases, {count}; the verdict {len(verdict.cases)}, {due}"
+        )
     if (due["failure"] + due["error"] == 0) != (verdict.exit_code == 0):
         raise ValueError(f"junit: {due} do not go with exit code {verdict.exit_code}")
 
@@ -117,17 +132,20 @@ def render(
 ) -> str:
     """The JUnit file of a verdict: one test suite per script, each case once.
 
-    ``prefix`` begins every classname (``<branch or release>.<config>``); ``properties`` go into every suite
-    in their order; ``timestamp`` is ISO 8601, left out where None. ``<failure>`` is what rejects, ``<error>``
-    what is unknown, ``<skipped>`` what fails on base too, is skipped or is a known limit; flaky cases pass,
-    base and patched states are in each system-out. Raises ValueError where the counts in the file would not
-    be those of the verdict: that is a mistake of ours.
+    ``prefix`` begins every classname (``<branch or release>.<config>``); ``properties`` go into
+    every suite in their order; ``timestamp`` is ISO 8601, left out where None. ``<failure>`` is
+    what rejects, ``<error>`` what is unknown, ``<skipped>`` what fails on base too, is skipped or
+    is a known limit; flaky cases pass, base and patched states are in each system-out. Raises
+    ValueError where the counts in the file would not be those of the verdict: that is a mistake of
+    ours.
     """
     suites = [
         junit_xml.TestSuite(
             _attribute(f"{prefix}.{name}"),
             [_test_case(case, prefix) for case in verdict.cases if case.suite == name],
-            properties={_attribute(key): _attribute(value) for key, value in (properties or {}).items()},
+            properties={
+                _attribute(key): _attribute(value) for key, value in (properties or {}).items()
+            },
             timestamp=timestamp,
         )
         for name in dict.fromkeys(case.suite for case in verdict.cases)

@@ -1,4 +1,5 @@
-"""A stored run -> evidence -> verdict -> reports. Nothing is run; the raw logs and ``run.json`` are all there is."""
+"""A stored run -> evidence -> verdict -> reports. Nothing is run; the raw logs and ``run.json`` are
+all there is."""
 
 import json
 import os
@@ -33,8 +34,13 @@ def read(folder: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         raise StageError("report", f"{folder}: no stored run of schema {SCHEMA}")
     if "branches" in facts:
-        names = ", ".join(f"{folder}/branches/{path.name}" for path in sorted((folder / "branches").glob("*")))
-        raise StageError("report", f"{folder} is a run over branches; name one of them: {names or 'none was tested'}")
+        names = ", ".join(
+            f"{folder}/branches/{path.name}" for path in sorted((folder / "branches").glob("*"))
+        )
+        raise StageError(
+            "report",
+            f"{folder} is a run over branches; name one of them: {names or 'none was tested'}",
+        )
     return facts
 
 
@@ -42,11 +48,17 @@ def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
     """The evidence of a stored run: what ``facts`` say, and the guests' logs parsed."""
     tries: dict[tuple[str, str], dict[str, list[Guest]]] = {}
     for row in facts["guests"]:
-        told = f"seed {row['seed']}" if facts["mode"]["name"] == "virtual" else f"attempt {row['attempt']}"
+        told = (
+            f"seed {row['seed']}"
+            if facts["mode"]["name"] == "virtual"
+            else f"attempt {row['attempt']}"
+        )
         one = replace(_guest(folder, row), attempt=told)
         tries.setdefault((row["script"], row["side"]), {}).setdefault(row["part"], []).append(one)
     guests = {
-        (script, side): combine.parts(script, [combine.attempts(script, of_part) for of_part in of_script.values()])
+        (script, side): combine.parts(
+            script, [combine.attempts(script, of_part) for of_part in of_script.values()]
+        )
         for (script, side), of_script in tries.items()
     }
     return Evidence(
@@ -58,7 +70,9 @@ def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
             for name, row in facts["builds"].items()
         ),
         runs=tuple(
-            ScriptRun(script, *(guests.get((script, side)) for side in ("base", "patched", "base_own")))
+            ScriptRun(
+                script, *(guests.get((script, side)) for side in ("base", "patched", "base_own"))
+            )
             for script in dict.fromkeys(script for script, _ in guests)
         ),
         must_flip=tuple((script, case) for script, case in facts["must_flip"]),
@@ -68,10 +82,16 @@ def evidence(folder: Path, facts: dict[str, Any]) -> Evidence:
     )
 
 
-def _known(rows: Sequence[Sequence[str]], guests: Mapping[tuple[str, str], Guest]) -> dict[tuple[str, str], str]:
+def _known(
+    rows: Sequence[Sequence[str]], guests: Mapping[tuple[str, str], Guest]
+) -> dict[tuple[str, str], str]:
     """(script, case) -> reason, from rows of patterns and the cases that came up."""
-    names = {(script, case.name) for (script, _), guest in guests.items() if guest.result
-             for case in (guest.result.own, *guest.result.cases)}  # fmt: skip
+    names = {
+        (script, case.name)
+        for (script, _), guest in guests.items()
+        if guest.result
+        for case in (guest.result.own, *guest.result.cases)
+    }
     return {
         name: why
         for script, case, why in rows
@@ -97,23 +117,31 @@ def _guest(folder: Path, row: dict[str, Any]) -> Guest:
     started = bool(tests) or row["exit_status"] is not None
     # Runs stored before the field was written are of trees with TAP.
     tap = row.get("tap", True)
-    result = ktap.parse_script(row["script"], tests, row["exit_status"], expect_tap=tap) if started else None
+    result = (
+        ktap.parse_script(row["script"], tests, row["exit_status"], expect_tap=tap)
+        if started
+        else None
+    )
     note = "the script was stopped at its time limit" if row["timed_out"] else ""
     return Guest(result, Ended[row["ended"]], splats.scan(console), bool(console.strip()), note)
 
 
 def _ktap(result: ScriptResult) -> str:
-    """The parsed cases as KTAP of our own (Documentation/dev-tools/ktap.rst), whatever the script printed."""
+    """The parsed cases as KTAP of our own (Documentation/dev-tools/ktap.rst), whatever the script
+    printed."""
     lines = ["KTAP version 1", f"1..{len(result.cases)}"]
     for number, case in enumerate(result.cases, start=1):
         word = "ok" if case.state in (State.PASS, State.SKIP) else "not ok"
-        directive = "" if case.state in (State.PASS, State.FAIL) else f" # {case.state.value.upper()}"
+        directive = (
+            "" if case.state in (State.PASS, State.FAIL) else f" # {case.state.value.upper()}"
+        )
         lines.append(f"{word} {number} {case.name.replace('#', '_')}{directive}")
     return "\n".join(lines) + "\n"
 
 
 def write(folder: Path) -> Verdict:
-    """Judge a stored run and write its derived files; ``verdict.json`` comes last: it means done."""
+    """Judge a stored run and write its derived files; ``verdict.json`` comes last: it means
+    done."""
     facts = read(folder)
     try:
         found = evidence(folder, facts)
@@ -121,9 +149,15 @@ def write(folder: Path) -> Verdict:
         junit_xml = junit.render(judged, prefix=facts["prefix"] or "unknown.guest")
         markdown = summary.markdown(judged, replay=facts.get("replay", ""))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise StageError("report", f"{folder}/run.json does not hold what a run has: {describe(error)}") from error
+        raise StageError(
+            "report", f"{folder}/run.json does not hold what a run has: {describe(error)}"
+        ) from error
     for run in found.runs:
-        for side, guest in (("base", run.base), ("patched", run.patched), ("base-own", run.base_own)):
+        for side, guest in (
+            ("base", run.base),
+            ("patched", run.patched),
+            ("base-own", run.base_own),
+        ):
             if guest and guest.result:
                 write_text(folder / side / f"{run.script}.ktap", _ktap(guest.result))
     write_text(folder / "junit.xml", junit_xml)

@@ -1,9 +1,9 @@
 """A verdict for people: a few lines for a terminal, and Markdown for a job summary.
 
-Names and messages come from guests, patches and compilers. Nothing of theirs may act: no control character,
-no colour of their own, no Markdown, no HTML, no workflow command. GitHub's runner obeys ``::command::`` at
-the start of a line, blanks before it included, and ``##[command]`` anywhere; so every line begins with a word
-or mark of ours, and ``##[`` is broken up.
+Names and messages come from guests, patches and compilers. Nothing of theirs may act: no control
+character, no colour of their own, no Markdown, no HTML, no workflow command. GitHub's runner obeys
+``::command::`` at the start of a line, blanks before it included, and ``##[command]`` anywhere; so
+every line begins with a word or mark of ours, and ``##[`` is broken up.
 """
 
 import unicodedata
@@ -18,7 +18,14 @@ MAX_DIFF = 100
 MIN_WIDTH = 40
 _COLOURS = {"accepted": "32", "rejected": "31", "error": "33"}
 # What is worth a row, most important first; the other changes are only counted.
-_TOLD = (Change.REGRESSED, Change.NEW_FAILURE, Change.LOST, Change.UNKNOWN, Change.FIXED, Change.FLAKY)
+_TOLD = (
+    Change.REGRESSED,
+    Change.NEW_FAILURE,
+    Change.LOST,
+    Change.UNKNOWN,
+    Change.FIXED,
+    Change.FLAKY,
+)
 _LINES = {
     "accepted": "everything was found out, and nothing got worse",
     "rejected": "the series is at fault",
@@ -54,8 +61,8 @@ def _fit(text: str, width: int) -> str:
 
 
 def _wrapped(first: str, text: str, width: int) -> list[str]:
-    """Text over at most three lines; the further ones begin with a mark, so that none begins with the
-    text."""
+    """Text over at most three lines; the further ones begin with a mark, so that none begins with
+    the text."""
     lines: list[str] = []
     rest = text
     head = first
@@ -81,7 +88,11 @@ def _line(verdict: Verdict) -> str:
 
 def _told(verdict: Verdict) -> list[CaseVerdict]:
     """The cases that are worth a row: what rejects first, then what changed."""
-    told = [case for case in verdict.cases if case.exit_code or (case.change in _TOLD and not case.excuse)]
+    told = [
+        case
+        for case in verdict.cases
+        if case.exit_code or (case.change in _TOLD and not case.excuse)
+    ]
     return sorted(told, key=lambda case: (not case.exit_code, _place(case.change)))
 
 
@@ -112,15 +123,18 @@ def _limits(verdict: Verdict) -> dict[tuple[str, str], list[CaseVerdict]]:
 
 
 def _replays(verdict: Verdict, replay: str) -> list[str]:
-    """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such a command."""
+    """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such
+    a command."""
     scripts = dict.fromkeys(case.suite for case in verdict.cases if case.change is Change.FLAKY)
     return [f"{plain(replay)} --suite {plain(script)}" for script in scripts] if replay else []
 
 
-def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = "") -> str:
-    """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its reasons,
-    what flipped and what got worse (at most 30 cases), known limits, a line per script, where to look. ``where`` is the
-    folder that is named there."""
+def console(
+    verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = ""
+) -> str:
+    """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its
+    reasons, what flipped and what got worse (at most 30 cases), known limits, a line per script,
+    where to look. ``where`` is the folder that is named there."""
     width = max(width, MIN_WIDTH)
     word = verdict.verdict
     head = f" (exit {verdict.exit_code}): {_line(verdict)}"
@@ -135,7 +149,9 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
         lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
     for patch in verdict.patches:
         if patch.adapted:
-            lines += _wrapped("adapted: ", plain(f"patch {patch.number} {patch.status}: {patch.detail}"), width)
+            lines += _wrapped(
+                "adapted: ", plain(f"patch {patch.number} {patch.status}: {patch.detail}"), width
+            )
     told = _told(verdict)
     for case in told[:MAX_ROWS]:
         sides = f" ({case.base} -> {case.patched})"
@@ -154,8 +170,8 @@ def console(verdict: Verdict, *, width: int, color: bool, where: str = "results/
 
 
 def code(text: str, limit: int = 200) -> str:
-    """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention or a
-    link."""
+    """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention
+    or a link."""
     inner = plain(text, limit).replace("`", "'").replace("|", "¦")
     return f"`{inner or ' '}`"
 
@@ -164,21 +180,35 @@ def _table(title: str, cases: list[CaseVerdict]) -> list[str]:
     """A headed Markdown table of at most 30 cases, nothing where there is none."""
     if not cases:
         return []
-    lines = ["", f"### {title}", "", "| change | script | case | base | patched |", "|---|---|---|---|---|"]
+    lines = [
+        "",
+        f"### {title}",
+        "",
+        "| change | script | case | base | patched |",
+        "|---|---|---|---|---|",
+    ]
     for case in cases[:MAX_ROWS]:
-        lines.append(f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} | {case.patched} |")
+        lines.append(
+            f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} |"
+            f" {case.patched} |"
+        )
     return lines + (["", f"And {len(cases) - MAX_ROWS} more."] if len(cases) > MAX_ROWS else [])
 
 
 def _adapted(verdict: Verdict) -> list[str]:
-    """What was taken out or put on in another form than it was given, and how the two differ. Each line of theirs begins with
-    a mark, so that it is neither Markdown nor a workflow command."""
+    """What was taken out or put on in another form than it was given, and how the two differ. Each
+    line of theirs begins with a mark, so that it is neither Markdown nor a workflow command."""
     lines: list[str] = []
     for patch in verdict.patches:
         if patch.adapted:
             rows = [_row(row) for row in patch.adapted.split("\n")]
             more = [f"| and {len(rows) - MAX_DIFF} more lines"] if len(rows) > MAX_DIFF else []
-            lines += ["", f"### Patch {patch.number}: {code(patch.status)}", "", code(patch.detail, 600)]
+            lines += [
+                "",
+                f"### Patch {patch.number}: {code(patch.status)}",
+                "",
+                code(patch.detail, 600),
+            ]
             lines += ["", "```text", *(f"| {row}" for row in rows[:MAX_DIFF]), *more, "```"]
     return lines
 
@@ -190,14 +220,16 @@ def _row(text: str, limit: int = 200) -> str:
 
 
 def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
-    """A job summary: totals, reasons, then only what changed and what known limits explain (at most 30 rows each); well
-    under GitHub's 1 MiB."""
+    """A job summary: totals, reasons, then only what changed and what known limits explain (at most
+    30 rows each); well under GitHub's 1 MiB."""
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
     lines += [
         f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_line(verdict)}.",
         "",
     ]
-    lines += [f"- {code(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + ([""] if verdict.notes else [])
+    lines += [f"- {code(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + (
+        [""] if verdict.notes else []
+    )
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
     if verdict.reasons:

@@ -1,8 +1,10 @@
-"""The change in the text of a patch: where it begins, and what is wrong with one that git refuses. Pure.
+"""The change in the text of a patch: where it begins, and what is wrong with one that git refuses.
+Pure.
 
-``git mailinfo`` lets the change begin at the first line that looks like a diff, and ``git apply`` takes every diff that it
-finds from there on. A message that quotes a diff would thus change files. What format-patch writes tells more: the message
-ends at a line ``---``, and a diffstat follows, before the change itself.
+``git mailinfo`` lets the change begin at the first line that looks like a diff, and ``git apply``
+takes every diff that it finds from there on. A message that quotes a diff would thus change files.
+What format-patch writes tells more: the message ends at a line ``---``, and a diffstat follows,
+before the change itself.
 """
 
 import bisect
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from ci.series.diff import HUNK, bare_name, hunk_end
 
 SEPARATOR = re.compile(r"---\s*")
-DIFFSTAT = re.compile(r" \d+ files? changed(?:, \d+ \w+\([+-]\))*\s*")  # " 2 files changed, 3 insertions(+)"
+DIFFSTAT = re.compile(
+    r" \d+ files? changed(?:, \d+ \w+\([+-]\))*\s*"
+)  # " 2 files changed, 3 insertions(+)"
 COMBINED = re.compile(r"(?:diff --(?:cc|combined) |@@@ )")
 BINARY = re.compile(r"(?:Binary files|Files) .* differ\s*$")
 COMMIT = re.compile(r"commit [0-9a-f]{40}\b")  # what git log and git show begin with
@@ -24,8 +28,8 @@ WRAPPED_AT = 60
 
 @dataclass(frozen=True)
 class Separated:
-    """``change`` begins with its first diff, empty for none; ``message`` is what of the commit message stood before it, and
-    ``quoted`` the files of the diffs in there."""
+    """``change`` begins with its first diff, empty for none; ``message`` is what of the commit
+    message stood before it, and ``quoted`` the files of the diffs in there."""
 
     message: str
     quoted: tuple[str, ...]
@@ -34,7 +38,8 @@ class Separated:
 
 @dataclass(frozen=True)
 class Broken:
-    """A hunk that does not hold what its header says: the index of the header and of the first line that is not of it."""
+    """A hunk that does not hold what its header says: the index of the header and of the first line
+    that is not of it."""
 
     head: int
     end: int
@@ -60,12 +65,19 @@ def _begins(lines: Sequence[str], at: int) -> bool:
     """Whether a diff of a file begins at ``at``."""
     if lines[at].startswith(("diff -", "Index: ")):
         return True
-    return lines[at].startswith("--- ") and lines[at + 1 : at + 2] != [] and lines[at + 1].startswith("+++ ")
+    return (
+        lines[at].startswith("--- ")
+        and lines[at + 1 : at + 2] != []
+        and lines[at + 1].startswith("+++ ")
+    )
 
 
-def _message_end(lines: Sequence[str], begins: Sequence[int], outside: Sequence[int], broken: Sequence[Broken]) -> int:
-    """Index of the line behind which the change begins, the first that can be it; -1 for none. A line ``---`` in a hunk that
-    is broken may be a line ``--`` that was taken out: it counts only where a diffstat follows."""
+def _message_end(
+    lines: Sequence[str], begins: Sequence[int], outside: Sequence[int], broken: Sequence[Broken]
+) -> int:
+    """Index of the line behind which the change begins, the first that can be it; -1 for none. A
+    line ``---`` in a hunk that is broken may be a line ``--`` that was taken out: it counts only
+    where a diffstat follows."""
     stats = [at for at in outside if begins and at < begins[-1] and DIFFSTAT.fullmatch(lines[at])]
     doubtful = {at for one in broken for at in range(one.head, one.end)}
     for at in outside:
@@ -86,8 +98,10 @@ def _named(lines: Sequence[str], at: int) -> str:
 
 
 def separate(text: str, *, mail: bool = True) -> Separated:
-    """What ``git mailinfo`` took for the change, as what is still of the message, and the change. All that stands behind the
-    message counts, as it does for ``git am``. What is no ``mail`` has no message: each diff counts, as for patch and quilt."""
+    """What ``git mailinfo`` took for the change, as what is still of the message, and the change.
+    All that stands behind the message counts, as it does for ``git am``. What is no ``mail`` has no
+    message: each diff counts, as for patch and quilt.
+    """
     lines = text.split("\n")
     outside, broken = walk(lines)
     begins = [at for at in outside if _begins(lines, at)]
@@ -102,12 +116,16 @@ def with_crs(change: str) -> str:
     lines = change.split("\n")
     outside = set(walk(lines)[0])
     whole = enumerate(lines)
-    return "\n".join(line if at in outside or line.startswith(("@@", "\\")) else f"{line}\r" for at, line in whole)
+    return "\n".join(
+        line if at in outside or line.startswith(("@@", "\\")) else f"{line}\r"
+        for at, line in whole
+    )
 
 
 def with_git_heads(change: str) -> str:
-    """The change as git writes it: each file's diff behind a ``diff --git`` line, which quilt leaves out. git finds the id of
-    a patch only with these, and so it is the same with and without."""
+    """The change as git writes it: each file's diff behind a ``diff --git`` line, which quilt
+    leaves out. git finds the id of a patch only with these, and so it is the same with and
+    without."""
     lines = change.split("\n")
     outside, has_git, made = set(walk(lines)[0]), False, []
     for at, line in enumerate(lines):
@@ -117,8 +135,17 @@ def with_git_heads(change: str) -> str:
             old, new = bare_name(line[4:]), bare_name(lines[at + 1][4:])
             if not has_git:
                 made.append(f"diff --git a/{old or new} b/{new or old}")
-                made += ["new file mode 100644"] if not old else ["deleted file mode 100644"] if not new else []
-                line, lines[at + 1] = f"--- a/{old}" if old else line, f"+++ b/{new}" if new else lines[at + 1]
+                made += (
+                    ["new file mode 100644"]
+                    if not old
+                    else ["deleted file mode 100644"]
+                    if not new
+                    else []
+                )
+                line, lines[at + 1] = (
+                    f"--- a/{old}" if old else line,
+                    f"+++ b/{new}" if new else lines[at + 1],
+                )
             has_git = False
         made.append(line)
     return "\n".join(made)
@@ -132,39 +159,76 @@ def refusal(change: str) -> str:
         line = lines[at]
         if COMBINED.match(line):
             return (
-                "it is the combined diff of a merge (--cc), which no tool can apply; give the commits that were merged, or "
-                "`git diff MERGE^1 MERGE`"
+                "it is the combined diff of a merge (--cc), which no tool can apply; give the"
+                " commits that were merged, or `git diff MERGE^1 MERGE`"
             )
         if BINARY.match(line):
-            return f"{line.strip()!r}: what is binary is not in it; write it with `git format-patch` or `git diff --binary`"
+            return (
+                f"{line.strip()!r}: what is binary is not in it; write it with `git format-patch`"
+                " or `git diff --binary`"
+            )
         names = GIT_NAMES.match(line)
-        plain = [NAME.match(lines[i]) for i in (at, at + 1)] if line.startswith("--- ") and _begins(lines, at) else []
-        pair = (names[1], names[2]) if names else tuple(found[1].strip() for found in plain if found)
-        if len(pair) == 2 and pair[0] == pair[1] and not pair[0].startswith(("a/", "b/", "/dev/null")):
-            return f"{line.strip()!r}: its names have no prefix such as a/ and b/; write it without --no-prefix"
+        plain = (
+            [NAME.match(lines[i]) for i in (at, at + 1)]
+            if line.startswith("--- ") and _begins(lines, at)
+            else []
+        )
+        pair = (
+            (names[1], names[2]) if names else tuple(found[1].strip() for found in plain if found)
+        )
+        if (
+            len(pair) == 2
+            and pair[0] == pair[1]
+            and not pair[0].startswith(("a/", "b/", "/dev/null"))
+        ):
+            return (
+                f"{line.strip()!r}: its names have no prefix such as a/ and b/; write it without"
+                " --no-prefix"
+            )
     last = max((at for at in outside if _begins(lines, at)), default=-1)
     if any(COMMIT.match(lines[at]) for at in outside if at < last):
-        return "it holds several commits, as `git log -p` shows them; write them with `git format-patch`"
+        return (
+            "it holds several commits, as `git log -p` shows them; write them with `git"
+            " format-patch`"
+        )
     return ""
 
 
 def fault(change: str) -> tuple[str, str]:
-    """What is wrong with a change that git cannot read, and the line where it shows; empty where it looks sound."""
+    """What is wrong with a change that git cannot read, and the line where it shows; empty where it
+    looks sound."""
     lines = change.split("\n")
     _, broken = walk(lines)
     if not broken:
         return "", ""
     one = broken[0]
     line, before = (lines[one.end], lines[one.end - 1]) if one.end < len(lines) else ("", lines[-1])
-    ended = not line or before == "-- " or line.startswith(("diff ", "-- ", "--- ", "@@ ")) or one.end >= len(lines) - 1
+    ended = (
+        not line
+        or before == "-- "
+        or line.startswith(("diff ", "-- ", "--- ", "@@ "))
+        or one.end >= len(lines) - 1
+    )
     if ended or line.startswith(("+", "-", " ")):
         return (
-            f"the hunk {lines[one.head].strip()!r} has other line counts than it says: it was edited, or cut short",
+            (
+                f"the hunk {lines[one.head].strip()!r} has other line counts than it says: it was"
+                " edited, or cut short"
+            ),
             lines[one.head],
         )
     if len(before) >= WRAPPED_AT:
-        return f"the line before {line[:60]!r} was wrapped, by a mailer most likely; send it unwrapped", line
+        return (
+            (
+                f"the line before {line[:60]!r} was wrapped, by a mailer most likely; send it"
+                " unwrapped"
+            ),
+            line,
+        )
     return (
-        f"the line {line[:60]!r} in a hunk begins with no blank, + or -: white space was mangled, or lines wrapped",
+        (
+            f"the line {line[:60]!r} in a hunk begins with no blank, + or -: white space was"
+            " mangled, or lines wrapped"
+        ),
         line,
     )

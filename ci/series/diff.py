@@ -1,5 +1,7 @@
-"""The text of a change taken apart into files and hunks; pure. What it reads may be hostile: a hunk is as long as its header
-counts, no name is used as one of a file here, and what is no part of a change is passed over. Git alone changes trees."""
+"""The text of a change taken apart into files and hunks; pure. What it reads may be hostile: a hunk
+is as long as its header counts, no name is used as one of a file here, and what is no part of a
+change is passed over. Git alone changes trees.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +11,18 @@ from dataclasses import dataclass, replace
 HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@.*")
 _QUOTED = re.compile(r'\\([0-7]{3}|[abfnrtv"\\])')
 _ESCAPES = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13, '"': 34, "\\": 92}
-_BLOBS = re.compile(r"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: (\d{6}))?$")  # index 3f9..e69 100644
+_BLOBS = re.compile(
+    r"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: (\d{6}))?$"
+)  # index 3f9..e69 100644
 NULL = "/dev/null"
 
 
 @dataclass(frozen=True)
 class Hunk:
-    """``lines`` begin with a blank, ``+`` or ``-`` each; ``old`` and ``new`` are the first line's numbers, from 1;
-    ``heading`` is what stands behind the second ``@@`` of ``header``, mostly the function's head."""
+    """``lines`` begin with a blank, ``+`` or ``-`` each; ``old`` and ``new`` are the first line's
+    numbers, from 1; ``heading`` is what stands behind the second ``@@`` of ``header``, mostly the
+    function's head.
+    """
 
     old: int
     new: int
@@ -38,8 +44,9 @@ class Hunk:
 
 @dataclass(frozen=True)
 class FileDiff:
-    """The change of one file; ``old`` is empty where it is created, ``new`` where it is deleted. Modes and blobs are as the
-    text has them, empty where it does not say. ``bare`` hunks end without a newline on a side."""
+    """The change of one file; ``old`` is empty where it is created, ``new`` where it is deleted.
+    Modes and blobs are as the text has them, empty where it does not say. ``bare`` hunks end
+    without a newline on a side."""
 
     old: str = ""
     new: str = ""
@@ -89,12 +96,17 @@ def _of_git(line: str) -> FileDiff:
         old, _, new = rest.partition('" ')
         return FileDiff(bare_name(f'{old}"'), bare_name(new))
     half = (len(rest) - 1) // 2
-    old, new = (rest[:half], rest[half + 1 :]) if rest[half : half + 1] == " " else rest.partition(" ")[::2]
+    old, new = (
+        (rest[:half], rest[half + 1 :])
+        if rest[half : half + 1] == " "
+        else rest.partition(" ")[::2]
+    )
     return FileDiff(bare_name(old), bare_name(new))
 
 
 def hunk_end(lines: Sequence[str], head: int) -> tuple[int, bool]:
-    """The index behind the hunk whose header is at ``head``, and whether the hunk is whole: as long as its header says."""
+    """The index behind the hunk whose header is at ``head``, and whether the hunk is whole: as long
+    as its header says."""
     found = HUNK.match(lines[head])
     assert found
     old, new = (int(found[n]) if found[n] else 1 for n in (2, 4))
@@ -119,13 +131,18 @@ def hunk_end(lines: Sequence[str], head: int) -> tuple[int, bool]:
 
 
 def _hunk(lines: list[str], head: int) -> tuple[Hunk, int, bool]:
-    """The hunk whose header is at ``head``, where the next thing begins, and whether a side lacks its last newline."""
+    """The hunk whose header is at ``head``, where the next thing begins, and whether a side lacks
+    its last newline."""
     found = HUNK.match(lines[head])
     assert found
     end, _ = hunk_end(lines, head)
     rows = [line if line.rstrip("\r") else f" {line}" for line in lines[head + 1 : end]]
     body = tuple(row for row in rows if row[0] != "\\")
-    return Hunk(int(found[1]), int(found[3]), found[0].rstrip("\r"), body), end, len(body) < len(rows)
+    return (
+        Hunk(int(found[1]), int(found[3]), found[0].rstrip("\r"), body),
+        end,
+        len(body) < len(rows),
+    )
 
 
 def _begins(lines: list[str], at: int) -> bool:
@@ -143,7 +160,12 @@ def _told(one: FileDiff, line: str) -> FileDiff:
     line = line.rstrip("\r")
     if found := _BLOBS.match(line):
         mode = found[3] or ""
-        return replace(one, blobs=(found[1], found[2]), old_mode=one.old_mode or mode, new_mode=one.new_mode or mode)
+        return replace(
+            one,
+            blobs=(found[1], found[2]),
+            old_mode=one.old_mode or mode,
+            new_mode=one.new_mode or mode,
+        )
     if found := re.match(r"(old|deleted file) mode (\d{6})$", line):  # deleted file mode 100644
         one = replace(one, old_mode=found[2], new="" if found[1] != "old" else one.new)
     if found := re.match(r"(new|new file) mode (\d{6})$", line):
@@ -157,7 +179,8 @@ def _told(one: FileDiff, line: str) -> FileDiff:
 
 
 def parse(text: str) -> tuple[FileDiff, ...]:
-    """The files of a change, with or without ``diff --git`` lines; never an error: git says what is wrong with it."""
+    """The files of a change, with or without ``diff --git`` lines; never an error: git says what is
+    wrong with it."""
     lines = text.split("\n")  # not splitlines: a form feed is part of a line
     files: list[FileDiff] = []
     hunks: list[list[Hunk]] = []  # of each file
@@ -192,7 +215,11 @@ def parse(text: str) -> tuple[FileDiff, ...]:
 def names(files: Iterable[FileDiff]) -> list[str]:
     """All names in a change that a tree can have; git refuses the others, such as ``../x``."""
     given = {name for one in files for name in (one.old, one.new) if name}
-    return sorted(name for name in given if not {"", ".", "..", ".git"} & set(name.split("/")) and "\0" not in name)
+    return sorted(
+        name
+        for name in given
+        if not {"", ".", "..", ".git"} & set(name.split("/")) and "\0" not in name
+    )
 
 
 def shown(files: Iterable[FileDiff]) -> Iterator[str]:

@@ -1,6 +1,8 @@
-"""The mails and patch files that a path holds: a file of any kind, a folder of patches, a quilt series, a maildir, stdin.
+"""The mails and patch files that a path holds: a file of any kind, a folder of patches, a quilt
+series, a maildir, stdin.
 
-Only bytes are looked at here. What is read is bounded, and a pipe on which nothing comes is an error, not a wait.
+Only bytes are looked at here. What is read is bounded, and a pipe on which nothing comes is an
+error, not a wait.
 """
 
 import gzip
@@ -41,8 +43,10 @@ ENCODED = re.compile(rb"^Content-Transfer-Encoding:\s*base64", re.M | re.I)
 
 @dataclass(frozen=True)
 class Given:
-    """What was given. ``numbers`` are the patches' where their files' names or a ``series`` file give an order, one for each
-    document; else empty, and the mails' subjects tell. ``by_name``: the order is that of names without numbers."""
+    """What was given. ``numbers`` are the patches' where their files' names or a ``series`` file
+    give an order, one for each document; else empty, and the mails' subjects tell. ``by_name``: the
+    order is that of names without numbers.
+    """
 
     documents: tuple[Document, ...]
     numbers: tuple[int, ...] = ()
@@ -56,7 +60,9 @@ def _bytes(fd: int, where: str, idle_s: float, limit: int) -> bytes:
     size = 0
     while True:
         if not select.select([fd], [], [], idle_s)[0]:
-            raise StageError("series", f"{where}: it is a pipe on which nothing came for {idle_s:.0f} s")
+            raise StageError(
+                "series", f"{where}: it is a pipe on which nothing came for {idle_s:.0f} s"
+            )
         chunk = os.read(fd, 1 << 20)
         if not chunk:
             return b"".join(chunks)
@@ -64,12 +70,14 @@ def _bytes(fd: int, where: str, idle_s: float, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise StageError(
-                "series", f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series"
+                "series",
+                f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series",
             )
 
 
 def content(path: Path, limit: int = 0, *, pipes: bool = False) -> bytes:
-    """The bytes of a regular file (or, with ``pipes``, of a pipe that somebody writes to), unpacked where it is gzip's."""
+    """The bytes of a regular file (or, with ``pipes``, of a pipe that somebody writes to), unpacked
+    where it is gzip's."""
     limit = limit or MAX_BYTES
     try:
         # Without O_NONBLOCK, a pipe that nobody writes to would be waited for in open().
@@ -77,7 +85,9 @@ def content(path: Path, limit: int = 0, *, pipes: bool = False) -> bytes:
         try:
             mode = os.fstat(fd).st_mode
             if not stat.S_ISREG(mode) and not (pipes and stat.S_ISFIFO(mode)):
-                raise StageError("series", f"{path}: neither a file nor a folder; --series takes these")
+                raise StageError(
+                    "series", f"{path}: neither a file nor a folder; --series takes these"
+                )
             data = _bytes(fd, str(path), PIPE_S, limit)
         finally:
             os.close(fd)
@@ -91,7 +101,11 @@ def from_stdin(limit: int = 0) -> bytes:
     if sys.stdin is None:
         raise StageError("series", "--series -: stdin is closed; give the mails on it, or a file")
     try:
-        return _unpacked(_bytes(sys.stdin.fileno(), "stdin", STDIN_S, limit or MAX_BYTES), "stdin", limit or MAX_BYTES)
+        return _unpacked(
+            _bytes(sys.stdin.fileno(), "stdin", STDIN_S, limit or MAX_BYTES),
+            "stdin",
+            limit or MAX_BYTES,
+        )
     except OSError as error:
         raise StageError("series", f"--series -: stdin cannot be read: {error.strerror}") from None
 
@@ -105,12 +119,16 @@ def _unpacked(data: bytes, where: str, limit: int) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise StageError("series", f"{where}: damaged gzip: {error}") from None
     if len(whole) > limit:
-        raise StageError("series", f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series")
+        raise StageError(
+            "series",
+            f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series",
+        )
     return whole
 
 
 def split(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
-    """The mails of a file: an mbox, mails one after another without its From lines, or a single mail or diff."""
+    """The mails of a file: an mbox, mails one after another without its From lines, or a single
+    mail or diff."""
     crs, text = dressed(data), plain(data)
     if not text.strip():
         raise StageError("series", f"{where}: there is no mail in it")
@@ -122,7 +140,8 @@ def split(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
     if len(rows) == 1:
         return (Document(where, plain(rows[0]), path, crs or dressed(rows[0])),)
     return tuple(
-        Document(f"{where}, mail {number}", plain(row), path, crs or dressed(row)) for number, row in enumerate(rows, 1)
+        Document(f"{where}, mail {number}", plain(row), path, crs or dressed(row))
+        for number, row in enumerate(rows, 1)
     )
 
 
@@ -139,8 +158,8 @@ def _mailsplit(text: bytes) -> list[bytes]:
 
 
 def _headless(text: bytes) -> list[bytes]:
-    """Mails that no From line parts. A new one begins where headers with From and Subject follow a diff, or stand behind
-    a body in base64: before the diff they may be of the message."""
+    """Mails that no From line parts. A new one begins where headers with From and Subject follow a
+    diff, or stand behind a body in base64: before the diff they may be of the message."""
     begins, names, block, at = [0], set[bytes](), 0, 0
     head, encoded, ended = True, False, False
     for line in text.split(b"\n"):
@@ -175,10 +194,15 @@ def from_path(path: Path) -> Given:
     if not patches and ((path / "new").is_dir() or (path / "cur").is_dir()):
         return _maildir(path)
     if not patches and not letters:
-        raise StageError("series", f"{path}: holds no *.patch, *.diff, *.eml or *.mbox file, no series file and no maildir; "
-                         "write patches with `git format-patch`")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{path}: holds no *.patch, *.diff, *.eml or *.mbox file, no series file and no"
+            " maildir; write patches with `git format-patch`",
+        )
     _few(path, len(patches) + len(letters))
-    found = [split(content(path / name), str(path / name), path / name) for name in (*patches, *letters)]
+    found = [
+        split(content(path / name), str(path / name), path / name) for name in (*patches, *letters)
+    ]
     if letters or any(len(documents) > 1 for documents in found):
         return Given(tuple(document for documents in found for document in documents))
     return _in_order(path, [documents[0] for documents in found])
@@ -186,31 +210,49 @@ def from_path(path: Path) -> Given:
 
 def _few(where: str | Path, count: int) -> None:
     if count > MAX_MAILS:
-        raise StageError("series", f"{where}: {count} mails are more than one series ({MAX_MAILS}); give its thread")
+        raise StageError(
+            "series",
+            f"{where}: {count} mails are more than one series ({MAX_MAILS}); give its thread",
+        )
 
 
 def _in_order(folder: Path, documents: Sequence[Document]) -> Given:
-    """The patch files of a folder, numbered by their names where all have format-patch's number, else in their order."""
+    """The patch files of a folder, numbered by their names where all have format-patch's number,
+    else in their order."""
     found = [NUMBERED.match(document.path.name) for document in documents]
     if not all(found) or _far_apart([int(one[1]) for one in found if one]):
-        counted = [int(one[0]) for document in documents if (one := re.match(r"\d+", document.path.name))]
+        counted = [
+            int(one[0]) for document in documents if (one := re.match(r"\d+", document.path.name))
+        ]
         if len(counted) == len(documents) and counted != sorted(counted):
-            raise StageError("series", f"{folder}: the names are in another order than their numbers (10-x.patch, 2-y.patch): "
-                             "write numbers of one length, or a file named series that lists the patches")  # fmt: skip
+            raise StageError(
+                "series",
+                f"{folder}: the names are in another order than their numbers (10-x.patch,"
+                " 2-y.patch): write numbers of one length, or a file named series that lists the"
+                " patches",
+            )
         order = tuple(range(1, len(documents) + 1))
-        note = f"{folder}: the patches are taken in the order of their names" if len(documents) > 1 else ""
+        note = (
+            f"{folder}: the patches are taken in the order of their names"
+            if len(documents) > 1
+            else ""
+        )
         return Given(tuple(documents), order, by_name=True, notes=(note,) if note else ())
     numbers = tuple(int(one[1]) for one in found if one)
     for place, number in enumerate(numbers):
         if number in numbers[:place]:
             first = documents[numbers.index(number)].path.name
-            raise StageError("series", f"{documents[place].where}: number {number} is taken by {first}; where a folder holds "
-                             "two versions of a series, give a folder with one of them")  # fmt: skip
+            raise StageError(
+                "series",
+                f"{documents[place].where}: number {number} is taken by {first}; where a folder"
+                " holds two versions of a series, give a folder with one of them",
+            )
     return Given(tuple(documents), numbers)
 
 
 def _far_apart(numbers: Sequence[int]) -> bool:
-    """Whether the numbers are no count of format-patch but an order with room between, as distributions number theirs."""
+    """Whether the numbers are no count of format-patch but an order with room between, as
+    distributions number theirs."""
     return len(numbers) > 1 and (min(numbers) > 1 or max(numbers) - len(numbers) >= len(numbers))
 
 
@@ -221,18 +263,26 @@ def _document(path: Path) -> Document:
 
 
 def _quilt(folder: Path) -> Given:
-    """The patches that a ``series`` file lists, in its order: NAME, then options, then a comment (quilt(1))."""
+    """The patches that a ``series`` file lists, in its order: NAME, then options, then a comment
+    (quilt(1))."""
     rows, listed = [], folder / "series"
-    for number, raw in enumerate(content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1):
+    for number, raw in enumerate(
+        content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1
+    ):
         words = COMMENT.sub("", raw).split()
         if not words:
             continue
         name, *options = words
         path = folder / name
         if options not in ([], ["-p1"]):
-            raise StageError("series", f"{listed}, line {number}: {' '.join(options)}: patches are taken with -p1 only")
+            raise StageError(
+                "series",
+                f"{listed}, line {number}: {' '.join(options)}: patches are taken with -p1 only",
+            )
         if Path(name).is_absolute() or ".." in Path(name).parts or not path.exists():
-            raise StageError("series", f"{listed}, line {number}: there is no file {name} in the folder")
+            raise StageError(
+                "series", f"{listed}, line {number}: there is no file {name} in the folder"
+            )
         rows.append(path)
     _few(listed, len(rows))
     if not rows:

@@ -1,4 +1,5 @@
-"""The series of ``kernel-patches/`` that a series is, however it came: what is known of that one then counts for it."""
+"""The series of ``kernel-patches/`` that a series is, however it came: what is known of that one
+then counts for it."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -14,29 +15,34 @@ SAME, MESSAGE, CONTEXT, CHANGE = "nothing", "message", "context", "change"
 
 @dataclass(frozen=True)
 class Match:
-    """How a series matches a known one: ``by`` what it was recognised, and for each number what differs."""
+    """How a series matches a known one: ``by`` what it was recognised, and for each number what
+    differs."""
 
     by: str
     differs: Mapping[int, str]
 
 
 def difference(given: Patch, known: Patch) -> str:
-    """What differs between two forms of a patch: the change itself, its context alone, the message alone, or nothing."""
+    """What differs between two forms of a patch: the change itself, its context alone, the message
+    alone, or nothing."""
     if given.patch_id == known.patch_id:
         return SAME if given.digest == known.digest else MESSAGE
     return CONTEXT if _changed(given) == _changed(known) else CHANGE
 
 
 def _changed(patch: Patch) -> list[str]:
-    """What is left of a patch without its context: files, modes, and the lines that it puts in and takes out."""
+    """What is left of a patch without its context: files, modes, and the lines that it puts in and
+    takes out."""
     files = parse(patch.diff)
     lines = [line.rstrip("\r") for line in shown(files) if not line.startswith((" ", "@@"))]
     return [*(one.moved for one in files), *lines]
 
 
 def match(given: Series, known: Series) -> Match | None:
-    """Whether ``given`` is ``known`` or a part of it: by a message-id or the change-id, else by the titles and changes of
-    all of its patches. ``None`` where nothing tells so; a patch whose change differs is left to the caller."""
+    """Whether ``given`` is ``known`` or a part of it: by a message-id or the change-id, else by the
+    titles and changes of all of its patches. ``None`` where nothing tells so; a patch whose change
+    differs is left to the caller.
+    """
     identities = {one.message_id for one in given.patches} | {given.message_id}
     theirs = {one.facts.message_id for one in known.patches} | {known.message_id}
     by = "message-id" if (identities & theirs) - {""} else ""
@@ -44,22 +50,33 @@ def match(given: Series, known: Series) -> Match | None:
         by = "change-id"
     titles = {patch.title: patch for patch in known.patches}
     numbers = {patch.number: patch for patch in known.patches}
-    pairs = [(patch, titles.get(patch.title) or (numbers.get(patch.number) if by else None)) for patch in given.patches]
-    differs = {patch.number: difference(patch, other) if other else CHANGE for patch, other in pairs}
+    pairs = [
+        (patch, titles.get(patch.title) or (numbers.get(patch.number) if by else None))
+        for patch in given.patches
+    ]
+    differs = {
+        patch.number: difference(patch, other) if other else CHANGE for patch, other in pairs
+    }
     if not by and all(how in (SAME, MESSAGE) for how in differs.values()):
         by = "titles and patch-ids"
-    return Match(by, differs) if by and [o.number for _, o in pairs if o] == [p.number for p in given.patches] else None
+    return (
+        Match(by, differs)
+        if by and [o.number for _, o in pairs if o] == [p.number for p in given.patches]
+        else None
+    )
 
 
 def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
-    """``given`` with what ``kernel-patches/`` knows of it: its series.toml, backports and base repository. The patches stay
-    the ones that were given."""
+    """``given`` with what ``kernel-patches/`` knows of it: its series.toml, backports and base
+    repository. The patches stay the ones that were given."""
     for folder in sorted((root / "kernel-patches").glob("*")):
         try:
             known = patches.load(folder)
         except StageError as error:
             given = _noted(
-                given, f"not compared with kernel-patches/{folder.name}, which cannot be read: {error.message}"
+                given,
+                f"not compared with kernel-patches/{folder.name}, which cannot be read:"
+                f" {error.message}",
             )
             continue
         found = match(given, known)
@@ -67,10 +84,20 @@ def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
             continue
         name = f"kernel-patches/{folder.name}"
         other = [str(number) for number, how in found.differs.items() if how == CHANGE]
-        lacks = [str(p.number) for p in known.patches if p.number not in found.differs] if not only else []
+        lacks = (
+            [str(p.number) for p in known.patches if p.number not in found.differs]
+            if not only
+            else []
+        )
         if other or lacks:
-            what = f"patch {', '.join(other)} changes other lines" if other else f"it lacks patch {', '.join(lacks)}"
-            return _noted(given, f"by its {found.by} this is {name}, but {what}: taken as a series of its own")
+            what = (
+                f"patch {', '.join(other)} changes other lines"
+                if other
+                else f"it lacks patch {', '.join(lacks)}"
+            )
+            return _noted(
+                given, f"by its {found.by} this is {name}, but {what}: taken as a series of its own"
+            )
         return _joined(given, known, found, name)
     return given
 
@@ -82,9 +109,15 @@ def _noted(given: Series, note: str) -> Series:
 def _joined(given: Series, known: Series, found: Match, name: str) -> Series:
     """The patches of ``given`` with all else of ``known``."""
     ours = {patch.number: patch for patch in known.patches}
-    kinds = {how: [str(n) for n, one in found.differs.items() if one == how] for how in (CONTEXT, MESSAGE)}
+    kinds = {
+        how: [str(n) for n, one in found.differs.items() if one == how]
+        for how in (CONTEXT, MESSAGE)
+    }
     parts = [f"the {how} of patch {', '.join(of)}" for how, of in kinds.items() if of]
-    text = f"these are the patches of {name}, by their {found.by}: its series.toml, backports and base repository count"
+    text = (
+        f"these are the patches of {name}, by their {found.by}: its series.toml, backports and base"
+        " repository count"
+    )
     return replace(
         known.part(found.differs),
         folder=given.folder,

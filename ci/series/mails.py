@@ -1,8 +1,9 @@
 """One mail or patch file, taken apart: its headers, its message, and the change alone.
 
-Mails are by strangers. git takes every one of them apart (``git mailinfo``), whichever way it came, so that encodings,
-prefixes, footers and in-body headers are gone before anything else looks at it. What git takes for the change may begin in
-the message, where that quotes a diff; :func:`ci.series.change.separate` finds the change itself.
+Mails are by strangers. git takes every one of them apart (``git mailinfo``), whichever way it came,
+so that encodings, prefixes, footers and in-body headers are gone before anything else looks at it.
+What git takes for the change may begin in the message, where that quotes a diff;
+:func:`ci.series.change.separate` finds the change itself.
 """
 
 import email.errors
@@ -26,7 +27,8 @@ NUMBERS = re.compile(r"(?<![\w.])(\d{1,4})(?:/| of )(\d{1,4})(?![\w.])", re.ASCI
 VERSION = re.compile(r"(?:\b|PATCH)v(\d{1,3})\b", re.I | re.ASCII)
 # Re: [PATCH 3/5] mptcp: set the flag
 REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*(?:\[\d+\])?:", re.I)
-# Where scissors are meant for git, the real headers follow; kernel messages also frame quotations with them.
+# Where scissors are meant for git, the real headers follow; kernel messages also frame quotations
+# with them.
 SCISSORS = re.compile(rb"^[ -]*(?:>8|8<|%<|>%)[ 8<>%-]*\n\s*(?:From|Subject|Date): ", re.M)
 BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
 CHANGE_ID = re.compile(r"^change-id: (\S{1,200})\s*$", re.M)
@@ -36,14 +38,18 @@ TITLE_LENGTH = 200
 MAILINFO_S = 60.0
 # A long subject may begin on the line behind its name, as Python's own mails have it.
 SUBJECT = re.compile(rb"^Subject:[ \t]*(?:\n[ \t]+)?\S", re.M | re.I)
-# Lines before a diff that are no title: of git show, of Debian's and others' headers, of CVS and hg.
-NO_TITLE = re.compile(r"(?:commit [0-9a-f]{7,40}\b|From |[A-Z][A-Za-z-]*:(?<!Description:)(?:\s|$)|#|=+$|-+$|@@ )")
+# Lines before a diff that are no title: of git show, of Debian's and others' headers, of CVS and
+# hg.
+NO_TITLE = re.compile(
+    r"(?:commit [0-9a-f]{7,40}\b|From |[A-Z][A-Za-z-]*:(?<!Description:)(?:\s|$)|#|=+$|-+$|@@ )"
+)
 
 
 @dataclass(frozen=True)
 class Document:
-    """The bytes of one mail or patch file. ``where`` is how messages call it: a path, or ``x.mbox, mail 3``; ``path`` the
-    file that the user gave; ``crs`` tells that a transport had ended each line with a CR."""
+    """The bytes of one mail or patch file. ``where`` is how messages call it: a path, or
+    ``x.mbox, mail 3``; ``path`` the file that the user gave; ``crs`` tells that a transport had
+    ended each line with a CR."""
 
     where: str
     data: bytes
@@ -53,8 +59,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Mail:
-    """What the headers say of a mail's place in a series: ``number`` of ``total`` in ``version``, 0 of 0 where its subject
-    has no such numbers; ``tagged`` where it has [PATCH]; ``date`` in seconds since 1970, 0 for none."""
+    """What the headers say of a mail's place in a series: ``number`` of ``total`` in ``version``, 0
+    of 0 where its subject has no such numbers; ``tagged`` where it has [PATCH]; ``date`` in seconds
+    since 1970, 0 for none.
+    """
 
     document: Document
     subject: str
@@ -81,8 +89,8 @@ class Mail:
 
 @dataclass(frozen=True)
 class Parts:
-    """A mail taken apart: ``change`` is empty where there is none. ``crlf`` is the change with CRs at the ends of its lines
-    where a transport may have put them there, or not; else empty."""
+    """A mail taken apart: ``change`` is empty where there is none. ``crlf`` is the change with CRs
+    at the ends of its lines where a transport may have put them there, or not; else empty."""
 
     title: str
     message: str
@@ -94,8 +102,9 @@ class Parts:
 
 
 def plain(data: bytes) -> bytes:
-    """``data`` in bytes that git reads: without a byte order mark, and without the CRs that a transport put at the end of
-    each line, which are those of all lines that a diff or a mail is made of."""
+    """``data`` in bytes that git reads: without a byte order mark, and without the CRs that a
+    transport put at the end of each line, which are those of all lines that a diff or a mail is
+    made of."""
     for mark, encoding in BOMS:
         if data.startswith(mark):
             data = data.removeprefix(mark)
@@ -106,9 +115,13 @@ def plain(data: bytes) -> bytes:
 
 
 def dressed(data: bytes) -> bool:
-    """Whether every line that makes a mail or a diff ends with a CR: a patch of a file with CRLF has it in hunks alone."""
+    """Whether every line that makes a mail or a diff ends with a CR: a patch of a file with CRLF
+    has it in hunks alone."""
     begin = re.match(rb"[^\n]*\n", data)
-    frame = [begin[0] if begin else b"", *re.findall(rb"^(?:diff --git |index |--- |\+\+\+ |@@ )[^\n]*\n", data, re.M)]
+    frame = [
+        begin[0] if begin else b"",
+        *re.findall(rb"^(?:diff --git |index |--- |\+\+\+ |@@ )[^\n]*\n", data, re.M),
+    ]
     return all(line.endswith(b"\r\n") for line in frame)
 
 
@@ -122,7 +135,8 @@ def header(raw: object) -> str:
 
 
 def read(document: Document) -> Mail:
-    """What the headers of a mail say; a patch without any is a mail with its own file's name as subject."""
+    """What the headers of a mail say; a patch without any is a mail with its own file's name as
+    subject."""
     head = document.data.lstrip()[:65536].partition(b"\n\n")[0]
     parsed = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
     subject = header(parsed.get("Subject", ""))
@@ -138,7 +152,9 @@ def read(document: Document) -> Mail:
         document=document,
         subject=subject,
         message_id=header(parsed.get("Message-ID", "")).strip("<>"),
-        parents=frozenset(re.findall(r"<([^<>\s]+)>", " ".join(map(str, parsed.get_all("In-Reply-To", []))))),
+        parents=frozenset(
+            re.findall(r"<([^<>\s]+)>", " ".join(map(str, parsed.get_all("In-Reply-To", []))))
+        ),
         reply=bool(REPLY.match(subject)),
         resend="RESEND" in tags.upper(),
         tagged="PATCH" in tags.upper(),
@@ -150,7 +166,8 @@ def read(document: Document) -> Mail:
 
 
 def take_apart(document: Document) -> Parts:
-    """The parts of a mail, or of a patch without headers; a :class:`StageError` names what is neither."""
+    """The parts of a mail, or of a patch without headers; a :class:`StageError` names what is
+    neither."""
     data, title = document.data, ""
     if not SUBJECT.search(data.lstrip().partition(b"\n\n")[0]):
         title = described(data) or re.sub(r"(\.(patch|diff|txt|gz))+$", "", document.path.name)
@@ -158,7 +175,8 @@ def take_apart(document: Document) -> Parts:
     said, message, raw = _mailinfo(data, document.where)
     body = plain(raw)
     found = change.separate(body.decode("utf-8", "surrogateescape"), mail=not title)
-    # Where a transport put CRs everywhere, only the tree can tell whether the file has some of its own.
+    # Where a transport put CRs everywhere, only the tree can tell whether the file has some of its
+    # own.
     dressed_up = document.crs or body != raw
     whole = f"{message}\n{body.decode('utf-8', 'replace')}"
     # not splitlines: a form feed in a subject would let it say what it is
@@ -178,13 +196,24 @@ def take_apart(document: Document) -> Parts:
 def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
     """What git says of a mail, its message, and the rest of its body."""
     with tempfile.TemporaryDirectory() as scratch:
-        git, message, rest = Git(Path(scratch), "series"), Path(scratch) / "msg", Path(scratch) / "patch"
+        git, message, rest = (
+            Git(Path(scratch), "series"),
+            Path(scratch) / "msg",
+            Path(scratch) / "patch",
+        )
         for scissors in ("--no-scissors", "--scissors"):
             for charset in ((), ("-n",)):  # as it stands where its charset is none that git knows
                 said = git.run(
-                    "mailinfo", "--quoted-cr=nowarn", scissors, *charset, "msg", "patch",
-                    stdin=data.decode("utf-8", "surrogateescape"), ok=None, timeout_s=MAILINFO_S,
-                )  # fmt: skip
+                    "mailinfo",
+                    "--quoted-cr=nowarn",
+                    scissors,
+                    *charset,
+                    "msg",
+                    "patch",
+                    stdin=data.decode("utf-8", "surrogateescape"),
+                    ok=None,
+                    timeout_s=MAILINFO_S,
+                )
                 if "cannot convert from" not in said.stderr:
                     break
             if said.returncode != 0:
@@ -198,7 +227,8 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
 
 
 def described(data: bytes) -> str:
-    """What a patch without a subject says first of itself, as its title; empty where it says nothing."""
+    """What a patch without a subject says first of itself, as its title; empty where it says
+    nothing."""
     for raw in data.split(b"\n")[:50]:
         line = raw.decode("utf-8", "replace").strip()
         if line.startswith(("diff ", "--- ", "Index: ")):

@@ -1,4 +1,5 @@
-"""What ``series.toml`` says of a series beyond its patches; each key is read here, and an unknown one is refused."""
+"""What ``series.toml`` says of a series beyond its patches; each key is read here, and an unknown
+one is refused."""
 
 import re
 import tomllib
@@ -13,9 +14,24 @@ Version = tuple[int, int]
 SERIES_TOML = "series.toml"
 MAX_BYTES = 1_000_000
 # Key -> its type; a list's says of what.
-TOP = {"name": str, "base_commit": str, "base_url": str, "change_id": str, "message_id": str, "suite": str,
-       "patch": [dict], "must_flip": [dict]}  # fmt: skip
-PATCH = {"number": int, "message_id": str, "fixes": str, "affects_since": str, "introduced": dict, "depends": [int]}
+TOP = {
+    "name": str,
+    "base_commit": str,
+    "base_url": str,
+    "change_id": str,
+    "message_id": str,
+    "suite": str,
+    "patch": [dict],
+    "must_flip": [dict],
+}
+PATCH = {
+    "number": int,
+    "message_id": str,
+    "fixes": str,
+    "affects_since": str,
+    "introduced": dict,
+    "depends": [int],
+}
 INTRODUCED = {"path": str, "text": str}
 FLIP = {"script": str, "case": str, "patches": [int]}
 WORDS = {str: "a text", int: "a number", dict: "a table"}
@@ -23,9 +39,9 @@ WORDS = {str: "a text", int: "a number", dict: "a table"}
 
 @dataclass(frozen=True)
 class PatchFacts:
-    """``since`` is the first affected kernel version (``None``: every one), ``fixes`` the commit that came with it,
-    ``introduced`` a path of the tree and a text in it that came with what the patch fixes, ``depends`` the patches without
-    which this one is not needed."""
+    """``since`` is the first affected kernel version (``None``: every one), ``fixes`` the commit
+    that came with it, ``introduced`` a path of the tree and a text in it that came with what the
+    patch fixes, ``depends`` the patches without which this one is not needed."""
 
     message_id: str = ""
     fixes: str = ""
@@ -36,7 +52,8 @@ class PatchFacts:
 
 @dataclass(frozen=True)
 class MustFlip:
-    """A case that has to go from fail on base to pass on patched; it speaks where all of ``patches`` are affected."""
+    """A case that has to go from fail on base to pass on patched; it speaks where all of
+    ``patches`` are affected."""
 
     script: str
     case: str
@@ -58,7 +75,8 @@ class Facts:
 
 
 def parse_version(text: str, where: str) -> Version:
-    """``5.14`` or ``v5.14`` as ``(5, 14)``; a :class:`StageError` that names ``where`` otherwise."""
+    """``5.14`` or ``v5.14`` as ``(5, 14)``; a :class:`StageError` that names ``where``
+    otherwise."""
     found = re.fullmatch(r"v?(\d{1,3})\.(\d{1,4})", text, re.ASCII)  # v5.14
     if not found:
         raise StageError("series", f"{where}: {text!r} is not a kernel version such as 5.14")
@@ -76,7 +94,9 @@ def _checked(table: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -
     """``table``, all of whose keys are ``allowed`` and of the type that they should be."""
     for key, value in table.items():
         if key not in allowed:
-            raise StageError("series", f"{where}: unknown key {key!r}; known are {', '.join(sorted(allowed))}")
+            raise StageError(
+                "series", f"{where}: unknown key {key!r}; known are {', '.join(sorted(allowed))}"
+            )
         kind = allowed[key]
         one = kind[0] if isinstance(kind, list) else kind
         sound = (
@@ -86,7 +106,9 @@ def _checked(table: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -
         )
         if not sound:
             words = f"a list, each row {WORDS[one]}" if isinstance(kind, list) else WORDS[one]
-            raise StageError("series", f"{where}: {key} has to be {words}, not {str(value)[:100]!r}")
+            raise StageError(
+                "series", f"{where}: {key} has to be {words}, not {str(value)[:100]!r}"
+            )
     return table
 
 
@@ -112,13 +134,17 @@ def _flip(row: Mapping[str, Any], numbers: Collection[int], where: str) -> MustF
     if not {"script", "case"} <= set(row):
         raise StageError("series", f"{where} needs script and case")
     if unknown := [number for number in row.get("patches", ()) if number not in numbers]:
-        raise StageError("series", f"{where} of {row['case']!r}: there is no patch {unknown[0]}; with that number the case "
-                         "would never be looked at")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{where} of {row['case']!r}: there is no patch {unknown[0]}; with that number the case"
+            " would never be looked at",
+        )
     return MustFlip(row["script"], row["case"], tuple(row.get("patches", ())))
 
 
 def read(path: Path, numbers: Collection[int]) -> Facts:
-    """The file at ``path`` for a series whose patches have ``numbers``; a :class:`StageError` names what is wrong."""
+    """The file at ``path`` for a series whose patches have ``numbers``; a :class:`StageError` names
+    what is wrong."""
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
             raise StageError("series", f"{path}: no file of less than {MAX_BYTES // 1_000_000} MB")
@@ -127,7 +153,9 @@ def read(path: Path, numbers: Collection[int]) -> Facts:
         raise StageError("series", f"{path}: {error}") from None
     base = table.get("base_commit", "")
     if base and not re.fullmatch(r"[0-9a-f]{40}", base):
-        raise StageError("series", f"{path}: base_commit {base[:60]!r} is no full commit id (40 hex digits)")
+        raise StageError(
+            "series", f"{path}: base_commit {base[:60]!r} is no full commit id (40 hex digits)"
+        )
     told: dict[int, PatchFacts] = {}
     for row in table.get("patch", []):
         _checked(row, PATCH, f"{path}: [[patch]]")
@@ -136,6 +164,11 @@ def read(path: Path, numbers: Collection[int]) -> Facts:
             what = "is there twice" if number in told else "has no patch file"
             raise StageError("series", f"{path}: [[patch]] number {number} {what}")
         told[number] = _patch(row, numbers, f"{path}: patch {number}")
-    flips = tuple(_flip(row, numbers, f"{path}: [[must_flip]]") for row in table.get("must_flip", []))
-    words = {key: table.get(key, "") for key in ("name", "base_commit", "base_url", "change_id", "message_id", "suite")}
+    flips = tuple(
+        _flip(row, numbers, f"{path}: [[must_flip]]") for row in table.get("must_flip", [])
+    )
+    words = {
+        key: table.get(key, "")
+        for key in ("name", "base_commit", "base_url", "change_id", "message_id", "suite")
+    }
     return Facts(**words, patches=told, must_flip=flips)

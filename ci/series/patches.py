@@ -19,19 +19,21 @@ from ci.series.thread import Letter, Posting
 EDITED = "edited since"
 APPLIES = "applies"
 BACKPORT = "applies as backport"
-# Where a base commit is from, if series.toml does not say it: `git format-patch --base` and b4 write that line.
+# Where a base commit is from, if series.toml does not say it: `git format-patch --base` and b4
+# write that line.
 TRAILER = "trailer"
 BINARY = "\nGIT binary patch\n"
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch. ``digest`` names what it says and does, not how it came in: title, body and verbatim patch id;
-    ``patch_id`` is git's stable one, of the change alone.
+    """One patch. ``digest`` names what it says and does, not how it came in: title, body and
+    verbatim patch id; ``patch_id`` is git's stable one, of the change alone.
 
-    ``diff`` is what ``git apply`` gets: the change alone; ``crlf`` the same for a file with CRLF, where a transport may have
-    taken CRs away, else empty. ``path`` is the file that it came in, ``where`` how messages call the mail in it.
-    ``insertions``/``deletions`` count lines; ``facts`` are what ``series.toml`` says.
+    ``diff`` is what ``git apply`` gets: the change alone; ``crlf`` the same for a file with CRLF,
+    where a transport may have taken CRs away, else empty. ``path`` is the file that it came in,
+    ``where`` how messages call the mail in it. ``insertions``/``deletions`` count lines; ``facts``
+    are what ``series.toml`` says.
     """
 
     number: int
@@ -67,12 +69,14 @@ class Patch:
 
 @dataclass(frozen=True)
 class Series:
-    """The ordered patches and what ``series.toml`` says; without one every patch is affected, nothing must flip.
+    """The ordered patches and what ``series.toml`` says; without one every patch is affected,
+    nothing must flip.
 
-    ``spec`` is what ``--series`` takes to bring the same series again. ``committed`` holds, for each file that was edited
-    since, the patch that is committed in the series' own repository: a tree that carries the series carries that one.
-    ``others`` are further forms of a patch, by its number. ``base_from`` is ``TRAILER`` where a mail named the base commit.
-    ``notes`` are what a reader of the verdict has to know of how the series was read.
+    ``spec`` is what ``--series`` takes to bring the same series again. ``committed`` holds, for
+    each file that was edited since, the patch that is committed in the series' own repository: a
+    tree that carries the series carries that one. ``others`` are further forms of a patch, by its
+    number. ``base_from`` is ``TRAILER`` where a mail named the base commit. ``notes`` are what a
+    reader of the verdict has to know of how the series was read.
     """
 
     name: str
@@ -92,33 +96,44 @@ class Series:
     notes: tuple[str, ...] = ()
 
     def forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
-        """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its backports in the order of their
-        names, each to be tried in turn."""
+        """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its
+        backports in the order of their names, each to be tried in turn."""
         own = [patch, *([replace(patch, diff=patch.crlf)] if patch.crlf else [])]
-        # Read when they are asked for: a run is of one version, and each patch costs three processes.
+        # Read when they are asked for: a run is of one version, and each patch costs three
+        # processes.
         paths = self.backports.get(version, {}).get(patch.number, ())
         backports = [(BACKPORT, read_patch(path, patch.number)) for path in paths]
         others = [(BACKPORT, one) for one in self.others.get(patch.number, ())]
         return (*((APPLIES, one) for one in own), *others, *backports)
 
     def merged_forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
-        """What a tree may carry of ``patch``: its forms; where a file was edited, as its repository has it, too."""
+        """What a tree may carry of ``patch``: its forms; where a file was edited, as its repository
+        has it, too."""
         forms = self.forms(patch, version)
         old = (self.committed.get(form.path) for _, form in forms)
         return (*forms, *((EDITED, form) for form in old if form))
 
     def part(self, numbers: Collection[int]) -> "Series":
-        """The patches of those ``numbers`` alone, and the cases that they have to flip by themselves."""
+        """The patches of those ``numbers`` alone, and the cases that they have to flip by
+        themselves."""
         if unknown := sorted(set(numbers) - {patch.number for patch in self.patches}):
-            raise StageError("series", f"--only: {self.spec or self.folder} has no patch {unknown[0]}")
+            raise StageError(
+                "series", f"--only: {self.spec or self.folder} has no patch {unknown[0]}"
+            )
         kept = tuple(patch for patch in self.patches if patch.number in numbers)
-        flips = tuple(flip for flip in self.must_flip if flip.patches and set(flip.patches) <= set(numbers))
-        return replace(self, patches=kept, must_flip=self.must_flip if len(kept) == len(self.patches) else flips)
+        flips = tuple(
+            flip for flip in self.must_flip if flip.patches and set(flip.patches) <= set(numbers)
+        )
+        return replace(
+            self,
+            patches=kept,
+            must_flip=self.must_flip if len(kept) == len(self.patches) else flips,
+        )
 
 
 def patch_of(letter: Letter) -> Patch:
-    """The patch in a mail; an error names what the user gave. What is no patch at all is a :class:`StageError`, a patch that
-    was damaged a :class:`PatchError`."""
+    """The patch in a mail; an error names what the user gave. What is no patch at all is a
+    :class:`StageError`, a patch that was damaged a :class:`PatchError`."""
     where, number, parts = letter.mail.document.where, letter.number, letter.parts
     if why := change.refusal(parts.change):
         raise StageError("series", f"{where}: {why}")
@@ -129,13 +144,16 @@ def patch_of(letter: Letter) -> Patch:
             raise PatchError("series", f"{where}: {_damage(letter, counts.stderr)}", patch=number)
         headed = change.with_git_heads(parts.change)
         verbatim, stable = (
-            git.run("patch-id", kind, stdin=headed).stdout.split()[:1] for kind in ("--verbatim", "--stable")
+            git.run("patch-id", kind, stdin=headed).stdout.split()[:1]
+            for kind in ("--verbatim", "--stable")
         )
     if not verbatim or not stable:
         raise StageError("series", f"{where}: not a patch: it changes nothing")
     rows = [row.split("\t") for row in counts.stdout.split("\0") if row.count("\t") == 2]
     binary = (
-        [hashlib.sha256(parts.change.encode("utf-8", "surrogateescape")).hexdigest()] if BINARY in parts.change else []
+        [hashlib.sha256(parts.change.encode("utf-8", "surrogateescape")).hexdigest()]
+        if BINARY in parts.change
+        else []
     )
     return Patch(
         number=number,
@@ -145,7 +163,9 @@ def patch_of(letter: Letter) -> Patch:
         crlf=parts.crlf,
         path=letter.mail.document.path,
         where=where,
-        digest=hashlib.sha256("\0".join((parts.title, parts.message, verbatim[0], *binary)).encode()).hexdigest(),
+        digest=hashlib.sha256(
+            "\0".join((parts.title, parts.message, verbatim[0], *binary)).encode()
+        ).hexdigest(),
         patch_id=stable[0],
         message_id=letter.mail.message_id,
         files=tuple(row[2] for row in rows),
@@ -171,10 +191,13 @@ def read_patch(path: Path, number: int) -> Patch:
 
 def parse_patch(data: bytes, path: Path, number: int) -> Patch:
     """The patch in ``data``; ``path`` is for errors."""
-    (mail, *more) = [mails.read(document) for document in documents.split(data, str(path), path)]
+    mail, *more = [mails.read(document) for document in documents.split(data, str(path), path)]
     parts = mails.take_apart(mail.document)
     if more or not parts.change:
-        raise StageError("series", f"{path}: it holds {'several patches' if more else 'no patch'}; one is wanted here")
+        raise StageError(
+            "series",
+            f"{path}: it holds {'several patches' if more else 'no patch'}; one is wanted here",
+        )
     return patch_of(Letter(number, mail, parts))
 
 
@@ -189,7 +212,8 @@ def _backports(folder: Path) -> dict[Version, dict[int, tuple[Path, ...]]]:
             number = documents.NUMBERED.match(path.name)
             if not number:
                 raise StageError(
-                    "series", f"{path}: a backport's name begins with its patch's number: 0001-title.patch"
+                    "series",
+                    f"{path}: a backport's name begins with its patch's number: 0001-title.patch",
                 )
             rows[int(number[1])] = (*rows.get(int(number[1]), ()), path)
     return found
@@ -203,15 +227,19 @@ def of_posting(posting: Posting, folder: Path, told: Facts) -> Series:
     changes = [letter.parts.change_id for letter in posting.letters if letter.parts.change_id]
     covers = [letter.mail.message_id for letter in posting.letters if not letter.number]
     quoting = tuple(
-        f"{letter.mail.document.where}: its message quotes a diff of {letter.parts.quoted[0][:100]}, "
-        "which is not of the patch and is not applied"
+        f"{letter.mail.document.where}: its message quotes a diff of"
+        f" {letter.parts.quoted[0][:100]}, which is not of the patch and is not applied"
         for letter in posting.letters
         if letter.number and letter.parts.quoted
     )
     return Series(
-        name=told.name or re.sub(r"[^A-Za-z0-9_]+", "-", patches[0].title).strip("-")[:52] or "untitled",
+        name=told.name
+        or re.sub(r"[^A-Za-z0-9_]+", "-", patches[0].title).strip("-")[:52]
+        or "untitled",
         folder=folder,
-        patches=tuple(replace(patch, facts=told.patches.get(patch.number, PatchFacts())) for patch in patches),
+        patches=tuple(
+            replace(patch, facts=told.patches.get(patch.number, PatchFacts())) for patch in patches
+        ),
         base_commit=trailer or told.base_commit,
         base_from=TRAILER if trailer else "",
         base_url=told.base_url,
@@ -224,8 +252,9 @@ def of_posting(posting: Posting, folder: Path, told: Facts) -> Series:
 
 
 def load(folder: Path, only: Collection[int] = (), wanted: str = "") -> Series:
-    """The series in ``folder``: patch files, a quilt series, mails. A :class:`StageError` names the file and what is wrong
-    with it. ``only`` are the numbers that are wanted, ``wanted`` a message-id."""
+    """The series in ``folder``: patch files, a quilt series, mails. A :class:`StageError` names the
+    file and what is wrong with it. ``only`` are the numbers that are wanted, ``wanted`` a
+    message-id."""
     if not folder.is_dir():
         raise StageError("series", f"{folder}: no such folder; --series takes a folder of patches")
     given = documents.from_path(folder)
@@ -237,7 +266,9 @@ def load(folder: Path, only: Collection[int] = (), wanted: str = "") -> Series:
     backports = _backports(folder)
     files = [(patch.number, patch.path) for patch in loaded.patches]
     files += [(n, path) for of in backports.values() for n, paths in of.items() for path in paths]
-    return replace(loaded, spec=str(folder), backports=backports, committed=_committed(folder, files))
+    return replace(
+        loaded, spec=str(folder), backports=backports, committed=_committed(folder, files)
+    )
 
 
 def letters_of(
@@ -252,9 +283,14 @@ def letters_of(
 
 
 def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, Patch]:
-    """The committed forms of those patches whose files were edited; none where the folder is in no git repository. That may
-    be a stranger's, as the patches are: only commands that look at no file and start no program of its settings."""
-    git, names = Git(folder, "series"), {path.relative_to(folder).as_posix(): (n, path) for n, path in patches}
+    """The committed forms of those patches whose files were edited; none where the folder is in no
+    git repository. That may be a stranger's, as the patches are: only commands that look at no file
+    and start no program of its settings.
+    """
+    git, names = (
+        Git(folder, "series"),
+        {path.relative_to(folder).as_posix(): (n, path) for n, path in patches},
+    )
     local = [word for kind in TRANSPORTS for word in ("-c", f"protocol.{kind}.allow=never")]
     rows = git.run(*local, "ls-tree", "-z", "HEAD", "--", *names, ok=None).stdout.split("\0")
     found = {}
@@ -273,4 +309,6 @@ def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, 
 
 def _blob(data: bytes, length: int) -> str:
     """What git calls a file, in a repository whose ids have that length."""
-    return (hashlib.sha1 if length == 40 else hashlib.sha256)(b"blob %d\0%b" % (len(data), data)).hexdigest()
+    return (hashlib.sha1 if length == 40 else hashlib.sha256)(
+        b"blob %d\0%b" % (len(data), data)
+    ).hexdigest()

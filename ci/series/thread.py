@@ -1,4 +1,5 @@
-"""Which of many mails make up the series: its version, its numbers, each patch once and none missing."""
+"""Which of many mails make up the series: its version, its numbers, each patch once and none
+missing."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +20,8 @@ class Letter:
 
 @dataclass(frozen=True)
 class Posting:
-    """The letters of one series in the order of their numbers, cover letter first where there is one, and what a reader has
-    to know of how they were chosen."""
+    """The letters of one series in the order of their numbers, cover letter first where there is
+    one, and what a reader has to know of how they were chosen."""
 
     letters: tuple[Letter, ...]
     notes: tuple[str, ...] = ()
@@ -39,10 +40,17 @@ class _Opened:
 
 
 def choose(
-    mails: Sequence[Mail], where: str, wanted: str = "", only: Collection[int] = (), *, whole: bool = False
+    mails: Sequence[Mail],
+    where: str,
+    wanted: str = "",
+    only: Collection[int] = (),
+    *,
+    whole: bool = False,
 ) -> Posting:
-    """The one series in ``mails``; ``wanted`` is a message-id of it, ``only`` are the numbers that are asked for. With
-    ``whole`` (an archive's thread) a single patch of many is an incomplete series; in a file it is that patch."""
+    """The one series in ``mails``; ``wanted`` is a message-id of it, ``only`` are the numbers that
+    are asked for. With ``whole`` (an archive's thread) a single patch of many is an incomplete
+    series; in a file it is that patch.
+    """
     opened = _Opened()
     posted = [mail for mail in mails if not mail.reply]
     asked = [mail for mail in posted if wanted and mail.message_id == wanted]
@@ -52,15 +60,29 @@ def choose(
         return Posting((Letter(1, asked[0], opened(asked[0])),))
     if not whole and not asked:
         holding = [mail for mail in posted if mail.number or not mail.total]
-        holding = [mail for mail in holding if opened(mail).change] if len(posted) <= MAX_PATCHES else holding
+        holding = (
+            [mail for mail in holding if opened(mail).change]
+            if len(posted) <= MAX_PATCHES
+            else holding
+        )
         if not holding:
             return _loose([], where, posted, opened)
-        if lost := [mail for mail in posted if mail.tagged and not (mail.total or mail.parents or opened(mail).change)]:
-            raise StageError("series", f"{where}: {lost[0].subject[:80]!r} is no answer and has no diff; give the patches "
-                             "without it, or one by its message-id with --only")  # fmt: skip
+        if lost := [
+            mail
+            for mail in posted
+            if mail.tagged and not (mail.total or mail.parents or opened(mail).change)
+        ]:
+            raise StageError(
+                "series",
+                f"{where}: {lost[0].subject[:80]!r} is no answer and has no diff; give the patches "
+                "without it, or one by its message-id with --only",
+            )
         if len(holding) == 1 and len({mail.series for mail in posted if mail.total}) <= 1:
             return _alone(holding[0], where, posted, opened, only)
-    groups = {key: [mail for mail in posted if mail.total and mail.series == key] for key in sorted(_keys(posted))}
+    groups = {
+        key: [mail for mail in posted if mail.total and mail.series == key]
+        for key in sorted(_keys(posted))
+    }
     loose = [mail for mail in posted if not mail.total and opened(mail).change]
     notes: tuple[str, ...] = ()
     if asked:
@@ -69,7 +91,9 @@ def choose(
         strangers = [mail for mail in loose if not mail.parents]
         if len(groups) > 1 or strangers:
             raise StageError("series", _several(where, groups.values(), strangers, opened))
-        notes = tuple(f"{mail.subject[:100]!r} is left out: an answer, not of the series" for mail in loose)
+        notes = tuple(
+            f"{mail.subject[:100]!r} is left out: an answer, not of the series" for mail in loose
+        )
         (chosen,) = groups.values()
     else:
         return _loose(loose, where, posted, opened)
@@ -81,40 +105,59 @@ def _keys(mails: Iterable[Mail]) -> set[tuple[int, int]]:
     return {mail.series for mail in mails if mail.total}
 
 
-def _alone(mail: Mail, where: str, posted: Sequence[Mail], opened: _Opened, only: Collection[int]) -> Posting:
+def _alone(
+    mail: Mail, where: str, posted: Sequence[Mail], opened: _Opened, only: Collection[int]
+) -> Posting:
     """The only patch of a file."""
     number = mail.number or 1
     if only and number not in only:
-        raise StageError("series", f"{where}: it holds patch {number} alone, and --only asks for another")
+        raise StageError(
+            "series", f"{where}: it holds patch {number} alone, and --only asks for another"
+        )
     covers = [
-        Letter(0, one, opened(one)) for one in posted if one.total and not one.number and one.series == mail.series
+        Letter(0, one, opened(one))
+        for one in posted
+        if one.total and not one.number and one.series == mail.series
     ]
     if covers and mail.total > 1 and not only:
         missing = ", ".join(str(other) for other in range(1, mail.total + 1) if other != number)
-        raise StageError("series", f"{where}: v{mail.version} of {mail.total} patches: {missing} missing or without a diff; "
-                         f"--only {number} takes the one that is there")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{where}: v{mail.version} of {mail.total} patches: {missing} missing or without a"
+            f" diff; --only {number} takes the one that is there",
+        )
     note = f"{where}: patch {number} of {mail.total} alone; the rest of its series is not there"
-    return Posting((*covers[:1], Letter(number, mail, opened(mail))), (note,) if mail.total > 1 else ())
+    return Posting(
+        (*covers[:1], Letter(number, mail, opened(mail))), (note,) if mail.total > 1 else ()
+    )
 
 
 def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail], opened: _Opened) -> Posting:
     """Patches without numbers, in the order in which they stand: what ``git am`` would take."""
     if not loose:
         first = f", the first is {posted[0].subject[:80]!r}" if posted else ""
-        raise StageError("series", f"{where}: none of the mails in it is a patch{first}; a patch has a diff, and its subject "
-                         "is no answer (Re:)")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{where}: none of the mails in it is a patch{first}; a patch has a diff, and its"
+            " subject is no answer (Re:)",
+        )
     identities = {mail.message_id for mail in loose if mail.message_id}
     versions = {mail.version for mail in loose}
     if len(versions) > 1 or any(mail.parents & identities for mail in loose):
         rows = ", ".join(repr(mail.subject[:60]) for mail in loose[:8])
-        raise StageError("series", f"{where}: {len(loose)} patches that are no series: {rows}; give one alone, or its "
-                         "message-id by --only")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{where}: {len(loose)} patches that are no series: {rows}; give one alone, or its "
+            "message-id by --only",
+        )
     note = f"{where}: {len(loose)} patches without numbers, taken in the order in which they stand"
     letters = tuple(Letter(number, mail, opened(mail)) for number, mail in enumerate(loose, 1))
     return Posting(letters, (note,) if len(letters) > 1 else ())
 
 
-def _several(where: str, groups: Iterable[Sequence[Mail]], strangers: Sequence[Mail], opened: _Opened) -> str:
+def _several(
+    where: str, groups: Iterable[Sequence[Mail]], strangers: Sequence[Mail], opened: _Opened
+) -> str:
     """The words on mails of more than one series."""
     rows = []
     for mails in groups:
@@ -123,15 +166,18 @@ def _several(where: str, groups: Iterable[Sequence[Mail]], strangers: Sequence[M
         lacks = f", {total - len(there)} missing" if len(there) < total else ""
         rows.append(f"v{version} of {total} ({mails[0].subject[:60]!r}{lacks})")
     rows += [f"{mail.subject[:60]!r}" for mail in strangers]
-    return f"{where}: there are {len(rows)} series: {', '.join(rows)}; give one alone, or a message-id of it by --only"
+    return (
+        f"{where}: there are {len(rows)} series: {', '.join(rows)}; give one alone, or a message-id"
+        " of it by --only"
+    )
 
 
 def _sent_again(
     mails: Sequence[Mail], where: str, asked: Sequence[Mail], opened: _Opened
 ) -> tuple[list[Mail], tuple[str, ...]]:
-    """Of a series that was sent more than once under the same numbers the sending of the mail that is asked for, else the
-    newest that is whole. The sendings are told apart by RESEND, or by the mail that they answer to; without a title in
-    common they are other series of the same length."""
+    """Of a series that was sent more than once under the same numbers the sending of the mail that
+    is asked for, else the newest that is whole. The sendings are told apart by RESEND, or by the
+    mail that they answer to; without a title in common they are other series of the same length."""
     unique = {(mail.number, mail.message_id or id(mail)): mail for mail in mails}
     if len({mail.number for mail in unique.values()}) == len(unique):
         return list(mails), ()
@@ -149,77 +195,122 @@ def _sent_again(
     whole = [
         group
         for group in sendings.values()
-        if {mail.number for mail in group if mail.number and opened(mail).change} == set(range(1, total + 1))
+        if {mail.number for mail in group if mail.number and opened(mail).change}
+        == set(range(1, total + 1))
     ]
     if not whole:
         return list(mails), ()
     newest = max(whole, key=lambda group: max(mail.date for mail in group))
     titles = {mail.title for mail in newest if mail.number}
-    if any(titles.isdisjoint(mail.title for mail in group if mail.number) for group in sendings.values()):
+    if any(
+        titles.isdisjoint(mail.title for mail in group if mail.number)
+        for group in sendings.values()
+    ):
         raise StageError("series", _several(where, sendings.values(), (), opened))
     first = min(newest, key=lambda mail: mail.number)
-    return newest, (f"sent {len(sendings)} times: the newest complete one is taken, {first.subject[:100]!r} "
-                    f"<{first.message_id}>; --only MESSAGE-ID takes another",)  # fmt: skip
+    return newest, (
+        (
+            f"sent {len(sendings)} times: the newest complete one is taken, {first.subject[:100]!r}"
+            f" <{first.message_id}>; --only MESSAGE-ID takes another"
+        ),
+    )
 
 
 def _root(mail: Mail) -> str:
-    """What the patches of one sending answer to: their cover letter, which answers to none of them."""
+    """What the patches of one sending answer to: their cover letter, which answers to none of
+    them."""
     return next(iter(sorted(mail.parents)), "") if mail.number else mail.message_id
 
 
 def _complete(
-    mails: Sequence[Mail], where: str, only: Collection[int], opened: _Opened, notes: tuple[str, ...]
+    mails: Sequence[Mail],
+    where: str,
+    only: Collection[int],
+    opened: _Opened,
+    notes: tuple[str, ...],
 ) -> Posting:
     """Each patch of a sending once, and none missing that is asked for."""
     version, total = mails[0].series
     if total > MAX_PATCHES:
         raise StageError(
-            "series", f"{where}: {mails[0].subject[:100]!r}: more than {MAX_PATCHES} patches are no series"
+            "series",
+            f"{where}: {mails[0].subject[:100]!r}: more than {MAX_PATCHES} patches are no series",
         )
     named: dict[int, Letter] = {}
     for mail in mails:
         if mail.number > total:
-            raise StageError("series", f"{where}: {mail.subject[:100]!r}: there is no {mail.number} of {total}")
+            raise StageError(
+                "series", f"{where}: {mail.subject[:100]!r}: there is no {mail.number} of {total}"
+            )
         parts = opened(mail)
         if mail.number and not parts.change:
             continue
         other = named.get(mail.number)
         # Sent to two lists, a mail comes twice.
-        if other and not (mail.message_id and mail.message_id == other.mail.message_id and parts == other.parts):
-            raise StageError("series", f"{where}: patch {mail.number}/{total} is there twice: {other.mail.subject[:100]!r} and "
-                             f"{mail.subject[:100]!r}")  # fmt: skip
+        if other and not (
+            mail.message_id and mail.message_id == other.mail.message_id and parts == other.parts
+        ):
+            raise StageError(
+                "series",
+                f"{where}: patch {mail.number}/{total} is there twice: {other.mail.subject[:100]!r}"
+                f" and {mail.subject[:100]!r}",
+            )
         named[mail.number] = Letter(mail.number, mail, parts)
     missing = [str(number) for number in sorted(only or range(1, total + 1)) if number not in named]
     if missing:
-        raise StageError("series", f"{where}: v{version} of {total} patches: {', '.join(missing)} missing or without a diff; "
-                         "--only NUMBERS takes those that are there")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{where}: v{version} of {total} patches: {', '.join(missing)} missing or without a"
+            " diff; --only NUMBERS takes those that are there",
+        )
     return Posting(tuple(named[number] for number in sorted(named)), notes)
 
 
 def in_order(given: Given, where: str, only: Collection[int] = ()) -> Posting:
-    """The patches of a folder in the order that it gives; where only the subjects have numbers, in theirs."""
+    """The patches of a folder in the order that it gives; where only the subjects have numbers, in
+    theirs."""
     mails = [read(document) for document in given.documents]
     kinds = {mail.series for mail in mails}
     if given.by_name and len(mails) > 1 and all(mail.number for mail in mails) and len(kinds) == 1:
         return choose(mails, where, only=only)
     letters = [
-        Letter(number, mail, take_apart(mail.document)) for number, mail in zip(given.numbers, mails, strict=True)
+        Letter(number, mail, take_apart(mail.document))
+        for number, mail in zip(given.numbers, mails, strict=True)
     ]
     notes = given.notes
     if any(not (letter.number or letter.mail.total) and letter.parts.change for letter in letters):
         letters = [replace(letter, number=letter.number + 1) for letter in letters]
-        notes = (*notes, f"{where}: its names count from 0, and that one is a patch: it is patch 1 here, and so on")
+        notes = (
+            *notes,
+            (
+                f"{where}: its names count from 0, and that one is a patch: it is patch 1 here, and"
+                " so on"
+            ),
+        )
     there = [letter.number for letter in letters if letter.number]
     if not there:
         raise StageError("series", f"{where}: a cover letter and no patch")
     for letter in letters:
         if letter.number and not letter.parts.change:
-            raise StageError("series", f"{letter.mail.document.where}: not a patch: there is no diff in it")
-    # Subjects such as [PATCH 3/5] tell of a last patch that is missing, where they are those of the names.
-    agree = all(letter.mail.number == letter.number for letter in letters if letter.number) and len(kinds) == 1
+            raise StageError(
+                "series", f"{letter.mail.document.where}: not a patch: there is no diff in it"
+            )
+    # Subjects such as [PATCH 3/5] tell of a last patch that is missing, where they are those of the
+    # names.
+    agree = (
+        all(letter.mail.number == letter.number for letter in letters if letter.number)
+        and len(kinds) == 1
+    )
     last = max(*there, mails[-1].total if agree else 0, 0)
-    missing = [str(number) for number in range(1, last + 1) if number not in there and (not only or number in only)]
+    missing = [
+        str(number)
+        for number in range(1, last + 1)
+        if number not in there and (not only or number in only)
+    ]
     if missing and len(there) > 1:
-        raise StageError("series", f"{where}: {', '.join(missing)} missing of {last} patches, by their numbers; "
-                         "--only NUMBERS takes those that are there")  # fmt: skip
+        raise StageError(
+            "series",
+            f"{where}: {', '.join(missing)} missing of {last} patches, by their numbers; "
+            "--only NUMBERS takes those that are there",
+        )
     return Posting(tuple(sorted(letters, key=lambda letter: letter.number)), notes)

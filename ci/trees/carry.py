@@ -1,4 +1,5 @@
-"""One patch and one tree: taken out where the tree carries it, in whichever form; put on where it does not."""
+"""One patch and one tree: taken out where the tree carries it, in whichever form; put on where it
+does not."""
 
 import difflib
 import re
@@ -18,10 +19,11 @@ MOST_LINES = 2000  # of a change that is compared; more says no more
 
 @dataclass(frozen=True)
 class Carried:
-    """A patch that makes ``after`` of ``before``, two trees: it was taken out of the one, or put on the other. ``form`` is
-    what did it, ``how`` which of the series' forms that is; ``why`` says what was adapted, and ``adapted`` shows how the
-    form differs from the one that was given. ``traced`` is False where nothing in ``after`` shows it: a file that is gone
-    may never have been there."""
+    """A patch that makes ``after`` of ``before``, two trees: it was taken out of the one, or put on
+    the other. ``form`` is what did it, ``how`` which of the series' forms that is; ``why`` says
+    what was adapted, and ``adapted`` shows how the form differs from the one that was given.
+    ``traced`` is False where nothing in ``after`` shows it: a file that is gone may never have been
+    there."""
 
     form: Patch
     how: str
@@ -34,8 +36,9 @@ class Carried:
 
 @dataclass(frozen=True)
 class Refused:
-    """A patch that could not be taken out or put on: git's words on each form, what the tree is ``missing``, what more is
-    known, and the commit of the tree's history that it is, where there is one."""
+    """A patch that could not be taken out or put on: git's words on each form, what the tree is
+    ``missing``, what more is known, and the commit of the tree's history that it is, where there is
+    one."""
 
     words: tuple[tuple[Patch, str], ...]
     missing: tuple[str, ...] = ()
@@ -44,21 +47,28 @@ class Refused:
 
 
 def difference(given: str, made: str) -> str:
-    """How a change differs from the one that was given: a unified diff of the two without line numbers."""
+    """How a change differs from the one that was given: a unified diff of the two without line
+    numbers."""
     one, two = (list(shown(parse(text)))[:MOST_LINES] for text in (given, made))
     return "\n".join(difflib.unified_diff(one, two, "as given", "as it is here", lineterm=""))
 
 
-def _become(index: Index, patch: Patch, how: str, before: str, after: str, why: str) -> Carried | None:
-    """A patch whose form is what lies between two trees, given that nothing of it was lost on the way."""
+def _become(
+    index: Index, patch: Patch, how: str, before: str, after: str, why: str
+) -> Carried | None:
+    """A patch whose form is what lies between two trees, given that nothing of it was lost on the
+    way."""
     made = index.change(before, after)
     if before == after or not fit.kept(parse(patch.diff), parse(made)):
         return None
     return Carried(replace(patch, diff=made), how, before, after, why, difference(patch.diff, made))
 
 
-def take_out(index: Index, forms: Sequence[tuple[str, Patch]], history: History) -> Carried | Refused:
-    """Take a patch out of the tree, the first of its forms that is there; without one the index stays as it was."""
+def take_out(
+    index: Index, forms: Sequence[tuple[str, Patch]], history: History
+) -> Carried | Refused:
+    """Take a patch out of the tree, the first of its forms that is there; without one the index
+    stays as it was."""
     after = index.tree
     words = []
     for how, form in forms:
@@ -72,15 +82,21 @@ def take_out(index: Index, forms: Sequence[tuple[str, Patch]], history: History)
         own, why = replace(patch, diff=commit.change), f"taken out as {commit.words}"
         if taken := _eased(index, own, how, why, f"{why}, adapted", reverse=True):
             same = fit.same(parse(patch.diff), parse(taken.form.diff))
-            return replace(taken, how=how if same else EDITED, adapted=difference(patch.diff, taken.form.diff))
-    if taken := _eased(index, patch, how, f"taken out adapted: {MERGED}", "taken out adapted", reverse=True):
+            return replace(
+                taken, how=how if same else EDITED, adapted=difference(patch.diff, taken.form.diff)
+            )
+    if taken := _eased(
+        index, patch, how, f"taken out adapted: {MERGED}", "taken out adapted", reverse=True
+    ):
         return taken
     return Refused(tuple(words), commit=found[0] if found else None)
 
 
-def _eased(index: Index, patch: Patch, how: str, merged: str, fitted: str, *, reverse: bool) -> Carried | None:
-    """By a three-way merge, else by where its hunks stand; ``merged`` and ``fitted`` are the words for either. Without
-    success the index is as it was."""
+def _eased(
+    index: Index, patch: Patch, how: str, merged: str, fitted: str, *, reverse: bool
+) -> Carried | None:
+    """By a three-way merge, else by where its hunks stand; ``merged`` and ``fitted`` are the words
+    for either. Without success the index is as it was."""
     start = index.tree
     if done := _merged(index, patch, how, merged, reverse=reverse):
         return done
@@ -92,8 +108,9 @@ def _eased(index: Index, patch: Patch, how: str, merged: str, fitted: str, *, re
 
 
 def _checked(index: Index, taken: Carried, history: History) -> Carried:
-    """A form that came out as it is, put on again. Where that gives another tree, the tree has less than the form (git does
-    not insist on modes), or it has the place twice: then the form that it has is told."""
+    """A form that came out as it is, put on again. Where that gives another tree, the tree has less
+    than the form (git does not insist on modes), or it has the place twice: then the form that it
+    has is told."""
     files = parse(taken.form.diff)
     if not any(one.new for one in files):
         taken = replace(taken, traced=bool(history.commits(taken.form)))
@@ -109,7 +126,8 @@ def _checked(index: Index, taken: Carried, history: History) -> Carried:
 
 
 def _merged(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) -> Carried | None:
-    """By a three-way merge, where the blobs that the patch names are here: the way of ``git am -3``."""
+    """By a three-way merge, where the blobs that the patch names are here: the way of
+    ``git am -3``."""
     start = index.tree
     if not index.merge(patch.diff, reverse=reverse):
         return None
@@ -130,8 +148,8 @@ def _fitted(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) ->
 
 
 def put_on(index: Index, forms: Iterable[tuple[str, Patch]], *, adapt: bool) -> Carried | Refused:
-    """Put a patch on, the first of its forms that applies as it is; adapted only where that is asked for, else what could
-    be done is said. Without one the index stays as it was."""
+    """Put a patch on, the first of its forms that applies as it is; adapted only where that is
+    asked for, else what could be done is said. Without one the index stays as it was."""
     before = index.tree
     words = []
     forms = list(forms)
@@ -147,24 +165,32 @@ def put_on(index: Index, forms: Iterable[tuple[str, Patch]], *, adapt: bool) -> 
     index.reset(before)
     files = parse(patch.diff)
     texts = index.read(files)
-    missing = fit.missing(files, texts, index.absent(names([replace(one, new="") for one in files])))
+    missing = fit.missing(
+        files, texts, index.absent(names([replace(one, new="") for one in files]))
+    )
     more = [said] if (said := fit.shortfall(files, texts)) else []
     if index.differs_in_blanks(patch.diff):
-        more.append("but for white space it applies: was it sent by a mailer that changes tabs or blanks?")
+        more.append(
+            "but for white space it applies: was it sent by a mailer that changes tabs or blanks?"
+        )
     more += [f"with --adapt it can be put on: {adapted.why}"] if adapted else []
     return Refused(tuple(words), tuple(missing), tuple(more))
 
 
 def explain(patch: Patch, said: str, *, reverse: bool = False) -> str:
-    """Git's words on a patch that does not apply, with the hunk that each ``patch failed: FILE:LINE`` means."""
+    """Git's words on a patch that does not apply, with the hunk that each
+    ``patch failed: FILE:LINE`` means."""
     lines, files = [], parse(patch.diff)
     for line in said.splitlines():
         lines.append(line)
-        if failed := re.match(r"error: patch failed: (.+):(\d+)$", line):  # error: patch failed: net/mptcp/pm.c:12
+        if failed := re.match(
+            r"error: patch failed: (.+):(\d+)$", line
+        ):  # error: patch failed: net/mptcp/pm.c:12
             lines += [
                 f"  hunk {number} of {failed[1]}: {hunk.header}"
-                for one in files if failed[1] in (one.old, one.new)
+                for one in files
+                if failed[1] in (one.old, one.new)
                 for number, hunk in enumerate(one.hunks, 1)
                 if (hunk.new if reverse else hunk.old) == int(failed[2])
-            ]  # fmt: skip
+            ]
     return "\n".join(lines)

@@ -1,7 +1,9 @@
-"""What Debian's archive offers: kernel source packages by apt, of any suite, verified, without root.
+"""What Debian's archive offers: kernel source packages by apt, of any suite, verified, without
+root.
 
-The host's own configuration comes first. A suite that the host does not follow has a configuration of its own in our
-cache: sources, lists and downloads apart from the host's, the same mirror, and Debian's keyring to verify it.
+The host's own configuration comes first. A suite that the host does not follow has a configuration
+of its own in our cache: sources, lists and downloads apart from the host's, the same mirror, and
+Debian's keyring to verify it.
 """
 
 import functools
@@ -19,15 +21,27 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Where a kernel source may be that the host's sources do not carry.
 SUITES = ("bullseye-security", "bookworm-security", "trixie-security", "trixie-backports")
 MIRROR = "http://deb.debian.org/"
-STRICT = ("-o", "APT::Get::AllowUnauthenticated=false", "-o", "Acquire::AllowInsecureRepositories=false")
+STRICT = (
+    "-o",
+    "APT::Get::AllowUnauthenticated=false",
+    "-o",
+    "Acquire::AllowInsecureRepositories=false",
+)
 Options = Sequence[str]
 
 
-def offers(workspace: Workspace, name: str, suite: str = "") -> Iterator[tuple[Options, Mapping[str, str]]]:
-    """The newest ``name`` that apt knows of, as (apt's options, fields), the best place first: the host's lists, fresh
-    ones of the host's sources (the host's may be empty, as in a new container, or name a file that the mirror no longer
-    has), Debian's suites. With a ``suite`` that suite alone."""
-    places: list[Callable[[], Options]] = [lambda: (), lambda: _fresh(workspace), lambda: _apart(workspace, SUITES)]
+def offers(
+    workspace: Workspace, name: str, suite: str = ""
+) -> Iterator[tuple[Options, Mapping[str, str]]]:
+    """The newest ``name`` that apt knows of, as (apt's options, fields), the best place first: the
+    host's lists, fresh ones of the host's sources (the host's may be empty, as in a new container,
+    or name a file that the mirror no longer has), Debian's suites. With a ``suite`` that suite
+    alone."""
+    places: list[Callable[[], Options]] = [
+        lambda: (),
+        lambda: _fresh(workspace),
+        lambda: _apart(workspace, SUITES),
+    ]
     if suite:
         places = [lambda: _apart(workspace, (suite,))]
     for place in places:
@@ -40,12 +54,16 @@ def download(options: Options, name: str, fields: Mapping[str, str], folder: Pat
     """The package's file in ``folder``, its signature chain checked by apt and its digest by us."""
     processes.run(
         ["apt-get", *options, *STRICT, "download", f"{name}={fields['Version']}"],
-        stage="fetch", cwd=folder, timeout_s=DOWNLOAD_S,
-    )  # fmt: skip
+        stage="fetch",
+        cwd=folder,
+        timeout_s=DOWNLOAD_S,
+    )
     (deb,) = folder.glob("*.deb")
     with deb.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != fields["SHA256"]:
-            raise StageError("fetch", f"{deb.name}: its SHA-256 is not the one that apt's signed lists give")
+            raise StageError(
+                "fetch", f"{deb.name}: its SHA-256 is not the one that apt's signed lists give"
+            )
     return deb
 
 
@@ -75,7 +93,12 @@ def _apart(workspace: Workspace, suites: Sequence[str]) -> Options:
     options = _state(folder)
     rows = [f"deb [signed-by={KEYRING}] {_mirror(suite)} {suite} main\n" for suite in suites]
     (folder / "sources.list").write_text("".join(rows), encoding="utf-8")
-    options += ("-o", f"Dir::Etc::SourceList={folder}/sources.list", "-o", "Dir::Etc::SourceParts=/dev/null")
+    options += (
+        "-o",
+        f"Dir::Etc::SourceList={folder}/sources.list",
+        "-o",
+        "Dir::Etc::SourceParts=/dev/null",
+    )
     _update(options)
     return options
 
@@ -98,5 +121,9 @@ def _newest(options: Options, name: str) -> Mapping[str, str]:
     """Fields of the newest version of a package that apt's lists know, {} for none."""
     argv = ["apt-cache", *options, "show", "--no-all-versions", name]
     shown = processes.run(argv, stage="fetch", timeout_s=60, ok=None)
-    rows = (line.split(": ", 1) for line in shown.stdout.splitlines() if re.match(r"[A-Za-z0-9-]+: ", line))
+    rows = (
+        line.split(": ", 1)
+        for line in shown.stdout.splitlines()
+        if re.match(r"[A-Za-z0-9-]+: ", line)
+    )
     return {row[0]: row[1] for row in rows} if shown.returncode == 0 else {}

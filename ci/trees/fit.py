@@ -1,5 +1,5 @@
-"""Whether a tree's files have a change in another form, or can take it in one; pure. No git here: what comes out is the new
-content of files, and words on what was adapted or what is missing."""
+"""Whether a tree's files have a change in another form, or can take it in one; pure. No git here:
+what comes out is the new content of files, and words on what was adapted or what is missing."""
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,8 @@ MOST_TOLD = 3
 
 @dataclass(frozen=True)
 class Fit:
-    """The files as they become: path -> mode and content, None where the file goes; ``notes`` say what was adapted."""
+    """The files as they become: path -> mode and content, None where the file goes; ``notes`` say
+    what was adapted."""
 
     files: Mapping[str, tuple[str, str] | None]
     notes: tuple[str, ...]
@@ -32,11 +33,16 @@ class _Work:
         self.notes: list[str] = []
 
     def hunk(self, one: FileDiff, number: int, hunk: Hunk) -> bool:
-        """Whether the hunk stands at one place, in its own file or else in one other; the place is noted."""
+        """Whether the hunk stands at one place, in its own file or else in one other; the place is
+        noted."""
         own = self.texts.get(one.new if self.sign == "+" else one.old)
         found = self._good(hunk, own) if own else []
         if not found:
-            others = [text for text in self.texts.values() if text is not own and _took_over(hunk, own, text)]
+            others = [
+                text
+                for text in self.texts.values()
+                if text is not own and _took_over(hunk, own, text)
+            ]
             found = [stand for text in others for stand in self._good(hunk, text)]
             best = max((stand.score for stand in found), default=0.0)
             found = [stand for stand in found if stand.score == best]
@@ -47,10 +53,13 @@ class _Work:
         if stand.text is not own or not stand.whole:
             inside, of = stand.context
             self.notes.append(
-                f"hunk {number} of {one.name} is at {stand.where}, {inside} of {of} lines of context are there"
+                f"hunk {number} of {one.name} is at {stand.where}, {inside} of {of} lines of"
+                " context are there"
             )
         elif not _as_it_is(hunk.side(self.sign), stand):
-            self.notes.append(f"hunk {number} of {one.name} is at {stand.where}, with other white space")
+            self.notes.append(
+                f"hunk {number} of {one.name} is at {stand.where}, with other white space"
+            )
         return True
 
     def _good(self, hunk: Hunk, text: Text) -> list[Stand]:
@@ -61,8 +70,15 @@ class _Work:
         return [
             stand
             for stand in stands(hunk, self.sign, text)
-            if (self.sign == "-" or own & self.proofs or stand.context[0] == stand.context[1] > 0 or not own)
-            and not any(key in self.gone for line, key in text.rows if stand.first <= line <= stand.last)
+            if (
+                self.sign == "-"
+                or own & self.proofs
+                or stand.context[0] == stand.context[1] > 0
+                or not own
+            )
+            and not any(
+                key in self.gone for line, key in text.rows if stand.first <= line <= stand.last
+            )
         ]
 
     def whole(self, one: FileDiff) -> bool:
@@ -73,19 +89,27 @@ class _Work:
         path, text = one.name, self.texts.get(one.name)
         lines = [line for hunk in one.hunks for line in hunk.only("+" if one.new else "-")]
         if here:
-            if text is None or [key for _, key in text.rows] != [key for line in lines if (key := keyed(line))]:
+            if text is None or [key for _, key in text.rows] != [
+                key for line in lines if (key := keyed(line))
+            ]:
                 return False
             self.files[path] = None
             return True
         if text is not None:
             return False
         content = "".join(f"{line}\n" for line in lines)
-        self.files[path] = (one.new_mode or one.old_mode or "100644", content[:-1] if one.bare else content)
+        self.files[path] = (
+            one.new_mode or one.old_mode or "100644",
+            content[:-1] if one.bare else content,
+        )
         return True
 
     def mode(self, one: FileDiff) -> bool:
-        """The file's mode, where the change has one; False where nothing else shows it and the tree's is another."""
-        is_, becomes = (one.new_mode, one.old_mode) if self.sign == "+" else (one.old_mode, one.new_mode)
+        """The file's mode, where the change has one; False where nothing else shows it and the
+        tree's is another."""
+        is_, becomes = (
+            (one.new_mode, one.old_mode) if self.sign == "+" else (one.old_mode, one.new_mode)
+        )
         text = self.texts.get(one.name)
         if is_ == becomes or not text:
             return bool(one.hunks)
@@ -103,7 +127,8 @@ class _Work:
             if any(one[1] > two[0] or one[:2] == two[:2] for one, two in itertools.pairwise(edits)):
                 return None
             if any("\ufffd" in line for line in lines):
-                return None  # bytes that are no UTF-8 were read as this; they could not be written back
+                # bytes that are no UTF-8 were read as this; they could not be written back
+                return None
             for start, end, put in reversed(edits):
                 lines[start:end] = [f"{line}\n" for line in put]
             mode = (self.files.get(path) or (text.mode, ""))[0]
@@ -112,8 +137,9 @@ class _Work:
 
 
 def _took_over(hunk: Hunk, own: Text | None, other: Text) -> bool:
-    """Whether a hunk's code went from its own file to another: its function did or, where neither has that, more than half
-    of its context. A file that merely looks like its neighbour took nothing over."""
+    """Whether a hunk's code went from its own file to another: its function did or, where neither
+    has that, more than half of its context. A file that merely looks like its neighbour took
+    nothing over."""
     name = function_of(hunk.heading)
     if name and ((own and name in own.functions) or name in other.functions):
         return not (own and name in own.functions)
@@ -129,8 +155,8 @@ def _as_it_is(side: Iterable[str], stand: Stand) -> bool:
 
 
 def fit(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit | None:
-    """Take a change out of files that have it (``+``) or put it on files that it was not made for (``-``); None where it
-    cannot be told, hunk by hunk, that it is there or where it belongs."""
+    """Take a change out of files that have it (``+``) or put it on files that it was not made for
+    (``-``); None where it cannot be told, hunk by hunk, that it is there or where it belongs."""
     work = _Work(files, sign, texts)
     for one in files:
         if one.moved or one.binary:
@@ -138,15 +164,20 @@ def fit(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit 
         if not one.old or not one.new:
             if not work.whole(one):
                 return None
-        elif not work.mode(one) or not all(work.hunk(one, number, hunk) for number, hunk in enumerate(one.hunks, 1)):
+        elif not work.mode(one) or not all(
+            work.hunk(one, number, hunk) for number, hunk in enumerate(one.hunks, 1)
+        ):
             return None
     if sign == "+" and not work.proofs:
         return None  # what it adds, it has elsewhere too: nothing shows it
     return work.done()
 
 
-def missing(files: Sequence[FileDiff], texts: Mapping[str, Text], absent: Collection[str]) -> list[str]:
-    """What a change needs and the tree does not have, files (``absent``) and functions, with the file that has the code."""
+def missing(
+    files: Sequence[FileDiff], texts: Mapping[str, Text], absent: Collection[str]
+) -> list[str]:
+    """What a change needs and the tree does not have, files (``absent``) and functions, with the
+    file that has the code."""
     said: dict[str, None] = {}
     for one in files:
         own = texts.get(one.old)
@@ -156,7 +187,9 @@ def missing(files: Sequence[FileDiff], texts: Mapping[str, Text], absent: Collec
         for name in dict.fromkeys(function_of(hunk.heading) for hunk in one.hunks) if own else ():
             if name and own and name not in own.functions:
                 homes = [text.path for text in texts.values() if name in text.functions]
-                said[f"{one.old} has no {name}()" + (f"; it is in {homes[0]}" if homes else "")] = None
+                said[f"{one.old} has no {name}()" + (f"; it is in {homes[0]}" if homes else "")] = (
+                    None
+                )
     return list(said)
 
 
@@ -175,21 +208,34 @@ def shortfall(files: Sequence[FileDiff], texts: Mapping[str, Text]) -> str:
     proofs = proving(files)
     for one in files:
         wanted = proofs & keys([one], "+")
-        text = max(texts.values(), key=lambda text: (sum(key in text.where for key in wanted), text.path == one.new),
-                   default=None)  # fmt: skip
-        there = {text.rows[text.where[key][0]][0]: key for key in wanted - found if key in text.where} if text else {}
+        text = max(
+            texts.values(),
+            key=lambda text: (sum(key in text.where for key in wanted), text.path == one.new),
+            default=None,
+        )
+        there = (
+            {text.rows[text.where[key][0]][0]: key for key in wanted - found if key in text.where}
+            if text
+            else {}
+        )
         found |= set(there.values())
         lines = sorted(there)
-        begins = [line for before, line in zip([-9, *lines], lines, strict=False) if line > before + 2]
+        begins = [
+            line for before, line in zip([-9, *lines], lines, strict=False) if line > before + 2
+        ]
         places += [f"{text.path}:{line + 1}" for line in begins] if text else []
     if not found:
         return ""
     more = f" and {len(places) - MOST_TOLD} more places" if len(places) > MOST_TOLD else ""
-    return f"{len(found)} of {len(proofs)} added lines are there, at {', '.join(places[:MOST_TOLD])}{more}"
+    return (
+        f"{len(found)} of {len(proofs)} added lines are there, at"
+        f" {', '.join(places[:MOST_TOLD])}{more}"
+    )
 
 
 def kept(given: Sequence[FileDiff], made: Sequence[FileDiff]) -> bool:
-    """Whether all that shows a change is in what was made of it: no line that it alone adds or removes was lost."""
+    """Whether all that shows a change is in what was made of it: no line that it alone adds or
+    removes was lost."""
     return all(proving(given, sign) <= keys(made, sign) for sign in ("+", "-"))
 
 

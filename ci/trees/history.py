@@ -1,4 +1,5 @@
-"""A patch looked up in the history that a tree comes with, as far as it is there and in bounded time."""
+"""A patch looked up in the history that a tree comes with, as far as it is there and in bounded
+time."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +22,15 @@ _UPSTREAM = re.compile(
     re.M | re.I,
 )
 
-_TAGS = re.compile(r"^(?:(?:UPSTREAM|BACKPORT|FROMGIT|FROMLIST): ?|\[[^]]*\] ?)+")  # BACKPORT: mptcp: set the flag
+_TAGS = re.compile(
+    r"^(?:(?:UPSTREAM|BACKPORT|FROMGIT|FROMLIST): ?|\[[^]]*\] ?)+"
+)  # BACKPORT: mptcp: set the flag
 
 
 @dataclass(frozen=True)
 class Found:
-    """A commit of the tree's history that is a patch; ``how`` says what it was known by, ``change`` is what it did."""
+    """A commit of the tree's history that is a patch; ``how`` says what it was known by, ``change``
+    is what it did."""
 
     commit: str
     title: str
@@ -45,8 +49,8 @@ def upstream(message: str) -> tuple[str, ...]:
 
 
 class History:
-    """The commits behind ``commit``, as far as they are here; nothing is searched where it is the only one. ``notes`` say
-    what took too long."""
+    """The commits behind ``commit``, as far as they are here; nothing is searched where it is the
+    only one. ``notes`` say what took too long."""
 
     def __init__(self, git: Git, commit: str, patches: Sequence[Patch]) -> None:
         self.git, self.commit, self.patches = git, commit, patches
@@ -56,14 +60,15 @@ class History:
         self._known: dict[int, tuple[Found, ...]] = {}
 
     def commits(self, patch: Patch) -> tuple[Found, ...]:
-        """Commits with the patch's title, or of which one says that it is a copy of the other; the newest first."""
+        """Commits with the patch's title, or of which one says that it is a copy of the other; the
+        newest first."""
         if patch.number not in self._known:
             self._known[patch.number] = self._asked(partial(self._by_message, patch))
         return self._known[patch.number]
 
     def look_closer(self, patches: Sequence[Patch]) -> bool:
-        """Look for commits that make the same change as one of the patches, whatever they are called; from now on they are
-        among its :meth:`commits`. Whether there is any."""
+        """Look for commits that make the same change as one of the patches, whatever they are
+        called; from now on they are among its :meth:`commits`. Whether there is any."""
         for patch in patches:
             if not self.commits(patch):
                 self._known[patch.number] = self._asked(partial(self._by_change, patch))
@@ -83,7 +88,13 @@ class History:
         """Whether there is a history; its bounds are found once."""
         if self._bounds is None:
             alone = self.git.line("rev-list", "--count", "--max-count=2", self.commit) == "1"
-            words = ["--max-count=1", f"--skip={MOST_COMMITS}", "--no-commit-header", "--format=%ct", self.commit]
+            words = [
+                "--max-count=1",
+                f"--skip={MOST_COMMITS}",
+                "--no-commit-header",
+                "--format=%ct",
+                self.commit,
+            ]
             last = "" if alone else self._run("rev-list", *words).strip()
             self._bounds = [] if alone else [*([f"--since={last}"] if last else []), self.commit]
         return bool(self._bounds)
@@ -101,10 +112,23 @@ class History:
     def _by_message(self, patch: Patch) -> Iterable[Found]:
         """One walk over the messages answers for all patches."""
         if self._messages is None:
-            sought = {text for one in self.patches for text in (one.title, *(name[:12] for name in upstream(one.body)))}
+            sought = {
+                text
+                for one in self.patches
+                for text in (one.title, *(name[:12] for name in upstream(one.body)))
+            }
             words = [f"--grep={text}" for text in sorted(filter(None, sought))]
-            shown = self._run("log", "-F", *words, "--no-merges", "--format=%H%x00%s%x00%b%x01", *self._bounds or ())
-            rows = (row.strip("\n").split("\0") for row in shown.split("\1") if row.count("\0") == 2)
+            shown = self._run(
+                "log",
+                "-F",
+                *words,
+                "--no-merges",
+                "--format=%H%x00%s%x00%b%x01",
+                *self._bounds or (),
+            )
+            rows = (
+                row.strip("\n").split("\0") for row in shown.split("\1") if row.count("\0") == 2
+            )
             self._messages = {commit: (subject, body) for commit, subject, body in rows}
         ids = upstream(patch.body)
         for commit, (subject, body) in self._messages.items():
@@ -113,8 +137,16 @@ class History:
             elif any(one[:12] == two[:12] for one in upstream(body) for two in ids):
                 yield from self._found(commit, "the commit that both are copies of")
         for name in ids:
-            whole = self.git.run("rev-parse", "-q", "--verify", f"{name}^{{commit}}", ok=None).stdout.strip()
-            if whole and self.git.run("merge-base", "--is-ancestor", whole, self.commit, ok=None).returncode == 0:
+            whole = self.git.run(
+                "rev-parse", "-q", "--verify", f"{name}^{{commit}}", ok=None
+            ).stdout.strip()
+            if (
+                whole
+                and self.git.run(
+                    "merge-base", "--is-ancestor", whole, self.commit, ok=None
+                ).returncode
+                == 0
+            ):
                 yield from self._found(whole, "its id in the patch's message")
 
     def _by_change(self, patch: Patch) -> Iterable[Found]:
@@ -122,8 +154,18 @@ class History:
         paths = [f":(literal){name}" for name in names(parse(patch.diff))]
         if not paths:
             return
-        log = self._run("log", "-p", "--full-index", "--no-merges", "--no-ext-diff", f"--max-count={MOST_TOUCHING}",
-                        "--format=commit %H", *self._bounds or (), "--", *paths)  # fmt: skip
+        log = self._run(
+            "log",
+            "-p",
+            "--full-index",
+            "--no-merges",
+            "--no-ext-diff",
+            f"--max-count={MOST_TOUCHING}",
+            "--format=commit %H",
+            *self._bounds or (),
+            "--",
+            *paths,
+        )
         for row in self._run("patch-id", "--stable", stdin=log).splitlines():
             same, commit = row.split()
             if same == patch.patch_id:

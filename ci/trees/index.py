@@ -1,4 +1,5 @@
-"""A git index of our own, on which changes are tried: no work tree is touched, nothing is left half done."""
+"""A git index of our own, on which changes are tried: no work tree is touched, nothing is left half
+done."""
 
 import re
 import secrets
@@ -38,9 +39,15 @@ class Index:
         return self.tree
 
     def apply(self, change: str, *, reverse: bool = False) -> str:
-        """Apply whole or not at all: every line of context has to match, only line numbers may differ. Git's words when
-        it does not apply, else an empty string."""
-        words = ["apply", "--cached", "--whitespace=nowarn", *(["--reverse"] if reverse else []), "-"]
+        """Apply whole or not at all: every line of context has to match, only line numbers may
+        differ. Git's words when it does not apply, else an empty string."""
+        words = [
+            "apply",
+            "--cached",
+            "--whitespace=nowarn",
+            *(["--reverse"] if reverse else []),
+            "-",
+        ]
         done = self.git.judged(*words, stdin=change, env=self.env)
         self.written = self.written and done.returncode != 0
         return "" if done.returncode == 0 else done.stderr.strip()
@@ -51,15 +58,24 @@ class Index:
         return self.git.judged(*words, stdin=change, env=self.env).returncode == 0
 
     def merge(self, change: str, *, reverse: bool = False) -> bool:
-        """Apply by a three-way merge with the blobs that the change names; False where they are not here, or it
-        conflicts."""
+        """Apply by a three-way merge with the blobs that the change names; False where they are not
+        here, or it conflicts."""
         files = [one for one in parse(change) if one.hunks and (one.new if reverse else one.old)]
         old = [one.blobs[1 if reverse else 0] for one in files]
-        asked = self.git.run("cat-file", "--batch-check", stdin="".join(f"{blob or 'none'}\n" for blob in old)).stdout
+        asked = self.git.run(
+            "cat-file", "--batch-check", stdin="".join(f"{blob or 'none'}\n" for blob in old)
+        ).stdout
         if not old or any(" blob " not in line for line in asked.splitlines()):
             return False
         self.written = False
-        words = ["apply", "--3way", "--cached", "--whitespace=nowarn", *(["--reverse"] if reverse else []), "-"]
+        words = [
+            "apply",
+            "--3way",
+            "--cached",
+            "--whitespace=nowarn",
+            *(["--reverse"] if reverse else []),
+            "-",
+        ]
         if self.git.run(*words, stdin=change, env=self.env, ok=None).returncode == 0:
             return True
         self.reset(self.tree)
@@ -78,7 +94,15 @@ class Index:
     def change(self, before: str, after: str) -> str:
         """The change from one tree to another, with whole blob names."""
         return self.git.run(
-            "diff-tree", "-p", "-r", "--binary", "--full-index", "-M", "--no-ext-diff", before, after
+            "diff-tree",
+            "-p",
+            "-r",
+            "--binary",
+            "--full-index",
+            "-M",
+            "--no-ext-diff",
+            before,
+            after,
         ).stdout
 
     def absent(self, paths: Iterable[str]) -> set[str]:
@@ -86,33 +110,47 @@ class Index:
         wanted = set(paths)
         words = [f":(literal){name}" for name in sorted(wanted)]
         return (
-            wanted - set(self.git.run("ls-files", "-z", "--", *words, env=self.env).stdout.split("\0"))
+            wanted
+            - set(self.git.run("ls-files", "-z", "--", *words, env=self.env).stdout.split("\0"))
             if words
             else wanted
         )
 
     def read(self, files: Sequence[FileDiff]) -> dict[str, Text]:
-        """The files of a change, as far as they are there, and those that may have taken their code over: in the same
-        folders, or, for a file that is not there, of the same name elsewhere, with one of the change's longest lines."""
+        """The files of a change, as far as they are there, and those that may have taken their code
+        over: in the same folders, or, for a file that is not there, of the same name elsewhere,
+        with one of the change's longest lines.
+        """
         given = names(files)
         own = [f":(literal){name}" for name in given]
         wanted = dict(self._listed(*own)) if own else {}
         lines = _telltales(files)
         folders = {str(PurePosixPath(name).parent) for name in given}
-        where = [f":(glob){'' if folder == '.' else f'{_literal(folder)}/'}*" for folder in sorted(folders)]
+        where = [
+            f":(glob){'' if folder == '.' else f'{_literal(folder)}/'}*"
+            for folder in sorted(folders)
+        ]
         for name in sorted({PurePosixPath(name).name for name in given if name not in wanted}):
             found = [path for path, _ in self._listed(f":(glob)**/{_literal(name)}")]
             where += [f":(literal){path}" for path in found] if len(found) <= MOST_NAMESAKES else []
         if lines and where:
             words = [word for line in lines for word in ("-e", line)]
-            hits = self.git.run("grep", "--cached", "-lzFI", *words, "--", *where, env=self.env, ok=(0, 1)).stdout
+            hits = self.git.run(
+                "grep", "--cached", "-lzFI", *words, "--", *where, env=self.env, ok=(0, 1)
+            ).stdout
             others = [path for path in hits.split("\0") if path and path not in wanted]
-            wanted |= dict(self._listed(*(f":(literal){path}" for path in others[:MOST_FILES]))) if others else {}
+            wanted |= (
+                dict(self._listed(*(f":(literal){path}" for path in others[:MOST_FILES])))
+                if others
+                else {}
+            )
         return self._texts(wanted)
 
     def _listed(self, *patterns: str) -> Iterator[tuple[str, tuple[str, str]]]:
         """Path, mode and blob of the regular files that a pattern matches."""
-        for row in self.git.run("ls-files", "-s", "-z", "--", *patterns, env=self.env).stdout.split("\0"):
+        for row in self.git.run("ls-files", "-s", "-z", "--", *patterns, env=self.env).stdout.split(
+            "\0"
+        ):
             facts, _, path = row.partition("\t")
             if facts[:6] in ("100644", "100755"):
                 yield path, (facts[:6], facts.split()[1])
@@ -124,31 +162,55 @@ class Index:
         for path, (mode, blob) in wanted.items():
             if (path, blob) not in self.texts and blob in contents:
                 self.texts[path, blob] = Text.of(path, mode, contents[blob])
-        return {path: self.texts[path, blob] for path, (_, blob) in wanted.items() if (path, blob) in self.texts}
+        return {
+            path: self.texts[path, blob]
+            for path, (_, blob) in wanted.items()
+            if (path, blob) in self.texts
+        }
 
     def _contents(self, blobs: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Blob -> content, of as many as may be read; what is no UTF-8 in them becomes U+FFFD."""
         words = "".join(f"{blob}\n" for blob in blobs)
-        sizes = self.git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=words).stdout
+        sizes = self.git.run(
+            "cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=words
+        ).stdout
         total, asked = 0, []
         for blob, size in (line.split() for line in sizes.splitlines()):
-            if size.isdigit() and total + int(size) <= MOST_READ:  # "missing", in a clone that is not whole
+            if (
+                size.isdigit() and total + int(size) <= MOST_READ
+            ):  # "missing", in a clone that is not whole
                 total += int(size)
                 asked.append(blob)
-        # The sizes are of bytes; a mark that no file has tells where each begins in what was decoded.
+        # The sizes are of bytes; a mark that no file has tells where each begins in what was
+        # decoded.
         mark = secrets.token_hex(16)
-        shown = self.git.run("cat-file", f"--batch={mark} %(objectname)", stdin="".join(f"{blob}\n" for blob in asked))
+        shown = self.git.run(
+            "cat-file",
+            f"--batch={mark} %(objectname)",
+            stdin="".join(f"{blob}\n" for blob in asked),
+        )
         for part in shown.stdout.split(f"{mark} ")[1:]:
             blob, _, content = part.partition("\n")
             yield blob, content[:-1]
 
 
 def _telltales(files: Sequence[FileDiff]) -> list[str]:
-    """The longest lines that a change adds, and those that it needs: who has taken its code over has one of them."""
+    """The longest lines that a change adds, and those that it needs: who has taken its code over
+    has one of them."""
     found: list[str] = []
     for signs in ("+", "-", " "):
-        lines = {line[1:].strip() for one in files for hunk in one.hunks for line in hunk.lines if line[0] in signs}
-        usable = [line for line in lines if len(line) < 500 and _WORDS.fullmatch(line) and telling(keyed(line))]
+        lines = {
+            line[1:].strip()
+            for one in files
+            for hunk in one.hunks
+            for line in hunk.lines
+            if line[0] in signs
+        }
+        usable = [
+            line
+            for line in lines
+            if len(line) < 500 and _WORDS.fullmatch(line) and telling(keyed(line))
+        ]
         found += sorted(usable, key=lambda line: (-len(line), line))[:TELLTALES]
     return found
 

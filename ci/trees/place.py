@@ -1,9 +1,11 @@
-"""Where the hunks of a change stand in the files of a tree that has them, or what they are made for, in another form; pure.
+"""Where the hunks of a change stand in the files of a tree that has them, or what they are made
+for, in another form; pure.
 
-A hunk *stands* at a place of a file when all of its own lines (those that it adds, for what is there; those that it removes,
-for what it fits on) are there as whole lines: the lines of a block together, the blocks in their order and close to each
-other; when at least half of its context is around them, in order, and touches each block; and when it is the function that
-the hunk names, if the file has that one. White space and blank lines do not count.
+A hunk *stands* at a place of a file when all of its own lines (those that it adds, for what is
+there; those that it removes, for what it fits on) are there as whole lines: the lines of a block
+together, the blocks in their order and close to each other; when at least half of its context is
+around them, in order, and touches each block; and when it is the function that the hunk names, if
+the file has that one. White space and blank lines do not count.
 """
 
 import functools
@@ -23,7 +25,8 @@ _FUNCTION = re.compile(r"(?=[A-Za-z_$])[^;:(]*?\b([A-Za-z_]\w*)\s*\([^;]*$")
 
 @dataclass(frozen=True)
 class Row:
-    """A line that is not blank, by its key; ``block`` numbers the hunk's own lines, and is -1 for context."""
+    """A line that is not blank, by its key; ``block`` numbers the hunk's own lines, and is -1 for
+    context."""
 
     key: str
     block: int
@@ -31,8 +34,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """One change of a hunk: its own rows ``first`` to ``last`` (exclusive), what stands on the other side, the blank lines
-    that go with it (before its rows, behind them) and those between it and the context before."""
+    """One change of a hunk: its own rows ``first`` to ``last`` (exclusive), what stands on the
+    other side, the blank lines that go with it (before its rows, behind them) and those between it
+    and the context before."""
 
     first: int
     last: int
@@ -43,7 +47,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Text:
-    """A file of the tree: lines with their ends, and the keys of those that are not blank, in order and by place."""
+    """A file of the tree: lines with their ends, and the keys of those that are not blank, in order
+    and by place."""
 
     path: str
     mode: str
@@ -54,7 +59,9 @@ class Text:
     @classmethod
     def of(cls, path: str, mode: str, content: str) -> "Text":
         """The file with its index."""
-        lines = re.findall(r"[^\n]*\n|[^\n]+", content)  # not splitlines: a form feed is part of a line
+        lines = re.findall(
+            r"[^\n]*\n|[^\n]+", content
+        )  # not splitlines: a form feed is part of a line
         rows = [(number, key) for number, line in enumerate(lines) if (key := keyed(line))]
         where: dict[str, list[int]] = {}
         for place, (_, key) in enumerate(rows):
@@ -80,7 +87,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Stand:
-    """A place where a hunk stands: ``edits`` replace lines from ``start`` to ``end`` (exclusive, from 0) by others."""
+    """A place where a hunk stands: ``edits`` replace lines from ``start`` to ``end`` (exclusive,
+    from 0) by others."""
 
     text: Text
     edits: tuple[tuple[int, int, tuple[str, ...]], ...]
@@ -107,7 +115,8 @@ def function_of(line: str) -> str:
 
 
 def rows_of(hunk: Hunk, sign: str) -> tuple[list[Row], list[Block]]:
-    """A side of the hunk: rows, and the changes in them. ``sign`` is what its own lines begin with."""
+    """A side of the hunk: rows, and the changes in them. ``sign`` is what its own lines begin
+    with."""
     rows: list[Row] = []
     blocks: list[Block] = []
     away, at = 0, 0
@@ -132,7 +141,8 @@ def rows_of(hunk: Hunk, sign: str) -> tuple[list[Row], list[Block]]:
 
 
 def _walk(rows: Sequence[Row], text: Text, at: int, place: int, step: int) -> dict[int, int] | None:
-    """Rows -> rows of the file, from a known pair on in one direction; None where an own line is missing."""
+    """Rows -> rows of the file, from a known pair on in one direction; None where an own line is
+    missing."""
     mapped: dict[int, int] = {}
     while 0 <= at + step < len(rows):
         before, at = rows[at], at + step
@@ -154,7 +164,8 @@ def _walk(rows: Sequence[Row], text: Text, at: int, place: int, step: int) -> di
 
 
 def _stands(rows: Sequence[Row], text: Text, at: int, place: int, step: int) -> bool:
-    """Whether the whole block that begins with a row stands at a place; context is a block of one."""
+    """Whether the whole block that begins with a row stands at a place; context is a block of
+    one."""
     block = rows[at].block
     while block >= 0 and 0 <= at < len(rows) and rows[at].block == block:
         if text.key(place) != rows[at].key:
@@ -164,7 +175,8 @@ def _stands(rows: Sequence[Row], text: Text, at: int, place: int, step: int) -> 
 
 
 def _pivots(rows: Sequence[Row], text: Text) -> Iterator[tuple[int, int]]:
-    """Pairs to begin from: the rarest own line, which has to be there; without own lines the three rarest of context."""
+    """Pairs to begin from: the rarest own line, which has to be there; without own lines the three
+    rarest of context."""
     own = [at for at, row in enumerate(rows) if row.block >= 0]
     seen = {at: len(text.where.get(rows[at].key, ())) for at in own or range(len(rows))}
     if own and not all(seen.values()):
@@ -186,7 +198,9 @@ def stands(hunk: Hunk, sign: str, text: Text) -> list[Stand]:
         if back is None or on is None:
             continue
         mapped = back | {at: place} | on
-        stand = _stand(rows, blocks, mapped, text, (hunk.lines[0][0] != " ", hunk.lines[-1][0] != " "))
+        stand = _stand(
+            rows, blocks, mapped, text, (hunk.lines[0][0] != " ", hunk.lines[-1][0] != " ")
+        )
         if stand and stand.score >= 0.5 and (not named or text.function(stand.first) == named):
             found[tuple(edit[0] for edit in stand.edits)] = stand
     best = max((stand.score for stand in found.values()), default=0.0)
@@ -194,10 +208,14 @@ def stands(hunk: Hunk, sign: str, text: Text) -> list[Stand]:
 
 
 def _stand(
-    rows: Sequence[Row], blocks: Sequence[Block], mapped: Mapping[int, int], text: Text, ends: tuple[bool, bool]
+    rows: Sequence[Row],
+    blocks: Sequence[Block],
+    mapped: Mapping[int, int],
+    text: Text,
+    ends: tuple[bool, bool],
 ) -> Stand | None:
-    """The place that a mapping means; None where a change has no place of its own. ``ends`` tell whether the hunk is at the
-    beginning and at the end of its file, as it has no context there."""
+    """The place that a mapping means; None where a change has no place of its own. ``ends`` tell
+    whether the hunk is at the beginning and at the end of its file, as it has no context there."""
     edits = []
     for block in blocks:
         edit = _edit(block, rows, mapped, text)
@@ -209,18 +227,22 @@ def _stand(
     context = [at for at, row in enumerate(rows) if row.block < 0 and telling(row.key)]
     places = sorted(mapped.values())
     return Stand(
-        text, tuple(edits), text.rows[places[0]][0], text.rows[places[-1]][0],
+        text,
+        tuple(edits),
+        text.rows[places[0]][0],
+        text.rows[places[-1]][0],
         (sum(at in mapped for at in context), len(context)),
         len(mapped) == len(rows) == places[-1] - places[0] + 1
-        and (not ends[0] or places[0] == 0) and (not ends[1] or places[-1] == len(text.rows) - 1),
-    )  # fmt: skip
+        and (not ends[0] or places[0] == 0)
+        and (not ends[1] or places[-1] == len(text.rows) - 1),
+    )
 
 
 def _edit(
     block: Block, rows: Sequence[Row], mapped: Mapping[int, int], text: Text
 ) -> tuple[int, int, tuple[str, ...]] | None:
-    """What a change replaces; its neighbours have to be where they are in the hunk: one of them for lines that are found
-    themselves, both for a place between lines."""
+    """What a change replaces; its neighbours have to be where they are in the hunk: one of them for
+    lines that are found themselves, both for a place between lines."""
     before, behind = mapped.get(block.first - 1), mapped.get(block.last)
     has = (block.first > 0, block.last < len(rows))
     if block.first < block.last:
@@ -233,7 +255,13 @@ def _edit(
             return None
         if before is not None and behind is not None and behind != before + 1:
             return None
-        start = text.rows[before][0] + 1 if before is not None else text.rows[behind][0] if behind is not None else 0
+        start = (
+            text.rows[before][0] + 1
+            if before is not None
+            else text.rows[behind][0]
+            if behind is not None
+            else 0
+        )
         for _ in range(block.away if before is not None else 0):
             start += start < len(text.lines) and not keyed(text.lines[start])
         end = start

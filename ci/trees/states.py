@@ -1,4 +1,5 @@
-"""What becomes of each patch of a series on a tree: taken out of it, the last first, and put on again in order."""
+"""What becomes of each patch of a series on a tree: taken out of it, the last first, and put on
+again in order."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,10 +20,12 @@ THERE, CONFLICTS = "already there", "conflicts"
 
 @dataclass(frozen=True)
 class PatchState:
-    """What became of one patch: ``applies``, ``applies as backport``, ``already there``, ``not affected``,
-    ``left out``, ``conflicts``, ``depends on N`` (it cannot be tried without patch N, which conflicts), or with --adapt
-    ``applies adapted``; ``form`` is which holds on base, ``on_patched`` tells whether the patched tree carries it.
-    ``adapted`` shows how what was taken out or put on differs from what was given, where it does."""
+    """What became of one patch: ``applies``, ``applies as backport``, ``already there``,
+    ``not affected``, ``left out``, ``conflicts``, ``depends on N`` (it cannot be tried without
+    patch N, which conflicts), or with --adapt ``applies adapted``; ``form`` is which holds on base,
+    ``on_patched`` tells whether the patched tree carries it. ``adapted`` shows how what was taken
+    out or put on differs from what was given, where it does.
+    """
 
     patch: Patch
     status: str
@@ -33,12 +36,16 @@ class PatchState:
 
 
 def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mapping[int, str]:
-    """Patch number -> why the tree does not need it. What the code says wins over the version: a stable branch may have
-    got, or lost, what the patch fixes. A patch that depends on one that is not needed is not needed either."""
+    """Patch number -> why the tree does not need it. What the code says wins over the version: a
+    stable branch may have got, or lost, what the patch fixes. A patch that depends on one that is
+    not needed is not needed either.
+    """
     spared: dict[int, str] = {}
     sought = {patch.introduced for patch in series.patches if patch.introduced}
     there = {
-        (path, text): git.run("grep", "-qF", "-e", text, commit, "--", path, ok=(0, 1)).returncode == 0
+        (path, text): (
+            git.run("grep", "-qF", "-e", text, commit, "--", path, ok=(0, 1)).returncode == 0
+        )
         for path, text in sought
     }
     for patch in series.patches:
@@ -60,10 +67,19 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
 
 
 class Work:
-    """The series on its way out of a commit's tree and onto its base; ``index`` holds that tree at first."""
+    """The series on its way out of a commit's tree and onto its base; ``index`` holds that tree at
+    first."""
 
-    def __init__(self, series: Series, source: Source, version: Version, index: Index, *, adapt: bool) -> None:
-        self.series, self.source, self.version, self.index, self.adapt = series, source, version, index, adapt
+    def __init__(
+        self, series: Series, source: Source, version: Version, index: Index, *, adapt: bool
+    ) -> None:
+        self.series, self.source, self.version, self.index, self.adapt = (
+            series,
+            source,
+            version,
+            index,
+            adapt,
+        )
         self.spared = unaffected(series, source.git, source.commit, version)
         self.affected = [patch for patch in series.patches if patch.number not in self.spared]
         self.history = History(source.git, source.commit, self.affected)
@@ -72,15 +88,22 @@ class Work:
         self.shipped = self.base = index.tree
 
     def take_out(self) -> None:
-        """Make base of the shipped tree, the last patch first. What leaves no trace is there only where its neighbours are."""
+        """Make base of the shipped tree, the last patch first. What leaves no trace is there only
+        where its neighbours are."""
         for traceless in (True, False):
             self.index.reset(self.shipped)
-            skipped = () if traceless else [number for number, taken in self.there.items() if not taken.traced]
+            skipped = (
+                ()
+                if traceless
+                else [number for number, taken in self.there.items() if not taken.traced]
+            )
             self.there, self.kept = {}, {}
             for patch in reversed(self.affected):
                 if patch.number in skipped:
                     continue
-                result = take_out(self.index, self.series.merged_forms(patch, self.version), self.history)
+                result = take_out(
+                    self.index, self.series.merged_forms(patch, self.version), self.history
+                )
                 if isinstance(result, Carried):
                     self.there[patch.number] = result
                 else:
@@ -90,7 +113,8 @@ class Work:
         self.base = self.index.tree
 
     def put_on(self, without: frozenset[int]) -> list[PatchState]:
-        """Put the series on base; a patch that does not apply does not keep the later ones from being tried."""
+        """Put the series on base; a patch that does not apply does not keep the later ones from
+        being tried."""
         self.index.reset(self.base)
         states: list[PatchState] = []
         failed: dict[int, frozenset[str]] = {}
@@ -117,35 +141,54 @@ class Work:
             return self._again(patch, taken)
         result = put_on(self.index, self.series.forms(patch, self.version), adapt=self.adapt)
         if isinstance(result, Carried):
-            had = f"the tree has another form of it, {taken.why}" if taken and taken.why else BEFORE if taken else ""
+            had = (
+                f"the tree has another form of it, {taken.why}"
+                if taken and taken.why
+                else BEFORE
+                if taken
+                else ""
+            )
             why = "; ".join(filter(None, (_named(result), result.why, had)))
             return PatchState(patch, result.how, True, why, result.how, result.adapted), frozenset()
         if taken and taken.why:
             return self._again(patch, taken)
         if kept and kept.commit:
-            why = f"as {kept.commit.words}, and it cannot be taken out: later commits changed the same lines; "
+            why = (
+                f"as {kept.commit.words}, and it cannot be taken out: later commits changed the"
+                " same lines; "
+            )
             return PatchState(patch, THERE, why=why + self._advice(kept.commit.commit)), frozenset()
         said = "\n".join(explain(form, said) for form, said in result.words)
         words = [*result.missing, said, *result.more]
         if kept:
-            words += ["nor is it in the tree already; taking it out fails too:", explain(*kept.words[0], reverse=True)]
-        return PatchState(patch, CONFLICTS, why="\n".join(words)), _blamed(said, names(parse(patch.diff)))
+            words += [
+                "nor is it in the tree already; taking it out fails too:",
+                explain(*kept.words[0], reverse=True),
+            ]
+        return PatchState(patch, CONFLICTS, why="\n".join(words)), _blamed(
+            said, names(parse(patch.diff))
+        )
 
     def _again(self, patch: Patch, taken: Carried) -> tuple[PatchState, frozenset[str]]:
-        """Put on what was taken out: the tree's own form, and where nothing else differs, the very same tree."""
+        """Put on what was taken out: the tree's own form, and where nothing else differs, the very
+        same tree."""
         why, said = "; ".join(filter(None, (_named(taken), taken.why))), ""
         if self.index.tree == taken.before:
             self.index.reset(taken.after)
         elif said := self.index.apply(taken.form.diff):
             why = f"{why}\n{explain(taken.form, said)}".strip()
-            return PatchState(patch, CONFLICTS, why=why), _blamed(said, names(parse(taken.form.diff)))
+            return PatchState(patch, CONFLICTS, why=why), _blamed(
+                said, names(parse(taken.form.diff))
+            )
         else:
             self.index.write()
         return PatchState(patch, THERE, True, why, taken.how, taken.adapted), frozenset()
 
     def _advice(self, commit: str) -> str:
         """What can be done about a patch that the tree has for good."""
-        advice = f"take a tree from before it, such as {commit[:12]}^, or give the series without it"
+        advice = (
+            f"take a tree from before it, such as {commit[:12]}^, or give the series without it"
+        )
         if not self.series.folder.is_dir():
             return advice
         folder = self.series.folder / "backports" / ".".join(map(str, self.version))
@@ -159,7 +202,8 @@ def _named(carried: Carried) -> str:
 
 
 def _blamed(words: str, own: Iterable[str]) -> frozenset[str]:
-    """The files of a patch that git names as the reason why it does not apply, all of them where it names none."""
+    """The files of a patch that git names as the reason why it does not apply, all of them where it
+    names none."""
     said = re.findall(
         r"error: (?:patch failed: )?(.+?)(?::\d+|: [a-z][^:]*)$", words, re.M
     )  # error: patch failed: net/a.c:12

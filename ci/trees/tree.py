@@ -1,7 +1,8 @@
 """Base and patched trees of a series, made by taking it out of the shipped tree and putting it on.
 
-All of it happens in a git index of its own (:mod:`ci.trees.index`): no work tree is touched, so nothing is left dirty by a patch
-that does not apply. :mod:`ci.trees.states` goes through the patches, :mod:`ci.trees.carry` does it for one.
+All of it happens in a git index of its own (:mod:`ci.trees.index`): no work tree is touched, so
+nothing is left dirty by a patch that does not apply. :mod:`ci.trees.states` goes through the
+patches, :mod:`ci.trees.carry` does it for one.
 """
 
 import contextlib
@@ -32,23 +33,28 @@ class Tree:
 
     @contextlib.contextmanager
     def checked_out(self, workspace: Workspace) -> Iterator[None]:
-        """The source's work tree holds this commit inside, under a lock; only files that differ are written."""
+        """The source's work tree holds this commit inside, under a lock; only files that differ are
+        written."""
         with workspace.lock(f"work-{self.source.slot.name}", stage="build", timeout_s=4 * 3600):
             for stale in (self.source.slot / "src/.git").glob("*.lock"):
-                stale.unlink()  # left by a git that was killed; nobody else works here while we hold the lock
+                # left by a git that was killed; nobody else works here while we hold the lock
+                stale.unlink()
             self.source.git.run("checkout", "-q", "--force", "--detach", self.commit)
             yield
 
     def subtree(self, *paths: str) -> dict[str, str]:
-        """Git ids of the named entries, of the top level for none (``dir/`` is what is in it); missing: left out."""
+        """Git ids of the named entries, of the top level for none (``dir/`` is what is in it);
+        missing: left out."""
         rows = self.source.git.run("ls-tree", "-z", self.commit, "--", *paths).stdout.split("\0")
         return {row.partition("\t")[2]: row.split()[2] for row in rows if row}
 
 
 @dataclass(frozen=True)
 class Trees:
-    """The three trees of a run. Without a ``conflict``, patched is complete; it is a :class:`PatchError` where a patch does
-    not apply, and no more than a :class:`StageError` where the tree has one in a form that cannot be taken out."""
+    """The three trees of a run. Without a ``conflict``, patched is complete; it is a
+    :class:`PatchError` where a patch does not apply, and no more than a :class:`StageError` where
+    the tree has one in a form that cannot be taken out.
+    """
 
     shipped: Tree
     base: Tree
@@ -59,11 +65,17 @@ class Trees:
 
 
 def version_of(git: Git, commit: str) -> Version:
-    """``(6, 12)`` from the tree's top Makefile; a :class:`StageError` when this is no kernel tree."""
+    """``(6, 12)`` from the tree's top Makefile; a :class:`StageError` when this is no kernel
+    tree."""
     shown = git.text(commit, "Makefile") or ""
-    numbers = [re.search(rf"^{name} = (\d+)$", shown, re.M) for name in ("VERSION", "PATCHLEVEL")]  # VERSION = 6
+    numbers = [
+        re.search(rf"^{name} = (\d+)$", shown, re.M) for name in ("VERSION", "PATCHLEVEL")
+    ]  # VERSION = 6
     if not all(numbers):
-        raise StageError("apply", f"commit {commit[:12]} is no kernel tree: its Makefile has no VERSION and PATCHLEVEL")
+        raise StageError(
+            "apply",
+            f"commit {commit[:12]} is no kernel tree: its Makefile has no VERSION and PATCHLEVEL",
+        )
     return int(numbers[0][1]), int(numbers[1][1])  # type: ignore[index]
 
 
@@ -71,17 +83,25 @@ def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
     return git.line("commit-tree", tree_id, "-p", parent, "-m", message)
 
 
-def derive(series: Series, source: Source, without: frozenset[int], *, adapt: bool = False) -> Trees:
-    """Base is ``source`` minus what it carries of the affected patches (last first), patched is base plus the
-    series in order, minus ``without``. What can be neither put on nor taken out is in ``conflict``; the others are tried
-    all the same. With ``adapt``, a patch that does not apply as it is may be put on adapted."""
+def derive(
+    series: Series, source: Source, without: frozenset[int], *, adapt: bool = False
+) -> Trees:
+    """Base is ``source`` minus what it carries of the affected patches (last first), patched is
+    base plus the series in order, minus ``without``. What can be neither put on nor taken out is in
+    ``conflict``; the others are tried all the same. With ``adapt``, a patch that does not apply as
+    it is may be put on adapted."""
     git = source.git
     unknown = without - {patch.number for patch in series.patches}
     if unknown:
-        raise StageError("options", f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
-                         f"{series.patches[0].number} to {series.patches[-1].number}")  # fmt: skip
+        raise StageError(
+            "options",
+            f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
+            f"{series.patches[0].number} to {series.patches[-1].number}",
+        )
     version = version_of(git, source.commit)
-    shipped = Tree(source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version)
+    shipped = Tree(
+        source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version
+    )
     with tempfile.TemporaryDirectory() as scratch:
         index = Index(git, Path(scratch) / "index", shipped.tree_id)
         work = Work(series, source, version, index, adapt=adapt)
@@ -101,16 +121,26 @@ def derive(series: Series, source: Source, without: frozenset[int], *, adapt: bo
         patched = replace(base, commit=commit, tree_id=work.index.tree)
     for side, tree in (("base", base), ("patched", patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
-    return Trees(shipped, base, patched, tuple(states), _conflict(states), tuple(work.history.notes))
+    return Trees(
+        shipped, base, patched, tuple(states), _conflict(states), tuple(work.history.notes)
+    )
 
 
 def _conflict(states: Sequence[PatchState]) -> StageError | None:
-    """What keeps the series from being whole: patches that do not apply, else one that cannot be taken out."""
-    said = [f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}") does not apply:\n{state.why}'
-            for state in states if state.status == CONFLICTS]  # fmt: skip
+    """What keeps the series from being whole: patches that do not apply, else one that cannot be
+    taken out."""
+    said = [
+        f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}") does not'
+        f" apply:\n{state.why}"
+        for state in states
+        if state.status == CONFLICTS
+    ]
     if said:
         first = next(state.patch.number for state in states if state.status == CONFLICTS)
         return PatchError("apply", "\n".join(said), patch=first)
-    stuck = [f"the tree has patch {state.patch.number}, {state.why}"
-             for state in states if state.status == THERE and not state.on_patched]  # fmt: skip
+    stuck = [
+        f"the tree has patch {state.patch.number}, {state.why}"
+        for state in states
+        if state.status == THERE and not state.on_patched
+    ]
     return StageError("apply", "\n".join(stuck)) if stuck else None

@@ -10,11 +10,19 @@ from ci.verdict.evidence import Guest
 
 # Of several states or ends the first of these is that of the whole.
 _STATES = (State.ERROR, State.FAIL, State.FLAKY, State.MISSING, State.PASS, State.SKIP)
-_ENDS = (Ended.LOST, Ended.PANIC, Ended.HANG_BOOT, Ended.HANG_SCRIPT, Ended.HANG_SHUTDOWN, Ended.FINISHED)
+_ENDS = (
+    Ended.LOST,
+    Ended.PANIC,
+    Ended.HANG_BOOT,
+    Ended.HANG_SCRIPT,
+    Ended.HANG_SHUTDOWN,
+    Ended.FINISHED,
+)
 
 
 def parts(script: str, guests: Sequence[Guest]) -> Guest:
-    """The guests that ran the parts of a script as one that ran all of it: what went worst is how it went."""
+    """The guests that ran the parts of a script as one that ran all of it: what went worst is how
+    it went."""
     if len(guests) == 1:
         return guests[0]
     results = [guest.result for guest in guests if guest.result]
@@ -38,20 +46,29 @@ def parts(script: str, guests: Sequence[Guest]) -> Guest:
 
 
 def attempts(script: str, guests: Sequence[Guest]) -> Guest:
-    """A script's attempts as one: a case whose outcomes differ is flaky, and says how it came out each time. What the
-    kernel complained of in any attempt it did complain of; one attempt that finished shows that the guest can."""
+    """A script's attempts as one: a case whose outcomes differ is flaky, and says how it came out
+    each time. What the kernel complained of in any attempt it did complain of; one attempt that
+    finished shows that the guest can.
+    """
     results = [guest.result for guest in guests if guest.result]
     if len(guests) == 1 or not results:
         return guests[0]
     names = dict.fromkeys(case.name for result in results for case in result.cases)
     tables = [{case.name: case for case in result.cases} for result in results]
     absent = Case("", State.MISSING)
-    told = [guest.attempt or f"attempt {number}" for number, guest in enumerate(guests, start=1) if guest.result]
+    told = [
+        guest.attempt or f"attempt {number}"
+        for number, guest in enumerate(guests, start=1)
+        if guest.result
+    ]
     return Guest(
         ScriptResult(
             script,
             _told([result.own for result in results], told),
-            tuple(_told([replace(table.get(name, absent), name=name) for table in tables], told) for name in names),
+            tuple(
+                _told([replace(table.get(name, absent), name=name) for table in tables], told)
+                for name in names
+            ),
             tuple(problem for result in results for problem in result.problems),
         ),
         max((guest.ended for guest in guests), key=_ENDS.index),

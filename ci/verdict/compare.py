@@ -1,9 +1,10 @@
 """Evidence -> findings: the state of every case on both kernels. What a state amounts to is for
 :mod:`ci.verdict.judge`.
 
-Here it is settled what an absent case, a cut-off script and a clean console mean, given how the guests ended on both sides.
-Scripts have their cases under their names, and there are four suites more: ``pipeline`` (our own trouble), ``apply`` (a case per
-patch), ``build``, and ``kernel`` (for each script whether its guest finished and its console was read; for each distinct complaint one).
+Here it is settled what an absent case, a cut-off script and a clean console mean, given how the
+guests ended on both sides. Scripts have their cases under their names, and there are four suites
+more: ``pipeline`` (our own trouble), ``apply`` (a case per patch), ``build``, and ``kernel`` (for
+each script whether its guest finished and its console was read; for each distinct complaint one).
 """
 
 import re
@@ -20,8 +21,8 @@ MAX_STORY = 300
 
 @dataclass(frozen=True)
 class Finding:
-    """One case with its state on both kernels. ``detail`` is what is known of it, ``story`` the same in half
-    a sentence."""
+    """One case with its state on both kernels. ``detail`` is what is known of it, ``story`` the
+    same in half a sentence."""
 
     suite: str
     name: str
@@ -34,7 +35,9 @@ class Finding:
 
 def _in_short(*texts: str) -> str:
     """Lines as half a sentence: joined, at most 300 characters."""
-    lines = [" ".join(line.split()) for text in texts for line in clean_lines(text[: 4 * MAX_STORY])]
+    lines = [
+        " ".join(line.split()) for text in texts for line in clean_lines(text[: 4 * MAX_STORY])
+    ]
     return "; ".join(line for line in lines if line)[:MAX_STORY]
 
 
@@ -45,8 +48,8 @@ _SHOWN = 170
 
 
 def _of_trouble(text: str) -> str:
-    """What went wrong, in short. Of a command that failed its name and how it ended, then its last lines as far as they
-    fit: what a program says last is why it failed."""
+    """What went wrong, in short. Of a command that failed its name and how it ended, then its last
+    lines as far as they fit: what a program says last is why it failed."""
     head, *lines = [" ".join(line.split()) for line in clean_lines(text)]
     found = _COMMAND.search(head)
     if not found:
@@ -66,8 +69,8 @@ _CUT_SHORT = (Ended.PANIC, Ended.HANG_BOOT, Ended.HANG_SCRIPT)
 
 @dataclass(frozen=True)
 class _Side:
-    """What one kernel gave for one script: the script's own case, its cases, and what the absence of one
-    means."""
+    """What one kernel gave for one script: the script's own case, its cases, and what the absence
+    of one means."""
 
     own: Case
     cases: dict[str, Case]
@@ -79,8 +82,9 @@ def _finished(guest: Guest | None) -> bool:
 
 
 def _side(script: str, guest: Guest | None, other: Guest | None) -> _Side:
-    """Read one side. A guest that was cut short is its kernel's doing where the other kernel's guest
-    finished: the open cases fail and the others are missing. Otherwise we could not find out."""
+    """Read one side. A guest that was cut short is its kernel's doing where the other kernel's
+    guest finished: the open cases fail and the others are missing. Otherwise we could not find
+    out."""
     if guest is None:
         return _Side(Case(script, State.ERROR, "it was not run"), {}, State.ERROR)
     blamed = guest.ended in _CUT_SHORT and _finished(other)
@@ -96,34 +100,45 @@ def _side(script: str, guest: Guest | None, other: Guest | None) -> _Side:
         return case
 
     own = settled(guest.result.own)
-    doubtful = own.state is State.ERROR or guest.ended is Ended.LOST or (guest.ended in _CUT_SHORT and not blamed)
+    doubtful = (
+        own.state is State.ERROR
+        or guest.ended is Ended.LOST
+        or (guest.ended in _CUT_SHORT and not blamed)
+    )
     cases = {case.name: settled(case) for case in guest.result.cases}
     return _Side(own, cases, State.ERROR if doubtful else State.MISSING)
 
 
 def _row(suite: str, name: str, base: Case, patched: Case) -> Finding:
     time = patched.time_ms if patched.time_ms is not None else base.time_ms
-    return Finding(suite, name, base.state, patched.state, patched.detail or base.detail, time_ms=time)
+    return Finding(
+        suite, name, base.state, patched.state, patched.detail or base.detail, time_ms=time
+    )
 
 
 def _reference(run: ScriptRun) -> Guest | None:
-    """Base's guest. Where the patched tree's script ends on neither kernel and base's own does end, it is the series
-    that made the script so, and base is what base's own shows."""
+    """Base's guest. Where the patched tree's script ends on neither kernel and base's own does end,
+    it is the series that made the script so, and base is what base's own shows."""
     stuck = not _finished(run.base) and not _finished(run.patched)
     return run.base_own if stuck and _finished(run.base_own) else run.base
 
 
 def _script_rows(run: ScriptRun, wanted: list[str]) -> Iterator[Finding]:
-    """The script's own case, its cases in the order of the patched kernel's, and what must flip and never
-    came up."""
+    """The script's own case, its cases in the order of the patched kernel's, and what must flip and
+    never came up."""
     reference = _reference(run)
-    base, patched = _side(run.script, reference, run.patched), _side(run.script, run.patched, reference)
+    base, patched = (
+        _side(run.script, reference, run.patched),
+        _side(run.script, run.patched, reference),
+    )
     # Nobody's guest excuses this one: where it is cut short there is no base to compare with.
     own = _side(run.script, run.base_own, None) if run.base_own else None
     before = {**own.cases, **base.cases} if own else base.cases
     absent = own.absent if own else base.absent
     yield _row(run.script, run.script, base.own, patched.own)
-    for name in dict.fromkeys([*patched.cases, *before, *(name for name in wanted if name != run.script)]):
+    for name in dict.fromkeys(
+        [*patched.cases, *before, *(name for name in wanted if name != run.script)]
+    ):
         yield _row(
             run.script,
             name,
@@ -138,12 +153,20 @@ def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
     def end(guest: Guest | None, other: Guest | None) -> State:
         if _finished(guest):
             return State.PASS
-        return State.FAIL if guest and guest.ended is not Ended.LOST and _finished(other) else State.ERROR
+        return (
+            State.FAIL
+            if guest and guest.ended is not Ended.LOST and _finished(other)
+            else State.ERROR
+        )
 
     reference = _reference(run)
     sides = (("base", reference), ("patched", run.patched))
     ends = [
-        f"{side}: {guest.ended.value}" + (f" ({guest.note})" if guest.note else "") if guest else f"{side}: not run"
+        (
+            f"{side}: {guest.ended.value}" + (f" ({guest.note})" if guest.note else "")
+            if guest
+            else f"{side}: not run"
+        )
         for side, guest in sides
     ]
     yield Finding(
@@ -157,29 +180,43 @@ def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
     read = [State.PASS if guest and guest.scanned else State.ERROR for _, guest in sides]
     if run.base_own and not run.base_own.scanned:
         read[0] = State.ERROR
-    missing = " and ".join(side for (side, _), state in zip(sides, read, strict=True) if state is State.ERROR)
+    missing = " and ".join(
+        side for (side, _), state in zip(sides, read, strict=True) if state is State.ERROR
+    )
     story = f"the console of {missing} could not be read" if missing else ""
     yield Finding("kernel", f"{run.script}: console scanned", read[0], read[1], story, story)
 
 
 def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
-    """One case per distinct complaint, whatever script it came with. That it is absent is only known where
-    the guests of the scripts that it came with on the other kernel finished and were read."""
+    """One case per distinct complaint, whatever script it came with. That it is absent is only
+    known where the guests of the scripts that it came with on the other kernel finished and were
+    read."""
     seen: dict[str, list[set[str]]] = {}
     texts: dict[str, tuple[str, str]] = {}
     for run in runs:
         for side, guest in ((1, run.patched), (0, run.base), (0, run.base_own)):
             for splat in guest.splats if guest else ():
                 seen.setdefault(splat.fingerprint, [set(), set()])[side].add(run.script)
-                texts.setdefault(splat.fingerprint, (f"{splat.title} (with {run.script})", splat.excerpt))
+                texts.setdefault(
+                    splat.fingerprint, (f"{splat.title} (with {run.script})", splat.excerpt)
+                )
     for fingerprint, scripts in seen.items():
         states = []
         for side in (0, 1):
-            guests = [run.patched if side else run.base for run in runs if run.script in scripts[1 - side]]
+            guests = [
+                run.patched if side else run.base for run in runs if run.script in scripts[1 - side]
+            ]
             clear = all(_finished(guest) and guest and guest.scanned for guest in guests)
             states.append(State.FAIL if scripts[side] else State.PASS if clear else State.ERROR)
         story, excerpt = texts[fingerprint]
-        yield Finding("kernel", tidy(fingerprint), states[0], states[1], f"{story}\n{excerpt}", _in_short(story))
+        yield Finding(
+            "kernel",
+            tidy(fingerprint),
+            states[0],
+            states[1],
+            f"{story}\n{excerpt}",
+            _in_short(story),
+        )
 
 
 def _own_rows(evidence: Evidence) -> Iterator[Finding]:
@@ -219,7 +256,8 @@ def _all_rows(evidence: Evidence) -> Iterator[Finding]:
 
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
-    """Every finding, in the order of the reports; no two share suite and name (a repeat gets `` (2)``)."""
+    """Every finding, in the order of the reports; no two share suite and name (a repeat gets
+    `` (2)``)."""
     times: Counter[tuple[str, str]] = Counter()
     for row in _all_rows(evidence):
         times[row.suite, row.name] += 1

@@ -1,5 +1,5 @@
-"""What a verdict rests on: the records that a pipeline fills in and :mod:`ci.verdict.judge` judges. No logic
-here."""
+"""What a verdict rests on: the records that a pipeline fills in and :mod:`ci.verdict.judge` judges.
+No logic here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from ci.logs.splats import Splat
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch and how it went: ``status`` in the caller's words; ``state`` is PASS, SKIP (left out, not
-    affected), FAIL (it does not apply: exit code 2) or MISSING (never tried). ``adapted`` is a diff: how what was taken out or
-    put on differs from the patch."""
+    """A patch and how it went: ``status`` in the caller's words; ``state`` is PASS, SKIP (left out,
+    not affected), FAIL (it does not apply: exit code 2) or MISSING (never tried). ``adapted`` is a
+    diff: how what was taken out or put on differs from the patch."""
 
     number: int
     title: str
@@ -27,8 +27,8 @@ class Patch:
 
 @dataclass(frozen=True)
 class Build:
-    """Something built on both sides (``kernel``, ``selftests``): PASS or FAIL, MISSING where it is not needed
-    or was not tried. ``detail`` holds the compiler's lines."""
+    """Something built on both sides (``kernel``, ``selftests``): PASS or FAIL, MISSING where it is
+    not needed or was not tried. ``detail`` holds the compiler's lines."""
 
     name: str
     base: State
@@ -38,9 +38,9 @@ class Build:
 
 @dataclass(frozen=True)
 class Guest:
-    """One script in one guest. ``result`` is None where the script never began; ``scanned`` is False where
-    the console could not be read; ``note`` says more about the end, e.g. where the log is; ``attempt`` is what the run
-    is told by where there are several: ``seed 2``."""
+    """One script in one guest. ``result`` is None where the script never began; ``scanned`` is
+    False where the console could not be read; ``note`` says more about the end, e.g. where the log
+    is; ``attempt`` is what the run is told by where there are several: ``seed 2``."""
 
     result: ScriptResult | None
     ended: Ended
@@ -52,9 +52,9 @@ class Guest:
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """A script on both kernels; a side that was not run at all is None. ``base_own`` is the base kernel with
-    the base tree's own script: it stands in for the cases that the patched tree's script did not reach on
-    base."""
+    """A script on both kernels; a side that was not run at all is None. ``base_own`` is the base
+    kernel with the base tree's own script: it stands in for the cases that the patched tree's
+    script did not reach on base."""
 
     script: str
     base: Guest | None
@@ -72,11 +72,12 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a verdict rests on; a run that ended early simply has less of it. There is one run per script.
+    """All that a verdict rests on; a run that ended early simply has less of it. There is one run
+    per script.
 
-    ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script, case) ->
-    why it may not pass; it excuses a failure, never an error, and never a case that must flip. ``notes``: how the series
-    was read, for people; no part of the verdict.
+    ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script,
+    case) -> why it may not pass; it excuses a failure, never an error, and never a case that must
+    flip. ``notes``: how the series was read, for people; no part of the verdict.
     """
 
     series: str

@@ -1,9 +1,9 @@
 """The only place that decides: what was found out on both kernels -> the verdict. Pure.
 
-It is one fold. :mod:`ci.verdict.compare` gives every case a state on base and on patched; :func:`change` is a
-function of the two; a case calls for an exit code of its own; the verdict's is the first of 2, 1, 3, 0 that a
-case calls for. Nothing is decided outside of the cases, so a report that shows them all shows every reason
-there is.
+It is one fold. :mod:`ci.verdict.compare` gives every case a state on base and on patched;
+:func:`change` is a function of the two; a case calls for an exit code of its own; the verdict's is
+the first of 2, 1, 3, 0 that a case calls for. Nothing is decided outside of the cases, so a report
+that shows them all shows every reason there is.
 """
 
 from collections import Counter
@@ -41,10 +41,11 @@ _ABSENT = (State.SKIP, State.MISSING)
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for: 0, 1 (it
-    rejects), 2 (so it does, before any test) or 3 (unknown); ``reason`` the sentence where that is not 0.
-    ``excuse`` is the known limit that explains a failure on a side, and keeps it from counting. ``detail`` is bounded, uncleaned text;
-    ``time_ms`` guest time on patched, else on base."""
+    """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for: 0, 1
+    (it rejects), 2 (so it does, before any test) or 3 (unknown); ``reason`` the sentence where that
+    is not 0. ``excuse`` is the known limit that explains a failure on a side, and keeps it from
+    counting. ``detail`` is bounded, uncleaned text; ``time_ms`` guest time on patched, else on
+    base."""
 
     suite: str
     name: str
@@ -60,8 +61,8 @@ class CaseVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important first;
-    ``notes`` say how the series was read."""
+    """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important
+    first; ``notes`` say how the series was read."""
 
     verdict: str
     exit_code: int
@@ -80,8 +81,10 @@ class Verdict:
 
 
 def change(base: State, patched: State) -> Change:
-    """The change between two states. An error on a side hides everything, then flaky does; a failure that is
-    skipped or missing on patched is *skipped*: it is not fixed, and it was no pass that could be lost."""
+    """The change between two states. An error on a side hides everything, then flaky does; a
+    failure that is skipped or missing on patched is *skipped*: it is not fixed, and it was no pass
+    that could be lost.
+    """
     if State.ERROR in (base, patched):
         return Change.UNKNOWN
     if State.FLAKY in (base, patched):
@@ -90,7 +93,9 @@ def change(base: State, patched: State) -> Change:
         return Change.LOST if base is State.PASS else Change.SKIPPED
     if patched is State.PASS:
         return {State.PASS: Change.KEPT, State.FAIL: Change.FIXED}.get(base, Change.NEW)
-    return {State.PASS: Change.REGRESSED, State.FAIL: Change.STILL_FAILING}.get(base, Change.NEW_FAILURE)
+    return {State.PASS: Change.REGRESSED, State.FAIL: Change.STILL_FAILING}.get(
+        base, Change.NEW_FAILURE
+    )
 
 
 _WORDS = {
@@ -104,13 +109,16 @@ WORDS = {0: "accepted", 1: "rejected", 2: "rejected", 3: "error"}
 
 
 def first_code(codes: Iterable[int]) -> int:
-    """The exit code of the whole, from those of its parts; 3 where there is none: nothing was found out."""
+    """The exit code of the whole, from those of its parts; 3 where there is none: nothing was found
+    out."""
     return min(codes, key=_CODES.index, default=3)
 
 
 def _sentence(row: Finding, what: Change, code: int, *, must_flip: bool) -> str:
     """Why a case is not fine, naming script and case."""
-    label = f"{row.suite}: {row.name}" if row.name != row.suite else f"{row.suite} (the script itself)"
+    label = (
+        f"{row.suite}: {row.name}" if row.name != row.suite else f"{row.suite} (the script itself)"
+    )
     sides = f"base: {row.base}, patched: {row.patched}"
     if what is Change.UNKNOWN:
         return f"{label} could not be found out: {row.story or tidy(row.detail[:400]) or sides}"
@@ -123,7 +131,8 @@ def _sentence(row: Finding, what: Change, code: int, *, must_flip: bool) -> str:
 
 
 def _judged(row: Finding, evidence: Evidence) -> CaseVerdict:
-    """A case with what it calls for. A case that must flip has to be *fixed*; no known limit excuses it."""
+    """A case with what it calls for. A case that must flip has to be *fixed*; no known limit
+    excuses it."""
     what = change(row.base, row.patched)
     must_flip = (row.suite, row.name) in evidence.must_flip
     code, excuse = 0, ""
@@ -137,7 +146,18 @@ def _judged(row: Finding, evidence: Evidence) -> CaseVerdict:
         excuse = evidence.known.get((row.suite, row.name), "")
         code = int(what in REJECTING and not excuse)
     reason = _sentence(row, what, code, must_flip=must_flip) if code else ""
-    return CaseVerdict(row.suite, row.name, row.base, row.patched, what, row.detail, code, reason, excuse, row.time_ms)
+    return CaseVerdict(
+        row.suite,
+        row.name,
+        row.base,
+        row.patched,
+        what,
+        row.detail,
+        code,
+        reason,
+        excuse,
+        row.time_ms,
+    )
 
 
 def _reasons(cases: list[CaseVerdict], evidence: Evidence) -> Iterator[str]:
@@ -165,8 +185,8 @@ def _reasons(cases: list[CaseVerdict], evidence: Evidence) -> Iterator[str]:
 
 
 def decide(evidence: Evidence) -> Verdict:
-    """The verdict. Where several things hold, the exit code is the first of 2, 1, 3, 0 that any case calls
-    for.
+    """The verdict. Where several things hold, the exit code is the first of 2, 1, 3, 0 that any
+    case calls for.
 
     Raises ValueError where a script has two runs: its cases would be two things under one name.
     """
@@ -175,7 +195,9 @@ def decide(evidence: Evidence) -> Verdict:
     cases = [_judged(row, evidence) for row in findings(evidence)]
     scripts = {run.script for run in evidence.runs}
     ran = any(
-        case.suite in scripts and case.name != case.suite and case.patched in (State.PASS, State.FAIL, State.FLAKY)
+        case.suite in scripts
+        and case.name != case.suite
+        and case.patched in (State.PASS, State.FAIL, State.FLAKY)
         for case in cases
     )
     if not ran and not any(case.exit_code for case in cases):
@@ -204,7 +226,12 @@ def to_json(verdict: Verdict) -> dict[str, object]:
         "reasons": list(verdict.reasons),
         "series": {"name": verdict.series, "change-id": verdict.change_id},
         "patches": [
-            {"number": patch.number, "title": patch.title, "digest": patch.digest, "status": patch.status}
+            {
+                "number": patch.number,
+                "title": patch.title,
+                "digest": patch.digest,
+                "status": patch.status,
+            }
             | ({"adapted": patch.detail} if patch.adapted else {})
             for patch in verdict.patches
         ],

@@ -1,4 +1,5 @@
-"""Runs compared: byte for byte where they have to be the same, case by case where only the seed differs. Pure."""
+"""Runs compared: byte for byte where they have to be the same, case by case where only the seed
+differs. Pure."""
 
 import hashlib
 import itertools
@@ -19,8 +20,9 @@ def digest(text: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first line in which two logs differ, as ``one`` and ``other`` have it (empty past the end); ``stamp_s`` is the
-    guest's time of it, or of the last stamp before, where the log has stamps."""
+    """The first line in which two logs differ, as ``one`` and ``other`` have it (empty past the
+    end); ``stamp_s`` is the guest's time of it, or of the last stamp before, where the log has
+    stamps."""
 
     log: str
     line: int
@@ -62,10 +64,12 @@ class Tally:
 
 
 def tally(states: Mapping[int, Mapping[tuple[str, str], State]]) -> tuple[Tally, ...]:
-    """From seed -> (script, case) -> state to one row for each case; a case that a seed did not show is missing."""
+    """From seed -> (script, case) -> state to one row for each case; a case that a seed did not
+    show is missing."""
     names = dict.fromkeys(key for of_seed in states.values() for key in of_seed)
     return tuple(
-        _tally(key, [(seed, of_seed.get(key, State.MISSING)) for seed, of_seed in states.items()]) for key in names
+        _tally(key, [(seed, of_seed.get(key, State.MISSING)) for seed, of_seed in states.items()])
+        for key in names
     )
 
 

@@ -1,4 +1,5 @@
-"""ci.base.command_line and the tasks: each option is explained, and what is mistyped is told with what was meant."""
+"""ci.base.command_line and the tasks: each option is explained, and what is mistyped is told with
+what was meant."""
 
 import re
 import subprocess
@@ -20,11 +21,14 @@ def inv(*args: str) -> Done:
 
 
 def described(task: str) -> dict[str, str]:
-    """Option -> text of ``inv --help TASK``, where the second column begins at the same place in each line."""
+    """Option -> text of ``inv --help TASK``, where the second column begins at the same place in
+    each line."""
     found: dict[str, str] = {}
     name = ""
     for line in inv("--help", task).stdout.partition("Options:\n")[2].splitlines():
-        if option := re.match(r"  (?:-\w(?: \w+)?, )?--([a-z-]+)(?:\[?=\w+\]?)?(?: |$)|  -(\w)", line):
+        if option := re.match(
+            r"  (?:-\w(?: \w+)?, )?--([a-z-]+)(?:\[?=\w+\]?)?(?: |$)|  -(\w)", line
+        ):
             name, line = option[1] or option[2], line[option.end() :]
             found[name] = ""
         found[name] = f"{found[name]} {line.strip()}".strip()
@@ -45,13 +49,29 @@ def test_the_help_of_a_task_is_shown() -> None:
     assert said["tree"] == "your own kernel checkout, which is only read"
     assert said["without"] == "numbers of patches not to put on, as in 1,3"
     assert said["ignore-dirty"] == "with --tree: take HEAD, leave uncommitted changes out"
-    assert set(said) == {"series", "tree", "source", "adapt", "without", "only", "suite", "mode", "seed", "layout", "ignore-dirty",
-                         "rerun", "timings", "cpus", "qemu"}  # fmt: skip
+    assert set(said) == {
+        "series",
+        "tree",
+        "source",
+        "adapt",
+        "without",
+        "only",
+        "suite",
+        "mode",
+        "seed",
+        "layout",
+        "ignore-dirty",
+        "rerun",
+        "timings",
+        "cpus",
+        "qemu",
+    }
     assert described("clean") == {"cache": "also what was downloaded and built"}
     texts = {context.name: context.args for context in tasks.ns.to_contexts()}
     assert texts["bench"]["mode"].help == "auto, kvm, tcg or virtual (default: virtual)"
     assert (
-        texts["stable"]["source"].help == "where the branches' kernels come from: auto, git or debian (default: auto)"
+        texts["stable"]["source"].help
+        == "where the branches' kernels come from: auto, git or debian (default: auto)"
     )
     assert texts["report"]["run"].help == "folder of a stored run (default: results/latest)"
 
@@ -59,7 +79,10 @@ def test_the_help_of_a_task_is_shown() -> None:
 def test_without_words_the_tasks_are_listed() -> None:
     bare, listed = inv(), inv("--list")
     assert bare.returncode == listed.returncode == 0 and bare.stderr == ""
-    assert bare.stdout.partition("\n\n")[2] == listed.stdout.partition("\n\n")[2] and "\n  validate " in bare.stdout
+    assert (
+        bare.stdout.partition("\n\n")[2] == listed.stdout.partition("\n\n")[2]
+        and "\n  validate " in bare.stdout
+    )
 
 
 TASKS, OPTIONS = "(`inv --list` shows the tasks)", "(`inv --help validate` shows its options)"
@@ -71,13 +94,28 @@ TASKS, OPTIONS = "(`inv --list` shows the tasks)", "(`inv --help validate` shows
         ("valdate", f"there is no task 'valdate'; did you mean validate? {TASKS}"),
         ("xyzzy", f"there is no task 'xyzzy' {TASKS}"),
         ("--help valdate", f"there is no task 'valdate'; did you mean validate? {TASKS}"),
-        ("validate --sute smoke", f"validate has no option --sute; did you mean --suite? {OPTIONS}"),
-        ("validate --sute=smoke", f"validate has no option --sute; did you mean --suite? {OPTIONS}"),
-        ("validate --ignore_drity", f"validate has no option --ignore_drity; did you mean --ignore-dirty? {OPTIONS}"),
+        (
+            "validate --sute smoke",
+            f"validate has no option --sute; did you mean --suite? {OPTIONS}",
+        ),
+        (
+            "validate --sute=smoke",
+            f"validate has no option --sute; did you mean --suite? {OPTIONS}",
+        ),
+        (
+            "validate --ignore_drity",
+            f"validate has no option --ignore_drity; did you mean --ignore-dirty? {OPTIONS}",
+        ),
         ("validate --suite smoke aply", f"there is no task 'aply'; did you mean apply? {TASKS}"),
         ("validate --mode", "--mode needs a value"),
         ("verify --times x", "'x' is no number"),
-        ("--lst", "inv has no option --lst; did you mean --list? (`inv --help` shows the options before a task)"),
+        (
+            "--lst",
+            (
+                "inv has no option --lst; did you mean --list? (`inv --help` shows the options"
+                " before a task)"
+            ),
+        ),
         ("validate --xyzzy", f"validate has no option --xyzzy {OPTIONS}"),
         ("validate --suite smoke", ""),
         ("--help validate", ""),

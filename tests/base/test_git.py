@@ -22,7 +22,9 @@ def patch(old: str = "a", new: str = "a", body: str = HUNK, more: str = "") -> s
 
 
 NEW = "diff --git a/{0} b/{0}\nnew file mode 100644\n--- /dev/null\n+++ b/{0}\n@@ -0,0 +1 @@\n+x\n"
-BINARY = "diff --git a/bin b/bin\nindex 1111111..2222222 100644\nBinary files a/bin and b/bin differ\n"
+BINARY = (
+    "diff --git a/bin b/bin\nindex 1111111..2222222 100644\nBinary files a/bin and b/bin differ\n"
+)
 REFUSED = {
     "context": patch(body=HUNK.replace(" 9\n", " nine\n")),
     "corrupt": patch(body=HUNK.replace("-10\n", "-10\n-10\n-10\n")),
@@ -35,7 +37,9 @@ REFUSED = {
     "no name": patch().replace("--- a/a\n+++ b/a\n", ""),
     "bare hunk": HUNK,
     "other mode": "diff --git a/a b/a\nold mode 100755\nnew mode 100644\n",
-    "still has contents": patch(more="deleted file mode 100644\n").replace("+++ b/a", "+++ /dev/null"),
+    "still has contents": (
+        patch(more="deleted file mode 100644\n").replace("+++ b/a", "+++ /dev/null")
+    ),
     "binary without its bytes": BINARY,
     "a name like an error": patch("fatal: no space", "fatal: no space"),
 }
@@ -72,7 +76,10 @@ def full(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "full"
     folder.mkdir()
     mounted = processes.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8k", "none", folder], stage="test", timeout_s=20, ok=None
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "none", folder],
+        stage="test",
+        timeout_s=20,
+        ok=None,
     )
     if mounted.returncode != 0:
         pytest.skip("needs root, to mount a disk that is full")
@@ -87,8 +94,12 @@ def test_a_full_disk_is_no_refusal(repository: Git, full: Path) -> None:
     (full / "more").touch()
     with contextlib.suppress(OSError):
         (full / "more").write_bytes(bytes(65536))
-    with pytest.raises(StageError, match=r"git apply could not look at the patch: .*([Ss]pace|unable to write)"):
-        repository.judged("apply", "--cached", "-", stdin=patch(), env={"GIT_INDEX_FILE": str(full / "index")})
+    with pytest.raises(
+        StageError, match=r"git apply could not look at the patch: .*([Ss]pace|unable to write)"
+    ):
+        repository.judged(
+            "apply", "--cached", "-", stdin=patch(), env={"GIT_INDEX_FILE": str(full / "index")}
+        )
 
 
 def test_a_mail_that_git_cuts_short_is_noticed(repository: Git, full: Path, tmp_path: Path) -> None:

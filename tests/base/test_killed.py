@@ -1,4 +1,5 @@
-"""`inv stable` killed at random moments and started again: the same verdict, and nothing half-written in the cache."""
+"""`inv stable` killed at random moments and started again: the same verdict, and nothing
+half-written in the cache."""
 
 import json
 import random
@@ -24,7 +25,9 @@ TIMES = 10
 __all__ = ["inv"]  # a fixture
 
 
-def test_it_completes_whenever_it_was_killed(inv: Callable[..., Done], project: Path, tmp_path: Path) -> None:
+def test_it_completes_whenever_it_was_killed(
+    inv: Callable[..., Done], project: Path, tmp_path: Path
+) -> None:
     found, _, workspace = shipped()
     old = "\tsubflow_req->msk = NULL;\n"
     # A patch that no cache has seen: something is left to compile, to link and to boot.
@@ -43,7 +46,9 @@ def test_it_completes_whenever_it_was_killed(inv: Callable[..., Done], project: 
     moment = random.Random(TIMES)
     for _ in range(TIMES):
         argv = [str(Path(sys.executable).with_name("inv")), *words]
-        us = subprocess.Popen(argv, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        us = subprocess.Popen(
+            argv, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(moment.uniform(1, 40))
         children = [int(pid) for pid in below(us.pid)]
         us.kill()

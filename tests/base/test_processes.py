@@ -14,7 +14,8 @@ from ci.base import processes
 from ci.base.errors import StageError
 from tests.conftest import ROOT
 
-# Leaves a process that has detached itself in a session of its own, as QEMU behind a shell can; its id on stdout.
+# Leaves a process that has detached itself in a session of its own, as QEMU behind a shell can; its
+# id on stdout.
 DETACHED = "setsid sleep 300 >/dev/null 2>&1 & echo $!; "
 
 
@@ -41,7 +42,9 @@ def gone(pid: int) -> bool:
 
 
 def test_output_exit_code_and_cpu_time() -> None:
-    done = run("echo out; echo err >&2; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3", ok=(3,))
+    done = run(
+        "echo out; echo err >&2; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3", ok=(3,)
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
     assert 0 < done.cpu_s < 10
 
@@ -66,13 +69,20 @@ def test_where_a_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_no_file_of_ours_is_open_in_a_command(fresh: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_of_ours_is_open_in_a_command(
+    fresh: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("true")
     with (tmp_path / "ours").open("w", encoding="ascii") as file:
         os.set_inheritable(file.fileno(), True)
         if fresh:  # a reaper that starts while the file is open
             monkeypatch.setattr(processes, "_reaper", None)
-        assert run("ls /proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3: the folder that ls reads
+        assert run("ls /proc/self/fd").stdout.split() == [
+            "0",
+            "1",
+            "2",
+            "3",
+        ]  # 3: the folder that ls reads
 
 
 def test_a_reaper_that_is_killed_is_started_again() -> None:
@@ -171,7 +181,8 @@ def test_children_die_with_us(number: signal.Signals, tmp_path: Path) -> None:
     note = tmp_path / "pids"
     script = f"echo $$ >>{note}; ({DETACHED}) >>{note}; sleep 300"
     ours = (
-        f"from ci.base import processes as command; command.run(['sh', '-c', {script!r}], stage='run', timeout_s=200)"
+        f"from ci.base import processes as command; command.run(['sh', '-c', {script!r}],"
+        " stage='run', timeout_s=200)"
     )
     us = subprocess.Popen([sys.executable, "-c", ours], cwd=ROOT, stderr=subprocess.DEVNULL)
     for _ in range(200):

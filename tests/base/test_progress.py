@@ -35,7 +35,9 @@ def test_every_line_begins_with_a_mark_of_ours() -> None:
     assert lines("") == ""
 
 
-def test_a_pipe_gets_plain_lines(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_plain_lines(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     progress = Progress()
     with progress.stage("fetch", "a [bold]kernel[/] :smile:"):
@@ -44,7 +46,12 @@ def test_a_pipe_gets_plain_lines(capfd: pytest.CaptureFixture[str], monkeypatch:
             progress.update("working")
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.splitlines() == ["| fetch: a [bold]kernel[/] :smile:", "| x ", "| ::error::y", "| working"]
+    assert err.splitlines() == [
+        "| fetch: a [bold]kernel[/] :smile:",
+        "| x ",
+        "| ::error::y",
+        "| working",
+    ]
     assert progress.durations_s["fetch"] >= 0
 
 
@@ -61,13 +68,21 @@ def test_github_gets_groups_and_no_commands_of_others(
     assert not any(line.lstrip().startswith(("::", "##[")) for line in lines[1:-1])
 
 
-def live(env: dict[str, str], body: str = "with p.stage('build', 'x'): p.update('one'); p.update('two')") -> bytes:
+def live(
+    env: dict[str, str], body: str = "with p.stage('build', 'x'): p.update('one'); p.update('two')"
+) -> bytes:
     """What a terminal shows of a stage with two updates."""
     script = f"import time; from ci.base.progress import Progress; p = Progress()\n{body}"
     ours, theirs = pty.openpty()
-    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "GITHUB_ACTIONS")}
+    kept = {
+        key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "GITHUB_ACTIONS")
+    }
     subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, stderr=theirs, check=True, env=kept | {"TERM": "xterm"} | env
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stderr=theirs,
+        check=True,
+        env=kept | {"TERM": "xterm"} | env,
     )
     os.close(theirs)
     shown = b""
@@ -88,7 +103,8 @@ def test_a_terminal_gets_a_live_line_without_colour_where_none_is_wanted() -> No
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (312, "5 min 12 s"), (7380, "2 h 3 min")]
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (312, "5 min 12 s"), (7380, "2 h 3 min")],
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
@@ -114,7 +130,10 @@ def test_the_time_that_a_stage_takes_is_told(
 
 def test_a_terminal_gets_the_time_also_where_nothing_is_told() -> None:
     script = "time.sleep(1.3)"
-    assert b"fetch (0 s)" in (shown := live({}, f"with p.stage('fetch', 'x'): {script}")) and b"fetch (1 s)" in shown
+    assert (
+        b"fetch (0 s)" in (shown := live({}, f"with p.stage('fetch', 'x'): {script}"))
+        and b"fetch (1 s)" in shown
+    )
 
 
 def test_a_file_that_grows_is_told(

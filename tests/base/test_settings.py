@@ -13,7 +13,13 @@ from tests.conftest import ROOT
 def test_defaults() -> None:
     made = make(ROOT)
     assert made.series == str(ROOT / "kernel-patches/deny-join-id0")
-    assert (made.source, made.mode, made.suite, made.without, made.tree) == ("auto", "auto", "", frozenset(), None)
+    assert (made.source, made.mode, made.suite, made.without, made.tree) == (
+        "auto",
+        "auto",
+        "",
+        frozenset(),
+        None,
+    )
     assert made.workspace.results == ROOT / "results"
 
 
@@ -48,7 +54,10 @@ def test_what_goes_to_the_guest_is_part_of_a_replay() -> None:
 
 
 def test_a_patch_that_may_be_adapted_may_be_so_in_a_replay() -> None:
-    assert make(ROOT, adapt=True).command("validate", source="debian:6.1") == "inv validate --source debian:6.1 --adapt"
+    assert (
+        make(ROOT, adapt=True).command("validate", source="debian:6.1")
+        == "inv validate --source debian:6.1 --adapt"
+    )
     assert "--adapt" not in make(ROOT).command("validate")
 
 
@@ -67,8 +76,12 @@ def test_the_cache_folder(value: str | None, monkeypatch: pytest.MonkeyPatch) ->
     assert cache_folder() == Path("/caches/patchverdict")
 
 
-@pytest.mark.parametrize("name", ["a b", "a:b", "a#b", "a$b", "a'b", 'a"b', "a,b", "a;b", "a%b", "a\nb", "a\\b", "a=b"])
-def test_a_cache_in_which_no_kernel_builds_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["a b", "a:b", "a#b", "a$b", "a'b", 'a"b', "a,b", "a;b", "a%b", "a\nb", "a\\b", "a=b"]
+)
+def test_a_cache_in_which_no_kernel_builds_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", f"/tmp/{name}")
     with pytest.raises(StageError, match="no kernel can be built"):
         make(ROOT)
@@ -77,5 +90,11 @@ def test_a_cache_in_which_no_kernel_builds_is_refused(name: str, monkeypatch: py
 
 
 def test_names_of_suites() -> None:
-    for name in ("smoke", "full", "userspace_pm.sh", "mptcp_join:d, diag", "mptcp_join:d,mptcp_join:f"):
+    for name in (
+        "smoke",
+        "full",
+        "userspace_pm.sh",
+        "mptcp_join:d, diag",
+        "mptcp_join:d,mptcp_join:f",
+    ):
         assert make(ROOT, suite=name).suite == name

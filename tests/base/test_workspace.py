@@ -54,7 +54,9 @@ def test_a_kill_leaves_no_entry_and_the_next_one_cleans_up(workspace: Workspace)
         "with w.publish(w.entry('things', 'one')) as fresh:\n"
         "    (fresh / 'file').write_text('half'); print(1, flush=True); time.sleep(100)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, workspace.cache], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, workspace.cache], cwd=ROOT, stdout=subprocess.PIPE
+    )
     assert process.stdout and process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -64,7 +66,9 @@ def test_a_kill_leaves_no_entry_and_the_next_one_cleans_up(workspace: Workspace)
     assert [path.name for path in entry.parent.iterdir()] == ["one"]
 
 
-def test_a_lock_that_is_held_is_an_error_that_says_so(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lock_that_is_held_is_an_error_that_says_so(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     with workspace.lock("x", stage="build"):
         begin = time.monotonic()
         with (
@@ -73,7 +77,10 @@ def test_a_lock_that_is_held_is_an_error_that_says_so(workspace: Workspace, caps
         ):
             pass
         assert time.monotonic() - begin < 2
-    assert f"fetch: waiting for x, held by process {os.getpid()} (stage build)" in capsys.readouterr().err
+    assert (
+        f"fetch: waiting for x, held by process {os.getpid()} (stage build)"
+        in capsys.readouterr().err
+    )
     with workspace.lock("x", stage="build", timeout_s=0.2):
         pass
 
@@ -96,7 +103,9 @@ def test_runs_latest_and_clean(workspace: Workspace) -> None:
         assert workspace.latest() == run.resolve()
     workspace.cache.mkdir()
     workspace.clean(cache=False)
-    assert [path.name for path in workspace.results.iterdir()] == [".gitkeep"] and workspace.cache.exists()
+    assert [path.name for path in workspace.results.iterdir()] == [
+        ".gitkeep"
+    ] and workspace.cache.exists()
     workspace.clean(cache=True)
     assert not workspace.cache.exists()
 
@@ -104,7 +113,9 @@ def test_runs_latest_and_clean(workspace: Workspace) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "\xff", "[" * 100_000])
 def test_a_damaged_entry_names_what_to_remove(text: str, tmp_path: Path) -> None:
     (tmp_path / "facts.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(StageError, match=rf"facts\.json is damaged .*; remove {tmp_path}, which is made again"):
+    with pytest.raises(
+        StageError, match=rf"facts\.json is damaged .*; remove {tmp_path}, which is made again"
+    ):
         read_json(tmp_path / "facts.json", "image")
     (tmp_path / "facts.json").write_text('{"a": 1}', encoding="utf-8")
     assert read_json(tmp_path / "facts.json", "image") == {"a": 1}

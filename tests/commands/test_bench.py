@@ -17,14 +17,20 @@ from ci.guest.modes import Mode
 from ci.suites.selection import Script
 
 
-def test_a_row_that_is_none_is_named(settings_for: Callable[..., Settings], progress: Progress) -> None:
-    with pytest.raises(StageError, match="--rows speed: there are build, rebuild, boot, smoke, default, scripts"):
+def test_a_row_that_is_none_is_named(
+    settings_for: Callable[..., Settings], progress: Progress
+) -> None:
+    with pytest.raises(
+        StageError, match="--rows speed: there are build, rebuild, boot, smoke, default, scripts"
+    ):
         bench.bench(settings_for(), progress, ["build", "speed"], 1)
 
 
 def test_a_peer_that_would_skip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(StageError, match="install iptables nftables tcpdump ethtool iproute2 bsdutils kmod"):
+    with pytest.raises(
+        StageError, match="install iptables nftables tcpdump ethtool iproute2 bsdutils kmod"
+    ):
         bench._Peer(SimpleNamespace(folder=tmp_path), tmp_path)  # type: ignore[arg-type]
 
 
@@ -39,7 +45,10 @@ def peer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bench._Peer:
 
 
 def test_a_peers_guest_that_breaks_down_is_tried_again_and_told(
-    peer: bench._Peer, progress: Progress, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    peer: bench._Peer,
+    progress: Progress,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     script, said = (
         Script("diag.sh"),
@@ -61,14 +70,19 @@ def test_a_peers_guest_that_breaks_down_is_tried_again_and_told(
     assert peer.broken == {"diag": 5} and len(counted) == 2
 
 
-def test_ratios_are_of_medians_and_the_raw_figures_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratios_are_of_medians_and_the_raw_figures_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = SimpleNamespace(folder=tmp_path, mode=Mode("virtual", ""))
     figures = {
         "smoke": {"ours": [Spent(10, 8), Spent(90, 9), Spent(11, 7)]},
         "userspace_pm": {"vng": [Spent(20, 16), Spent(30, 24), Spent(90, 72)]},
         "mptcp_join-d": {"vng": [Spent(25, 20)]},
     }
-    costs = {"fixed": {"userspace_pm": Cost(12000, 13.0)}, "random": {"userspace_pm": Cost(13000, 52.0)}}
+    costs = {
+        "fixed": {"userspace_pm": Cost(12000, 13.0)},
+        "random": {"userspace_pm": Cost(13000, 52.0)},
+    }
     assert bench._show(run, figures, costs) == 0  # type: ignore[arg-type]
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     # vng: both scripts, on two kernels
@@ -85,6 +99,11 @@ def test_the_line_more_compiles_with_all_warnings_as_errors(tmp_path: Path) -> N
     source.write_text("", encoding="utf-8")
     bench._one_line_more(tmp_path)
     bench._one_line_more(tmp_path)
-    done = subprocess.run(["gcc", "-c", "-Wall", "-Wmissing-prototypes", "-Werror", "-o", "/dev/null", source], text=True,
-                          capture_output=True)  # fmt: skip
-    assert done.returncode == 0 and source.read_text(encoding="utf-8").count("return 1;") == 2, done.stderr
+    done = subprocess.run(
+        ["gcc", "-c", "-Wall", "-Wmissing-prototypes", "-Werror", "-o", "/dev/null", source],
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0 and source.read_text(encoding="utf-8").count("return 1;") == 2, (
+        done.stderr
+    )

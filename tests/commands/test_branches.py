@@ -12,11 +12,24 @@ from tests.conftest import write
 
 def test_the_projects_own_rows() -> None:
     rows = branches.table()
-    assert {"5.10", "v5.14", "5.15", "v5.19", "6.1", "v6.2", "v6.5", "6.6", "6.12", "7.3", "net", "mainline"} <= set(
-        rows
-    )
+    assert {
+        "5.10",
+        "v5.14",
+        "5.15",
+        "v5.19",
+        "6.1",
+        "v6.2",
+        "v6.5",
+        "6.6",
+        "6.12",
+        "7.3",
+        "net",
+        "mainline",
+    } <= set(rows)
     assert all(
-        source.startswith(("git:https://git.kernel.org/", "debian:")) for row in rows.values() for source in row.sources
+        source.startswith(("git:https://git.kernel.org/", "debian:"))
+        for row in rows.values()
+        for source in row.sources
     )
 
 
@@ -31,10 +44,15 @@ def test_one_kind_of_source() -> None:
     (row,) = branches.select("6.1", "debian")
     assert row.sources == ("debian:6.1",)
     assert branches.select("5.15", "debian")[0].sources == ()
-    assert [source.partition(":")[0] for source in branches.select("6.1")[0].sources] == ["git", "debian"]
+    assert [source.partition(":")[0] for source in branches.select("6.1")[0].sources] == [
+        "git",
+        "debian",
+    ]
 
 
-@pytest.mark.parametrize("words", ["", "6.99", "6.1,,", "x=tree:/linux", "../x=git:file:///a@b", "6.1=", "all,6.1"])
+@pytest.mark.parametrize(
+    "words", ["", "6.99", "6.1,,", "x=tree:/linux", "../x=git:file:///a@b", "6.1=", "all,6.1"]
+)
 def test_what_is_no_branch(words: str) -> None:
     with pytest.raises(StageError, match=r"--branches .*there are all, 5\.10"):
         branches.select(words)
@@ -42,7 +60,13 @@ def test_what_is_no_branch(words: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["--upload-pack=touch hurt@x", "ext::sh -c touch% hurt@x", "file:///x@--all", "ssh://-oProxyCommand=touch@x", "x"],
+    [
+        "--upload-pack=touch hurt@x",
+        "ext::sh -c touch% hurt@x",
+        "file:///x@--all",
+        "ssh://-oProxyCommand=touch@x",
+        "x",
+    ],
 )
 def test_a_source_that_would_run_something(source: str) -> None:
     with pytest.raises(StageError, match=r"--branches 'mine=git:") as caught:

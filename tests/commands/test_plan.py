@@ -1,4 +1,5 @@
-"""ci.commands.plan and ci.commands.stable on real repositories: what each branch needs, and one answer for all of them."""
+"""ci.commands.plan and ci.commands.stable on real repositories: what each branch needs, and one
+answer for all of them."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -31,12 +32,16 @@ depends = [1]
 
 @pytest.fixture
 def upstream(kernel_tree: Path, demo_series: Path) -> Path:
-    """Branches: ``with-series`` and ``main`` of the fixtures, ``conflict``, ``old`` (the code is not there)."""
+    """Branches: ``with-series`` and ``main`` of the fixtures, ``conflict``, ``old`` (the code is
+    not there)."""
     write(demo_series, {"series.toml": TOML})
     for name, files in {
         "conflict": {"net/demo.c": DEMO_C.replace("int line29;", "long line29;")},
-        "old": {"net/demo.c": "int other;\n", "Makefile": KERNEL_FILES["Makefile"].replace("= 6", "= 5")},
-    }.items():  # fmt: skip
+        "old": {
+            "net/demo.c": "int other;\n",
+            "Makefile": KERNEL_FILES["Makefile"].replace("= 6", "= 5"),
+        },
+    }.items():
         git(kernel_tree, "checkout", "-q", "-b", name, "main")
         commit(kernel_tree, files, name)
     git(kernel_tree, "checkout", "-q", "main")
@@ -69,7 +74,10 @@ def test_what_each_branch_needs(planned: Callable[..., dict[str, BranchPlan]]) -
         "old": ["not affected", "not affected"],
     }
     assert [one.exit_code for one in plans.values()] == [0, 0, 2, 0]
-    assert [plan.word(state, on_base=True) for state in plans["with-series"].states] == ["applies", "applies"]
+    assert [plan.word(state, on_base=True) for state in plans["with-series"].states] == [
+        "applies",
+        "applies",
+    ]
     whys = [state.why for state in plans["old"].states]
     assert "older than v6.0" in whys[0] and "no int line10 in its net/demo.c" in whys[0]
     assert whys[1] == "it depends on patch 1, which is not needed"
@@ -89,17 +97,28 @@ def test_what_was_moved_is_there_and_told(
     added = "int a_long_first_line;\nint a_long_second_line;\n"
     folder = tmp_path / "moving"
     git(kernel_tree, "checkout", "-q", "-b", "adding")
-    commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line10;\n", f"int line10;\n{added}")}, "demo: more lines")
+    commit(
+        kernel_tree,
+        {"net/demo.c": DEMO_C.replace("int line10;\n", f"int line10;\n{added}")},
+        "demo: more lines",
+    )
     git(kernel_tree, "format-patch", "-q", "-o", str(folder), "main..adding")
     git(kernel_tree, "checkout", "-q", "--orphan", "moved", "main")
     lines = DEMO_C.splitlines(keepends=True)
     more = "".join(lines[5:10]) + added + "".join(lines[10:20])
-    commit(kernel_tree, {"net/demo.c": "".join(lines[:5] + lines[20:]), "net/more.c": more}, "the code is elsewhere")
+    commit(
+        kernel_tree,
+        {"net/demo.c": "".join(lines[:5] + lines[20:]), "net/more.c": more},
+        "the code is elsewhere",
+    )
     chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
     wanted = settings_for(series=str(folder))
     (one,) = plan.of_branches(wanted, patches.load(folder), chosen, progress)
     assert statuses(one) == ["already there"] and one.exit_code == 0
-    why = "taken out adapted: hunk 1 of net/demo.c is at net/more.c:6, 6 of 6 lines of context are there"
+    why = (
+        "taken out adapted: hunk 1 of net/demo.c is at net/more.c:6, 6 of 6 lines of context are"
+        " there"
+    )
     assert one.states[0].why == why
     assert "-+++ net/demo.c\n+--- net/more.c\n++++ net/more.c" in one.states[0].adapted
     shown = plan.table([one], patches.load(folder), on_base=False)
@@ -113,7 +132,10 @@ def test_what_was_moved_is_there_and_told(
 
 
 def test_a_branch_that_can_not_be_had_is_a_row(
-    settings_for: Callable[..., Settings], demo_series: Path, progress: Progress, capsys: pytest.CaptureFixture[str]
+    settings_for: Callable[..., Settings],
+    demo_series: Path,
+    progress: Progress,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     chosen = branches.select("gone=git:file:///nowhere/linux@main")
     wanted = settings_for(series=str(demo_series))
@@ -121,7 +143,8 @@ def test_a_branch_that_can_not_be_had_is_a_row(
     shown = capsys.readouterr().out
     assert shown.splitlines()[1].split() == ["gone", "-", "untested", "untested"]
     assert (
-        "gone: untested: file:///nowhere/linux: fatal: '/nowhere/linux' does not appear to be a git repository" in shown
+        "gone: untested: file:///nowhere/linux: fatal: '/nowhere/linux' does not appear to be a git"
+        " repository" in shown
     )
 
 
@@ -129,7 +152,9 @@ def test_one_repository_that_is_gone_says_nothing_of_another(
     upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
 ) -> None:
     chosen = branches.select(f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main")
-    plans = plan.of_branches(settings_for(series=str(demo_series)), patches.load(demo_series), chosen, progress)
+    plans = plan.of_branches(
+        settings_for(series=str(demo_series)), patches.load(demo_series), chosen, progress
+    )
     assert [bool(one.trouble) for one in plans] == [True, False]
 
 
@@ -145,9 +170,12 @@ def test_options_that_are_none(
 
 
 def test_a_matrix_for_a_fleet(
-    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress,
+    upstream: Path,
+    demo_series: Path,
+    settings_for: Callable[..., Settings],
+    progress: Progress,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     makefile = "TEST_PROGS := userspace_pm.sh diag.sh \\\n  pm_netlink.sh\n"
     for name in ("main", "old"):
         git(upstream, "checkout", "-q", name)
@@ -157,18 +185,30 @@ def test_a_matrix_for_a_fleet(
     assert plan.show(wanted, progress, branches.select(words), form="json", shards=2) == 0
     said = json.loads(capsys.readouterr().out)
     assert [(job["branch"], job["shard"], job["suite"]) for job in said["include"]] == [
-        ("main", "1/2", "userspace_pm,pm_netlink"), ("main", "2/2", "diag"),
-    ]  # fmt: skip
+        ("main", "1/2", "userspace_pm,pm_netlink"),
+        ("main", "2/2", "diag"),
+    ]
     assert said["include"][0]["command"].startswith("ci/bootstrap.sh validate --series ")
-    assert f"--source git:file://{upstream}@main --suite userspace_pm,pm_netlink" in said["include"][0]["command"]
-    assert [(one["name"], one["affected"]) for one in said["branches"]] == [("main", True), ("old", False)]
-    assert {"number", "status", "on_base", "affected", "why"} <= set(said["branches"][0]["patches"][0])
+    assert (
+        f"--source git:file://{upstream}@main --suite userspace_pm,pm_netlink"
+        in said["include"][0]["command"]
+    )
+    assert [(one["name"], one["affected"]) for one in said["branches"]] == [
+        ("main", True),
+        ("old", False),
+    ]
+    assert {"number", "status", "on_base", "affected", "why"} <= set(
+        said["branches"][0]["patches"][0]
+    )
 
 
 def test_one_branch_that_conflicts_does_not_stop_the_others(
-    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress,
+    upstream: Path,
+    demo_series: Path,
+    settings_for: Callable[..., Settings],
+    progress: Progress,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("conflict", "main", "old"))
     wanted = settings_for(series=str(demo_series), mode="virtual")
     assert stable.stable(wanted, progress, branches.select(words), "own") == 2
@@ -177,8 +217,10 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
     assert (said["verdict"], said["exit_code"]) == ("rejected", 2)
     # main is no kernel that could be built: it is found out after conflict was.
     assert [(one["name"], one["verdict"], one["exit_code"]) for one in said["branches"]] == [
-        ("conflict", "rejected", 2), ("main", "error", 3), ("old", "not affected", 0),
-    ]  # fmt: skip
+        ("conflict", "rejected", 2),
+        ("main", "error", 3),
+        ("old", "not affected", 0),
+    ]
     assert "patch failed: net/demo.c:27" in json.dumps(said["branches"][0]["reasons"])
     shown = capsys.readouterr().out
     assert "conflict  rejected (exit 2): " in shown and "overall: rejected (exit 2)" in shown
@@ -191,17 +233,23 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
         own = json.loads((folder / "branches" / name / "verdict.json").read_text(encoding="utf-8"))
         assert own["exit_code"] in (2, 3) and own["patches"][0]["status"] == "applies"
     with pytest.raises(
-        StageError, match=r"a run over branches; name one of them: .*/branches/conflict, .*/branches/main"
+        StageError,
+        match=r"a run over branches; name one of them: .*/branches/conflict, .*/branches/main",
     ):
         stored.read(folder)
     assert stored.read(folder / "branches/main")["prefix"] == "main.guest"
-    assert "| conflict | applies | conflicts | rejected | 2 |" in (folder / "summary.md").read_text(encoding="utf-8")
+    assert "| conflict | applies | conflicts | rejected | 2 |" in (folder / "summary.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_branches_after_an_interruption_are_untested_rows(
-    upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress,
+    upstream: Path,
+    demo_series: Path,
+    settings_for: Callable[..., Settings],
+    progress: Progress,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt("SIGTERM")
 
@@ -211,5 +259,6 @@ def test_branches_after_an_interruption_are_untested_rows(
     assert stable.stable(wanted, progress, branches.select(words), "own") == 3
     said = json.loads((wanted.workspace.latest() / "verdict.json").read_text(encoding="utf-8"))
     assert [(one["name"], one["verdict"], one["exit_code"]) for one in said["branches"]] == [
-        ("main", "error", 3), ("with-series", "untested", 3),
-    ]  # fmt: skip
+        ("main", "error", 3),
+        ("with-series", "untested", 3),
+    ]

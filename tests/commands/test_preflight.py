@@ -1,4 +1,5 @@
-"""ci.commands.preflight: what is found out before anything is built, and what it costs where nothing is to be built."""
+"""ci.commands.preflight: what is found out before anything is built, and what it costs where
+nothing is to be built."""
 
 import shutil
 from collections.abc import Callable
@@ -22,11 +23,19 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000_000))
 
 
-def test_a_full_disk_is_told_with_what_is_needed_and_where(workspace: Workspace, full: None) -> None:
+def test_a_full_disk_is_told_with_what_is_needed_and_where(
+    workspace: Workspace, full: None
+) -> None:
     found = list(preflight.rooms(workspace, preflight.needed_gb(workspace)))
     assert [row.said.partition(" for ")[0] for row in found] == ["0.1 GB free", "0.1 GB free"]
-    assert "4 GB are needed" in found[0].remedy and "XDG_CACHE_HOME" in found[0].remedy and "TMPDIR" in found[1].remedy
-    with pytest.raises(StageError, match=f"disk: 0.1 GB free for {workspace.cache}; 4 GB are needed"):
+    assert (
+        "4 GB are needed" in found[0].remedy
+        and "XDG_CACHE_HOME" in found[0].remedy
+        and "TMPDIR" in found[1].remedy
+    )
+    with pytest.raises(
+        StageError, match=f"disk: 0.1 GB free for {workspace.cache}; 4 GB are needed"
+    ):
         preflight.demand(found[0])
 
 
@@ -39,9 +48,13 @@ def test_what_is_in_the_cache_needs_no_room(workspace: Workspace) -> None:
 
 
 def test_no_source_is_fetched_onto_a_full_disk(
-    settings_for: Callable[..., Settings], progress: Progress, full: None, tmp_path: Path, kernel_tree: Path,
+    settings_for: Callable[..., Settings],
+    progress: Progress,
+    full: None,
+    tmp_path: Path,
+    kernel_tree: Path,
     demo_series: Path,
-) -> None:  # fmt: skip
+) -> None:
     wanted = settings_for(tree=str(kernel_tree), series=str(demo_series))
     (tmp_path / "run").mkdir()
     with pytest.raises(StageError, match="4 GB are needed"):
@@ -68,14 +81,17 @@ def test_a_network_that_is_away_is_a_problem_only_where_it_is_needed(
     monkeypatch.setattr(debian, "MIRROR", "http://127.0.0.1:9/")
     found = preflight.network(workspace)
     assert (
-        found.said.startswith("http://127.0.0.1:9/debian/dists/trixie/InRelease: E: ") and "http_proxy" in found.remedy
+        found.said.startswith("http://127.0.0.1:9/debian/dists/trixie/InRelease: E: ")
+        and "http_proxy" in found.remedy
     )
     rootfs.root_folder(workspace).mkdir(parents=True)
     (workspace.cache / "trees").mkdir()
     assert preflight.network(workspace).remedy == ""
 
 
-def test_a_network_that_is_there(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_network_that_is_there(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     there = tmp_path / "mirror/debian/dists/trixie"
     there.mkdir(parents=True)
     (there / "InRelease").write_text("x", encoding="ascii")

@@ -40,7 +40,13 @@ LINK = Entry("bin/y", stat.S_IFLNK | 0o777, b"x")
 
 def test_round_trip() -> None:
     archive = read(packed(LINK, FILE, *cpio.folders(["bin", "var/lib"])))
-    assert list(archive) == ["bin", "bin/x", "bin/y", "var", "var/lib"]  # a folder comes before what is in it
+    assert list(archive) == [
+        "bin",
+        "bin/x",
+        "bin/y",
+        "var",
+        "var/lib",
+    ]  # a folder comes before what is in it
     assert archive["bin/x"] == (0o100755, b"#!/bin/sh\n")
     assert archive["bin/y"] == (0o120777, b"x")
     assert archive["var/lib"][0] == 0o040755
@@ -59,8 +65,10 @@ def test_a_folder_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("sub/tool")
     archive = read(packed(*cpio.from_folder(tmp_path)))
     assert archive == {
-        "link": (0o120777, b"sub/tool"), "sub": (0o040755, b""), "sub/tool": (0o100755, b"x"),
-    }  # fmt: skip
+        "link": (0o120777, b"sub/tool"),
+        "sub": (0o040755, b""),
+        "sub/tool": (0o100755, b"x"),
+    }
 
 
 def test_a_tar_without_what_is_trimmed(tmp_path: Path) -> None:
@@ -84,22 +92,35 @@ def test_a_tar_without_what_is_trimmed(tmp_path: Path) -> None:
 
 
 def test_it_does_not_matter_who_unpacked_a_tar(tmp_path: Path) -> None:
-    """As root with the modes of the packages, as somebody else with a strict umask: the same archive."""
+    """As root with the modes of the packages, as somebody else with a strict umask: the same
+    archive."""
     archives = []
-    for who, modes in (("root", (0o755, 0o4755, 0o644, 0o1777)), ("somebody", (0o700, 0o700, 0o600, 0o700))):
+    for who, modes in (
+        ("root", (0o755, 0o4755, 0o644, 0o1777)),
+        ("somebody", (0o700, 0o700, 0o600, 0o700)),
+    ):
         with tarfile.open(tmp_path / f"{who}.tar", "w") as tar:
             for (name, kind), mode in zip(
-                {"usr": tarfile.DIRTYPE, "usr/mount": tarfile.REGTYPE, "usr/text": tarfile.REGTYPE,
-                 "tmp": tarfile.DIRTYPE}.items(), modes, strict=True,
-            ):  # fmt: skip
+                {
+                    "usr": tarfile.DIRTYPE,
+                    "usr/mount": tarfile.REGTYPE,
+                    "usr/text": tarfile.REGTYPE,
+                    "tmp": tarfile.DIRTYPE,
+                }.items(),
+                modes,
+                strict=True,
+            ):
                 one = tarfile.TarInfo(name)
                 one.type, one.mode, one.uname = kind, mode, who
                 tar.addfile(one)
         archives.append(packed(*cpio.from_tar(tmp_path / f"{who}.tar", ())))
     assert archives[0] == archives[1]
     assert {name: mode for name, (mode, _) in read(archives[0]).items()} == {
-        "tmp": 0o040755, "usr": 0o040755, "usr/mount": 0o100755, "usr/text": 0o100644,
-    }  # fmt: skip
+        "tmp": 0o040755,
+        "usr": 0o040755,
+        "usr/mount": 0o100755,
+        "usr/text": 0o100644,
+    }
 
 
 def test_device_nodes_are_left_out(tmp_path: Path) -> None:

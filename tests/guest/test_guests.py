@@ -1,4 +1,5 @@
-"""The whole way on a real kernel in real guests. Sources, kernels and images are kept in the user's cache."""
+"""The whole way on a real kernel in real guests. Sources, kernels and images are kept in the user's
+cache."""
 
 import functools
 import json
@@ -64,7 +65,8 @@ def shipped() -> tuple[Source, Trees, Workspace]:
 
 
 def patch(folder: Path, title: str, file: str, old: str, new: str, *, number: int = 1) -> Path:
-    """A folder with a patch that replaces ``old`` by ``new`` in a file of the kernel as it comes."""
+    """A folder with a patch that replaces ``old`` by ``new`` in a file of the kernel as it
+    comes."""
     found, _, _ = shipped()
     text = found.git.run("show", f"{found.commit}:{file}").stdout
     assert old in text
@@ -73,9 +75,15 @@ def patch(folder: Path, title: str, file: str, old: str, new: str, *, number: in
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     diff = subprocess.run(
-        ["git", "diff", "--no-index", "--no-prefix", "a", "b"], cwd=folder / "work", capture_output=True, text=True
+        ["git", "diff", "--no-index", "--no-prefix", "a", "b"],
+        cwd=folder / "work",
+        capture_output=True,
+        text=True,
     ).stdout
-    mail = f"From: Ada <ada@example.org>\nSubject: [PATCH] {title}\n\nA test's patch.\n---\n{diff}-- \n2\n"
+    mail = (
+        f"From: Ada <ada@example.org>\nSubject: [PATCH] {title}\n\nA test's patch.\n---\n{diff}--"
+        " \n2\n"
+    )
     made = folder / "series"
     made.mkdir(exist_ok=True)
     (made / f"{number:04}-patch.patch").write_text(mail, encoding="utf-8")
@@ -89,7 +97,9 @@ def entries(kind: str) -> dict[str, float]:
     return {path.name: path.stat().st_mtime for path in folder.iterdir()} if folder.exists() else {}
 
 
-def test_the_series_is_accepted_and_a_second_run_builds_nothing(inv: Callable[..., Done], project: Path) -> None:
+def test_the_series_is_accepted_and_a_second_run_builds_nothing(
+    inv: Callable[..., Done], project: Path
+) -> None:
     done = inv("validate", "--source", SOURCE)
     assert done.returncode == 0 and done.stdout.startswith("accepted (exit 0)")
     found = verdict(project)
@@ -108,13 +118,16 @@ def test_the_series_is_accepted_and_a_second_run_builds_nothing(inv: Callable[..
 
     # A case for each subtest that a script's own TAP names.
     cases = {
-        (c.attrib["classname"], c.attrib["name"]) for c in ET.parse(folder / "junit.xml").getroot().iter("testcase")
+        (c.attrib["classname"], c.attrib["name"])
+        for c in ET.parse(folder / "junit.xml").getroot().iter("testcase")
     }
     for script in ("userspace_pm", "mptcp_join", "pm_netlink", "mptcp_sockopt", "diag"):
         (path,) = (folder / "patched").glob(f"{script}*/tests.log")
         log = path.read_text(encoding="utf-8")
         names = re.findall(rf"^(?:not )?ok \d+ - {script}: (.+?)(?: # .*)?$", log, re.M)
-        assert names and all((f"v6.12.guest.{script}", " ".join(name.split())) in cases for name in names)
+        assert names and all(
+            (f"v6.12.guest.{script}", " ".join(name.split())) in cases for name in names
+        )
 
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert facts["trees"]["patched"] == facts["trees"]["shipped"] != facts["trees"]["base"]
@@ -139,40 +152,60 @@ def test_without_the_fix_it_is_rejected_by_name(inv: Callable[..., Done], projec
     assert verdict(project)["patches"][0]["status"] == "left out"
 
 
-def test_a_warning_on_the_path_of_the_flag_rejects(inv: Callable[..., Done], project: Path, tmp_path: Path) -> None:
+def test_a_warning_on_the_path_of_the_flag_rejects(
+    inv: Callable[..., Done], project: Path, tmp_path: Path
+) -> None:
     old = "\tsubflow_req->msk = NULL;\n"
     made = patch(tmp_path, "mptcp: warn", JOIN, old, old + "\tWARN_ON(1);\n")
-    assert inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "smoke").returncode == 1
+    assert (
+        inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "smoke").returncode
+        == 1
+    )
     reasons = verdict(project)["reasons"]
     assert any("WARNING" in reason and JOIN in reason for reason in reasons)
     assert verdict(project)["counts"]["regressed"] >= 1
 
 
-def test_a_kernel_that_panics_at_boot_rejects(inv: Callable[..., Done], project: Path, tmp_path: Path) -> None:
+def test_a_kernel_that_panics_at_boot_rejects(
+    inv: Callable[..., Done], project: Path, tmp_path: Path
+) -> None:
     found = shipped()[0].git.run("show", f"{shipped()[0].commit}:{JOIN}").stdout
     start = re.search(r"void __init mptcp_subflow_init\(void\)\n\{\n", found)
     assert start
     made = patch(tmp_path, "mptcp: panic", JOIN, start[0], start[0] + '\tpanic("mptcp: no");\n')
     begin = time.monotonic()
-    assert inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "smoke").returncode == 1
+    assert (
+        inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "smoke").returncode
+        == 1
+    )
     assert time.monotonic() - begin < LIMIT_S / 2
     assert any("panicked" in reason for reason in verdict(project)["reasons"])
     log = project / "results/latest/patched/userspace_pm/kernel.log"
     assert "Kernel panic - not syncing: mptcp: no" in log.read_text(encoding="utf-8")
 
 
-def test_a_script_that_hangs_rejects(inv: Callable[..., Done], project: Path, tmp_path: Path) -> None:
+def test_a_script_that_hangs_rejects(
+    inv: Callable[..., Done], project: Path, tmp_path: Path
+) -> None:
     script = "tools/testing/selftests/net/mptcp/userspace_pm.sh"
     text = shipped()[0].git.run("show", f"{shipped()[0].commit}:{script}").stdout
     call = re.search(r"^make_connection\n", text, re.M)
     assert call
     made = patch(tmp_path, "selftests: hang", script, call[0], "sleep infinity\n" + call[0])
-    assert inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "smoke").returncode == 1
+    assert (
+        inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "smoke").returncode
+        == 1
+    )
     assert any("did not end in time" in reason for reason in verdict(project)["reasons"])
-    assert "Created network namespaces" in (project / "results/latest/patched/userspace_pm/tests.log").read_text()
+    assert (
+        "Created network namespaces"
+        in (project / "results/latest/patched/userspace_pm/tests.log").read_text()
+    )
 
 
-def test_a_patch_that_does_not_compile(inv: Callable[..., Done], project: Path, tmp_path: Path) -> None:
+def test_a_patch_that_does_not_compile(
+    inv: Callable[..., Done], project: Path, tmp_path: Path
+) -> None:
     old = "\tsubflow_req->msk = NULL;\n"
     made = patch(tmp_path, "mptcp: typo", JOIN, old, old + "\tno_such_call(subflow_req)\n")
     assert inv("validate", "--source", SOURCE, "--series", str(made)).returncode == 2
@@ -192,10 +225,13 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 def test_a_checkout_with_and_without_the_series(
     inv: Callable[..., Done], tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user's own tree gives the trees, and with them the verdict, that the package gives; it stays as it is."""
+    """A user's own tree gives the trees, and with them the verdict, that the package gives; it
+    stays as it is."""
     found, trees, _ = shipped()
     git(tmp_path, "clone", "-q", "--shared", "--no-checkout", f"{found.slot / 'src'}", "linux")
-    git(checkout, "sparse-checkout", "set", "net/mptcp")  # 90,000 files would take longer than all the rest
+    git(
+        checkout, "sparse-checkout", "set", "net/mptcp"
+    )  # 90,000 files would take longer than all the rest
     wanted = {side: getattr(trees, side).tree_id for side in ("base", "patched")}
     for commit in (found.commit, trees.base.commit):
         git(checkout, "fetch", "-q", f"{found.slot / 'src'}", "+refs/*:refs/theirs/*")
@@ -206,8 +242,12 @@ def test_a_checkout_with_and_without_the_series(
         assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
         assert (checkout / ".git/index").read_bytes() == index and git(checkout, "show-ref") == refs
         assert git(checkout, "status", "--porcelain") == ""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the user's would share and keep these objects
-    stated = inv("apply", "--source", f"git:file://{checkout}@{git(checkout, 'rev-parse', 'HEAD')}").stdout
+    monkeypatch.setenv(
+        "XDG_CACHE_HOME", str(tmp_path / "cache")
+    )  # the user's would share and keep these objects
+    stated = inv(
+        "apply", "--source", f"git:file://{checkout}@{git(checkout, 'rev-parse', 'HEAD')}"
+    ).stdout
     assert all(f"{side}: tree {tree_id}" in stated for side, tree_id in wanted.items())
 
 
@@ -218,25 +258,56 @@ def test_a_branch_of_a_repository_and_a_series_on_stdin_give_the_plan_of_the_pac
     found, _, _ = shipped()
     checkout.mkdir()
     git(checkout, "init", "-q", "--bare")
-    git(checkout, "fetch", "-q", "--depth=1", f"file://{found.slot / 'src'}", f"{found.commit}:refs/heads/linux-6.12.y")
-    mails = b"".join(path.read_bytes() for path in sorted((project / "kernel-patches/deny-join-id0").glob("0*.patch")))
+    git(
+        checkout,
+        "fetch",
+        "-q",
+        "--depth=1",
+        f"file://{found.slot / 'src'}",
+        f"{found.commit}:refs/heads/linux-6.12.y",
+    )
+    mails = b"".join(
+        path.read_bytes()
+        for path in sorted((project / "kernel-patches/deny-join-id0").glob("0*.patch"))
+    )
     plans = []
-    apart = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # the user's would share and keep these objects
+    apart = {
+        "XDG_CACHE_HOME": str(tmp_path / "cache")
+    }  # the user's would share and keep these objects
     for source_, series_, stdin, env in (
         (SOURCE, "kernel-patches/deny-join-id0", b"", {}),
         (f"git:file://{checkout}@linux-6.12.y", "-", mails, apart),
     ):
-        argv = [str(Path(sys.executable).with_name("inv")), "plan", "--branches", f"one={source_}", "--series", series_,
-                "--format", "json"]  # fmt: skip
+        argv = [
+            str(Path(sys.executable).with_name("inv")),
+            "plan",
+            "--branches",
+            f"one={source_}",
+            "--series",
+            series_,
+            "--format",
+            "json",
+        ]
         done = subprocess.run(
-            argv, cwd=project, input=stdin, capture_output=True, timeout=LIMIT_S, env=os.environ | env
+            argv,
+            cwd=project,
+            input=stdin,
+            capture_output=True,
+            timeout=LIMIT_S,
+            env=os.environ | env,
         )
         assert done.returncode == 0, done.stderr.decode()
         (branch,) = json.loads(done.stdout)["branches"]
         plans.append(branch["patches"])
     assert plans[0] == plans[1]
     assert [row["status"] for row in plans[0]] == ["already there"] * 5
-    assert [row["on_base"] for row in plans[0]] == ["applies", "applies as backport", "applies", "applies", "applies"]
+    assert [row["on_base"] for row in plans[0]] == [
+        "applies",
+        "applies as backport",
+        "applies",
+        "applies",
+        "applies",
+    ]
 
 
 @pytest.fixture
@@ -257,7 +328,11 @@ def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None
         assert rootfs.selftests(step, workspace, tools, quiet[1]).exists()
         build_ids.append(built.build_id)
     # Patches 3 and 5 are of the selftests alone.
-    assert [number for number in range(1, 6) if build_ids[number] != build_ids[number - 1]] == [1, 2, 4]
+    assert [number for number in range(1, 6) if build_ids[number] != build_ids[number - 1]] == [
+        1,
+        2,
+        4,
+    ]
 
 
 def test_names_that_the_series_adds_are_not_in_base() -> None:
@@ -265,7 +340,11 @@ def test_names_that_the_series_adds_are_not_in_base() -> None:
     loaded = patches.load(Path(settings.make(ROOT).series))
     added = set()
     for one in loaded.patches:
-        lines = [line[1:] for line in one.diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
+        lines = [
+            line[1:]
+            for line in one.diff.splitlines()
+            if line.startswith("+") and not line.startswith("+++")
+        ]
         added |= set(re.findall(r"\bMPTCP_PM_EV_FLAG_\w+|\b\w+_nojoin\b", "\n".join(lines)))
     assert added == {"MPTCP_PM_EV_FLAG_DENY_JOIN_ID0", "client_nojoin", "server_nojoin"}
     for name in added:
@@ -290,7 +369,9 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
     one = tree.derive(patches.load(made), found, frozenset()).patched
     built = build.build(one, workspace, tools, *quiet)
     # The image's own loader holds the kernel's size, so that it comes with every link.
-    assert [name for name in built.compiled if not name.startswith("arch/x86/boot/")] == ["net/mptcp/subflow.o"]
+    assert [name for name in built.compiled if not name.startswith("arch/x86/boot/")] == [
+        "net/mptcp/subflow.o"
+    ]
     obj, aside = found.slot / "obj", found.slot / "obj-aside"
     remove_tree(built.folder)
     obj.rename(aside)
@@ -305,12 +386,18 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
 
 
 def test_a_shell_in_the_guest(project: Path) -> None:
-    """`inv boot` on a terminal: the prompt answers, `exit` ends the guest; killed, it leaves nothing running."""
+    """`inv boot` on a terminal: the prompt answers, `exit` ends the guest; killed, it leaves
+    nothing running."""
     argv = [str(Path(sys.executable).with_name("inv")), "boot", "--source", SOURCE]
     for farewell in ("exit", "kill"):
         ours, theirs = pty.openpty()
         us = subprocess.Popen(
-            argv, cwd=project, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
+            argv,
+            cwd=project,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(theirs)
         try:

@@ -17,7 +17,9 @@ def devkvm(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with a /dev/kvm that may be opened, whatever this one has."""
     real_exists, real_access = Path.exists, os.access
     monkeypatch.setattr(Path, "exists", lambda self: str(self) == "/dev/kvm" or real_exists(self))
-    monkeypatch.setattr(os, "access", lambda path, mode: str(path) == "/dev/kvm" or real_access(path, mode))
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: str(path) == "/dev/kvm" or real_access(path, mode)
+    )
 
 
 def test_the_probe_passes_where_guest_code_runs(workspace: Workspace) -> None:
@@ -74,7 +76,9 @@ def test_no_kvm_device(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", ["tcg", "virtual"])
-def test_emulation_needs_no_probe(name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulation_needs_no_probe(
+    name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(modes, "kvm_trouble", lambda _: pytest.fail("probed"))
     assert modes.choose(name, workspace) == modes.Mode(name, f"--mode {name}")
 
@@ -86,16 +90,22 @@ def test_qemu_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_version_is_qemus_own() -> None:
-    said = subprocess.run([modes.QEMU, "--version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [modes.QEMU, "--version"], capture_output=True, text=True, check=True
+    ).stdout
     assert modes.qemu_version() and modes.qemu_version() in said
 
 
-def test_a_build_is_the_program_and_the_firmware_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_is_the_program_and_the_firmware_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     builds = []
     for name, firmware in (("one", b"bios"), ("same", b"bios"), ("newer", b"BIOS"), ("bare", None)):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / modes.QEMU).write_text('#!/bin/sh\necho /nonexistent\necho "${0%/*}"\n', encoding="ascii")
+        (folder / modes.QEMU).write_text(
+            '#!/bin/sh\necho /nonexistent\necho "${0%/*}"\n', encoding="ascii"
+        )
         (folder / modes.QEMU).chmod(0o755)
         if firmware:
             (folder / modes.FIRMWARE[0]).write_bytes(firmware)
@@ -119,11 +129,15 @@ def test_a_build_is_the_program_and_the_firmware_beside_it(tmp_path: Path, monke
         (0, "-device virtio-rng-pci", "nobody has shown"),
     ],
 )
-def test_what_would_break_virtual_time_is_refused(vcpus: int, words: str, why: str, workspace: Workspace) -> None:
+def test_what_would_break_virtual_time_is_refused(
+    vcpus: int, words: str, why: str, workspace: Workspace
+) -> None:
     with pytest.raises(StageError, match=why):
         modes.choose("virtual", workspace, vcpus=vcpus, qemu=words.split())
     free = modes.choose("tcg", workspace, vcpus=vcpus, qemu=words.split()).machine
-    assert free.vcpus == (vcpus or 2) and free.qemu[-len(words.split()) or len(free.qemu) :] == tuple(words.split())
+    assert free.vcpus == (vcpus or 2) and free.qemu[
+        -len(words.split()) or len(free.qemu) :
+    ] == tuple(words.split())
 
 
 def test_what_only_watches_is_taken(workspace: Workspace) -> None:
@@ -132,6 +146,8 @@ def test_what_only_watches_is_taken(workspace: Workspace) -> None:
 
 
 def test_a_guest_that_someone_types_into_is_not_recorded() -> None:
-    recorded, typed = (modes.Mode("virtual", "", interactive=one).machine.qemu for one in (False, True))
+    recorded, typed = (
+        modes.Mode("virtual", "", interactive=one).machine.qemu for one in (False, True)
+    )
     assert "rr=record" in " ".join(recorded) and "rr=record" not in " ".join(typed)
     assert len(recorded) == len(typed) and "shift=0,sleep=off" in typed

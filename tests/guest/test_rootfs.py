@@ -1,4 +1,5 @@
-"""ci.guest.rootfs: the guest's root can be made by anybody, anywhere, and is the same whoever made it."""
+"""ci.guest.rootfs: the guest's root can be made by anybody, anywhere, and is the same whoever made
+it."""
 
 import os
 import subprocess
@@ -31,15 +32,24 @@ def closed_home() -> Iterator[Path]:
 def ordinary(argv: Sequence[str | Path], home: Path) -> None:
     """Run a command in a home as its owner, with a umask that hides all from others."""
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
-    who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    done = subprocess.run(argv, cwd=home, env=env, umask=0o077, capture_output=True, text=True, timeout=600, **who)
+    who: dict[str, Any] = (
+        {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    )
+    done = subprocess.run(
+        argv, cwd=home, env=env, umask=0o077, capture_output=True, text=True, timeout=600, **who
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.guest
-def test_the_root_is_the_same_whoever_makes_it(closed_home: Path, workspace: Workspace, tmp_path: Path) -> None:
+def test_the_root_is_the_same_whoever_makes_it(
+    closed_home: Path, workspace: Workspace, tmp_path: Path
+) -> None:
     table = rootfs.recipe(workspace)
-    ordinary(["mmdebstrap", *rootfs.packages_command(table, closed_home / "root.tar", as_root=False)], closed_home)
+    ordinary(
+        ["mmdebstrap", *rootfs.packages_command(table, closed_home / "root.tar", as_root=False)],
+        closed_home,
+    )
     ours = rootfs.root(workspace, tmp_path / "image.log")
     assert (ours / "packages.txt").read_text(encoding="utf-8").count("_amd64\n") > 30
     digests = []
@@ -53,7 +63,11 @@ def test_the_root_is_the_same_whoever_makes_it(closed_home: Path, workspace: Wor
 def test_nobody_needs_a_user_namespace_and_no_file_of_the_checkout(workspace: Workspace) -> None:
     table = rootfs.recipe(workspace)
     for as_root, mode in ((False, "--mode=chrootless"), (True, "--mode=root")):
-        words = [str(word) for word in rootfs.packages_command(table, Path("root.tar"), as_root=as_root)]
+        words = [
+            str(word) for word in rootfs.packages_command(table, Path("root.tar"), as_root=as_root)
+        ]
         assert mode in words and not any(str(ROOT) in word for word in words)
     listed = (ROOT / "ci/packages.txt").read_text(encoding="utf-8")
-    assert "uidmap" not in listed and "\ngpg gpg\n" in listed  # gpg: only a Recommends of mmdebstrap
+    assert (
+        "uidmap" not in listed and "\ngpg gpg\n" in listed
+    )  # gpg: only a Recommends of mmdebstrap

@@ -1,5 +1,5 @@
-"""ci.guest.run_cache: the same question is answered once; what is not a function of its inputs never is. Guests are stood in
-for by a function here; test_guests has real ones."""
+"""ci.guest.run_cache: the same question is answered once; what is not a function of its inputs
+never is. Guests are stood in for by a function here; test_guests has real ones."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,13 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     nonces: list[str] = []
 
     def run(
-        kernel: Kernel, image: Image, script: Script, mode: Mode, w: Workspace, folder: Path, nonce: str = ""
+        kernel: Kernel,
+        image: Image,
+        script: Script,
+        mode: Mode,
+        w: Workspace,
+        folder: Path,
+        nonce: str = "",
     ) -> GuestRun:
         nonces.append(nonce)
         folder.mkdir(parents=True)
@@ -42,7 +48,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def ask(workspace: Workspace, name: str, mode: Mode = VIRTUAL, *, again: bool = False) -> GuestRun:
-    return run_cache.run(KERNEL, IMAGE, SCRIPT, mode, workspace, workspace.results / name, again=again)
+    return run_cache.run(
+        KERNEL, IMAGE, SCRIPT, mode, workspace, workspace.results / name, again=again
+    )
 
 
 def test_the_second_time_no_guest_runs(workspace: Workspace, ran: list[str]) -> None:
@@ -56,13 +64,7 @@ def test_the_second_time_no_guest_runs(workspace: Workspace, ran: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        {"build_id": "cd" * 20},
-        {"ended": "ELSEWHERE"},
-        {"more": 1},
-        {"build_id": None},
-    ],
+    "damage", [{"build_id": "cd" * 20}, {"ended": "ELSEWHERE"}, {"more": 1}, {"build_id": None}]
 )
 def test_a_record_of_another_kernel_or_a_damaged_one_is_replaced(
     workspace: Workspace, ran: list[str], damage: dict[str, str | int | None]
@@ -86,8 +88,12 @@ def test_real_time_is_never_recorded(workspace: Workspace, ran: list[str]) -> No
     assert ran == ["", ""]
 
 
-@pytest.mark.parametrize("ended", [Ended.LOST, Ended.HANG_BOOT, Ended.HANG_SCRIPT, Ended.HANG_SHUTDOWN])
-def test_what_the_host_ended_is_never_recorded(ended: Ended, workspace: Workspace, ran: list[str]) -> None:
+@pytest.mark.parametrize(
+    "ended", [Ended.LOST, Ended.HANG_BOOT, Ended.HANG_SCRIPT, Ended.HANG_SHUTDOWN]
+)
+def test_what_the_host_ended_is_never_recorded(
+    ended: Ended, workspace: Workspace, ran: list[str]
+) -> None:
     for name in ("one", "two"):
         assert not ask(workspace, name, Mode("virtual", ended.name)).from_record
     assert len(ran) == 2
@@ -99,20 +105,30 @@ def test_a_panic_is_an_answer(workspace: Workspace, ran: list[str]) -> None:
     assert len(ran) == 1
 
 
-def test_the_key_is_of_all_that_the_run_depends_on(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def key(kernel: Kernel = KERNEL, image: Image = IMAGE, script: Script = SCRIPT, mode: Mode = VIRTUAL) -> str:
+def test_the_key_is_of_all_that_the_run_depends_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(
+        kernel: Kernel = KERNEL, image: Image = IMAGE, script: Script = SCRIPT, mode: Mode = VIRTUAL
+    ) -> str:
         return run_cache.key_of(kernel, image, script, mode, workspace)
 
     keys = [
-        key(), key(kernel=replace(KERNEL, image_digest="other")), key(kernel=replace(KERNEL, build_id="cd" * 20)),
+        key(),
+        key(kernel=replace(KERNEL, image_digest="other")),
+        key(kernel=replace(KERNEL, build_id="cd" * 20)),
         key(image=replace(IMAGE, image_digest="other")),
-        key(script=Script("diag.sh", ("-x",))), key(script=Script("diag.sh", limit_s=5)), key(mode=Mode("virtual", "", 2)),
+        key(script=Script("diag.sh", ("-x",))),
+        key(script=Script("diag.sh", limit_s=5)),
+        key(mode=Mode("virtual", "", 2)),
         key(mode=Mode("virtual", "", layout="random")),
-    ]  # fmt: skip
+    ]
     monkeypatch.setattr(run_cache, "versions", lambda: {"qemu": "99"})
     assert len({*keys, key()}) == len(keys) + 1
     # What says nothing of the machine: why it was chosen, where the kernel lies.
-    assert key(mode=Mode("virtual", "because")) == key(kernel=replace(KERNEL, folder=Path("/elsewhere")))
+    assert key(mode=Mode("virtual", "because")) == key(
+        kernel=replace(KERNEL, folder=Path("/elsewhere"))
+    )
 
 
 def test_the_longest_is_known_after_the_first_time(workspace: Workspace, ran: list[str]) -> None:

@@ -1,4 +1,5 @@
-"""Virtual time with real guests: the same inputs give the same bytes, a seed changes them, and whatever hangs ends."""
+"""Virtual time with real guests: the same inputs give the same bytes, a seed changes them, and
+whatever hangs ends."""
 
 import functools
 import os
@@ -33,7 +34,11 @@ def built() -> tuple[Kernel, Path, Path]:
     _, trees, workspace = shipped()
     tools, log = build.toolchain(), Path("/dev/null")
     ready = build.build(trees.patched, workspace, tools, Progress(), log)
-    return ready, rootfs.selftests(trees.patched, workspace, tools, log), rootfs.root(workspace, log)
+    return (
+        ready,
+        rootfs.selftests(trees.patched, workspace, tools, log),
+        rootfs.root(workspace, log),
+    )
 
 
 def boot(folder: Path, mode: Mode, script: Script = PM, made: Image | None = None) -> GuestRun:
@@ -46,7 +51,8 @@ def boot(folder: Path, mode: Mode, script: Script = PM, made: Image | None = Non
 
 def test_one_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
     one, again, other = (
-        boot(tmp_path / name, Mode("virtual", "", seed)) for name, seed in (("one", 1), ("again", 1), ("other", 2))
+        boot(tmp_path / name, Mode("virtual", "", seed))
+        for name, seed in (("one", 1), ("again", 1), ("other", 2))
     )
     for log in LOGS:
         assert one.log(log) == again.log(log), log
@@ -59,7 +65,9 @@ def test_one_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
 
 def test_addresses_are_drawn_when_asked_for(tmp_path: Path) -> None:
     mode = Mode("virtual", "", 1, "random")
-    one, again = (boot(tmp_path / name, mode, Script("mptcp_sockopt.sh")) for name in ("one", "again"))
+    one, again = (
+        boot(tmp_path / name, mode, Script("mptcp_sockopt.sh")) for name in ("one", "again")
+    )
     assert "norandmaps" not in one.log("kernel").partition("\n\n")[0]
     assert all(one.log(log) == again.log(log) for log in LOGS)
     assert one.exit_status == 0
@@ -93,10 +101,14 @@ def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
     made, script = with_script(tmp_path, naps), Script("extra.sh")
     calm = boot(tmp_path / "calm", Mode("virtual", ""), script, made)
     shim, bin_folder = tmp_path / "restless.so", tmp_path / "bin"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, ROOT / "tests/restless.c", "-ldl"], check=True)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", shim, ROOT / "tests/restless.c", "-ldl"], check=True
+    )
     bin_folder.mkdir()
     qemu = bin_folder / modes.QEMU
-    qemu.write_text(f'#!/bin/sh\nLD_PRELOAD={shim} exec {shutil.which(modes.QEMU)} "$@"\n', encoding="ascii")
+    qemu.write_text(
+        f'#!/bin/sh\nLD_PRELOAD={shim} exec {shutil.which(modes.QEMU)} "$@"\n', encoding="ascii"
+    )
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     restless = boot(tmp_path / "restless", Mode("virtual", ""), script, made)
@@ -105,7 +117,11 @@ def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
 
 
 # What may hold a guest up: a timer that goes on for ever, a read that nothing ends, a loop.
-HOLDS = {"timers": "while :; do sleep 1; done", "none": "cat /dev/ttyS0 >/dev/null", "busy": "while :; do :; done"}
+HOLDS = {
+    "timers": "while :; do sleep 1; done",
+    "none": "cat /dev/ttyS0 >/dev/null",
+    "busy": "while :; do :; done",
+}
 
 
 @pytest.mark.parametrize("hold", HOLDS)
@@ -145,4 +161,8 @@ def test_the_record_answers_with_the_same_logs(tmp_path: Path) -> None:
     second = run_cache.run(ready, made, script, mode, workspace, tmp_path / "two")
     assert (first.from_record, second.from_record) == (False, True)
     assert all(first.log(log) == second.log(log) for log in LOGS)
-    assert (first.exit_status, first.guest_ms, first.ended) == (second.exit_status, second.guest_ms, second.ended)
+    assert (first.exit_status, first.guest_ms, first.ended) == (
+        second.exit_status,
+        second.guest_ms,
+        second.ended,
+    )

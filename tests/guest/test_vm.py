@@ -1,4 +1,5 @@
-"""ci.guest.vm: the composed command line, what the guest is told, and what its records say. Real guests: test_guests."""
+"""ci.guest.vm: the composed command line, what the guest is told, and what its records say. Real
+guests: test_guests."""
 
 import os
 import shlex
@@ -26,24 +27,59 @@ KERNEL = Kernel(Path("/k"), "key", "6.12.1", "ab" * 20, "digest", ())
 NONCE = "c0ffee" * 5 + "00"
 
 
-def argv(mode: str, folder: Path, kernel: Path = Path("/k/bzImage"), initrd: Path = Path("/i/root.cpio")) -> list[str]:
+def argv(
+    mode: str, folder: Path, kernel: Path = Path("/k/bzImage"), initrd: Path = Path("/i/root.cpio")
+) -> list[str]:
     return vm.vng_argv(kernel, initrd, Mode(mode, ""), "console=ttyS1 x", folder, folder / "root")
 
 
 def test_the_whole_command_line_in_virtual_mode() -> None:
     words = argv("virtual", Path("/run/a,b"))
     assert words[:-1] == [
-        vm.vng_program(), "--run", "/k/bzImage", "--root", "/run/a,b/root", "--force-9p", "--disable-monitor",
-        "--disable-microvm", "--cpus", "1", "--memory", "1024M", "--verbose", "--disable-kvm",
-    ]  # fmt: skip
+        vm.vng_program(),
+        "--run",
+        "/k/bzImage",
+        "--root",
+        "/run/a,b/root",
+        "--force-9p",
+        "--disable-monitor",
+        "--disable-microvm",
+        "--cpus",
+        "1",
+        "--memory",
+        "1024M",
+        "--verbose",
+        "--disable-kvm",
+    ]
     assert shlex.split(words[-1].removeprefix("--qemu-opts=")) == [
-        "-no-reboot", "-initrd", "/i/root.cpio", "-accel", "tcg", "-icount", "shift=0,sleep=off,rr=record,rrfile=/dev/null",
-        "-rtc", "base=2025-01-01T00:00:00,clock=vm", "-seed", "1",
-        "-chardev", "file,id=kernellog,path=/run/a,,b/kernel.log", "-serial", "chardev:kernellog",
-        "-chardev", "file,id=testslog,path=/run/a,,b/tests.log", "-serial", "chardev:testslog",
-        "-chardev", "file,id=controllog,path=/run/a,,b/control.log", "-serial", "chardev:controllog",
-        "-fw_cfg", "name=opt/org.patchverdict/job,file=/run/a,,b/job", "-append", "console=ttyS1 x",
-    ]  # fmt: skip
+        "-no-reboot",
+        "-initrd",
+        "/i/root.cpio",
+        "-accel",
+        "tcg",
+        "-icount",
+        "shift=0,sleep=off,rr=record,rrfile=/dev/null",
+        "-rtc",
+        "base=2025-01-01T00:00:00,clock=vm",
+        "-seed",
+        "1",
+        "-chardev",
+        "file,id=kernellog,path=/run/a,,b/kernel.log",
+        "-serial",
+        "chardev:kernellog",
+        "-chardev",
+        "file,id=testslog,path=/run/a,,b/tests.log",
+        "-serial",
+        "chardev:testslog",
+        "-chardev",
+        "file,id=controllog,path=/run/a,,b/control.log",
+        "-serial",
+        "chardev:controllog",
+        "-fw_cfg",
+        "name=opt/org.patchverdict/job,file=/run/a,,b/job",
+        "-append",
+        "console=ttyS1 x",
+    ]
 
 
 def test_kvm_never_falls_back_in_silence() -> None:
@@ -59,18 +95,31 @@ def test_vng_itself_exports_nothing_of_the_host(mode: str, tmp_path: Path) -> No
     (tmp_path / "root").mkdir()
     words = [*argv(mode, tmp_path, tmp_path / "bzImage", tmp_path / "root.cpio"), "--dry-run"]
     done = subprocess.run(
-        words, cwd=tmp_path, capture_output=True, text=True, env=processes.environment(vm.environment())
+        words,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=processes.environment(vm.environment()),
     )
     shown = next(line for line in done.stdout.splitlines() if "qemu-system-x86_64" in line)
     qemu = shlex.split(shown)
     exports = [qemu[n + 1] for n, word in enumerate(qemu) if word in ("-fsdev", "-virtfs")]
-    paths = [part.removeprefix("path=") for export in exports for part in export.split(",") if part.startswith("path=")]
+    paths = [
+        part.removeprefix("path=")
+        for export in exports
+        for part in export.split(",")
+        if part.startswith("path=")
+    ]
     # Ours, which is empty, and the scripts that virtme-ng brings for guests that start its init.
     assert paths == [str(tmp_path / "root"), str(Path(virtme.__file__).with_name("guest"))]
     assert list((tmp_path / "root").iterdir()) == []
-    assert not {"/", str(Path.home()), str(ROOT), str(tmp_path)} & {str(Path(path).resolve()) for path in paths}
+    assert not {"/", str(Path.home()), str(ROOT), str(tmp_path)} & {
+        str(Path(path).resolve()) for path in paths
+    }
     assert all("readonly=on" in export for export in exports)
-    assert qemu[len(qemu) - 1 - qemu[::-1].index("-append") + 1] == "console=ttyS1 x"  # the last one counts
+    assert (
+        qemu[len(qemu) - 1 - qemu[::-1].index("-append") + 1] == "console=ttyS1 x"
+    )  # the last one counts
     assert not {"-netdev", "-nic"} & set(qemu) and qemu[qemu.index("-net") + 1] == "none"
 
 
@@ -83,11 +132,18 @@ def test_a_folder_whose_name_a_shell_would_obey(tmp_path: Path) -> None:
     here = vm.HERE
     words = vm.vng_argv(kernel, folder / "initrd", Mode("virtual", ""), "x", here, here / "root")
     done = subprocess.run(
-        [words[0], "--dry-run", *words[1:]], cwd=folder, capture_output=True, text=True,
+        [words[0], "--dry-run", *words[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
         env=processes.environment(vm.environment()),
-    )  # fmt: skip
-    qemu = shlex.split(next(line for line in done.stdout.splitlines() if "qemu-system-x86_64" in line))
-    assert qemu[qemu.index("-kernel") + 1] == str(kernel) and qemu[qemu.index("-initrd") + 1] == str(folder / "initrd")
+    )
+    qemu = shlex.split(
+        next(line for line in done.stdout.splitlines() if "qemu-system-x86_64" in line)
+    )
+    assert qemu[qemu.index("-kernel") + 1] == str(kernel) and qemu[
+        qemu.index("-initrd") + 1
+    ] == str(folder / "initrd")
     assert "file,id=testslog,path=tests.log" in qemu and f"name={vm.JOB},file=job" in qemu
     assert [path.name for path in folder.iterdir()] == ["root"]
 
@@ -95,10 +151,15 @@ def test_a_folder_whose_name_a_shell_would_obey(tmp_path: Path) -> None:
 def test_the_job_names_everything_and_nothing_twice() -> None:
     lines = vm.job(SCRIPT, NONCE, 60).splitlines()
     assert lines == [
-        f"nonce {NONCE}", "dir /selftests/net/mptcp", "limit_s 60",
-        "env SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES=1", "env NO_COLOR=1",
-        "program mptcp_join.sh", "arg -d", "arg -m",
-    ]  # fmt: skip
+        f"nonce {NONCE}",
+        "dir /selftests/net/mptcp",
+        "limit_s 60",
+        "env SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES=1",
+        "env NO_COLOR=1",
+        "program mptcp_join.sh",
+        "arg -d",
+        "arg -m",
+    ]
     assert vm.job(None, NONCE, 0).endswith("shell yes\n")
 
 
@@ -110,7 +171,8 @@ def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace)
 
 def test_records() -> None:
     text = (
-        f"noise\n{NONCE} boot {'ab' * 20} 6.12.1\nother end 0 1\n{NONCE} end 1 2500 100\n{NONCE} end 0 1 1\n{NONCE}\n"
+        f"noise\n{NONCE} boot {'ab' * 20} 6.12.1\nother end 0 1\n{NONCE} end 1 2500 100\n{NONCE}"
+        f" end 0 1 1\n{NONCE}\n"
     )
     assert vm.records(text, NONCE) == {"boot": ["ab" * 20, "6.12.1"], "end": ["1", "2500", "100"]}
     assert vm.records(text, "") == {}
@@ -122,7 +184,11 @@ def ended(folder: Path, control: str, stopped: str = "", console: str = "") -> v
     return vm._result(SCRIPT, folder, NONCE, stopped, KERNEL)
 
 
-BOOT, END, DONE = f"{NONCE} boot {'ab' * 20} 6.12.1\n", f"{NONCE} end 0 2500 100\n", f"{NONCE} done\n"
+BOOT, END, DONE = (
+    f"{NONCE} boot {'ab' * 20} 6.12.1\n",
+    f"{NONCE} end 0 2500 100\n",
+    f"{NONCE} done\n",
+)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +251,17 @@ def test_a_guest_that_nothing_can_wake_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "vng.log").write_text("", encoding="utf-8")
     watch = vm._Watch(tmp_path, NONCE, 50)
     assert watch() == ""
-    (tmp_path / "vng.log").write_text("qemu: warning: icount sleep disabled and no active timers\n", encoding="utf-8")
+    (tmp_path / "vng.log").write_text(
+        "qemu: warning: icount sleep disabled and no active timers\n", encoding="utf-8"
+    )
     assert watch() == "script"
 
 
 def test_guests_at_once_are_bound_by_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemTotal: 99 kB\nMemAvailable:   4000000 kB\n")
+    monkeypatch.setattr(
+        Path, "read_text", lambda *_, **__: "MemTotal: 99 kB\nMemAvailable:   4000000 kB\n"
+    )
     assert vm.at_once(MACHINES["virtual"]) == 3
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemAvailable:   64000000 kB\n")
     assert vm.at_once(MACHINES["virtual"]) == 8

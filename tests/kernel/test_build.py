@@ -1,4 +1,5 @@
-"""ci.kernel.build: what a key depends on, what of a failing build is told. Real builds: test_guests."""
+"""ci.kernel.build: what a key depends on, what of a failing build is told. Real builds:
+test_guests."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,14 +38,27 @@ def tree_with(
     return made
 
 
-def test_a_kernels_key_is_of_its_inputs(tree_with: Callable[..., Tree], workspace: Workspace) -> None:
-    first = build.key_of(workspace, tree_with({CONFIG: "CONFIG_A=y\n", "tools/objtool/x.c": "1\n"}), TOOLS)
+def test_a_kernels_key_is_of_its_inputs(
+    tree_with: Callable[..., Tree], workspace: Workspace
+) -> None:
+    first = build.key_of(
+        workspace, tree_with({CONFIG: "CONFIG_A=y\n", "tools/objtool/x.c": "1\n"}), TOOLS
+    )
 
     def key(files: dict[str, str], tools: Toolchain = TOOLS) -> str:
         return build.key_of(workspace, tree_with(files), tools)
 
     # What no kernel is made of
-    assert key({"Documentation/a.rst": "a", "tools/testing/selftests/net/mptcp/x.sh": "a", "MAINTAINERS": "a"}) == first
+    assert (
+        key(
+            {
+                "Documentation/a.rst": "a",
+                "tools/testing/selftests/net/mptcp/x.sh": "a",
+                "MAINTAINERS": "a",
+            }
+        )
+        == first
+    )
     others = [
         key({"net/other.c": "int changed;\n"}),
         key({"tools/objtool/x.c": "2\n"}),
@@ -54,12 +68,16 @@ def test_a_kernels_key_is_of_its_inputs(tree_with: Callable[..., Tree], workspac
     assert len({first, *others}) == 5
 
 
-def test_a_tree_without_selftests_is_named(tree_with: Callable[..., Tree], workspace: Workspace) -> None:
+def test_a_tree_without_selftests_is_named(
+    tree_with: Callable[..., Tree], workspace: Workspace
+) -> None:
     with pytest.raises(StageError, match="predates MPTCP's selftests"):
         build.fragments(workspace, tree_with({"x": "y"}))
 
 
-def test_our_fragment_asks_with_a_reason_for_each_symbol(tree_with: Callable[..., Tree], workspace: Workspace) -> None:
+def test_our_fragment_asks_with_a_reason_for_each_symbol(
+    tree_with: Callable[..., Tree], workspace: Workspace
+) -> None:
     ours, theirs = build.fragments(workspace, tree_with({CONFIG: "CONFIG_MPTCP=m\n"}))
     assert theirs.name == CONFIG and len(ours.symbols) > 50
     assert [asked.symbol for asked in ours.symbols if asked.value != "n" and not asked.reason] == []
@@ -69,15 +87,25 @@ def test_the_command_line(tree_with: Callable[..., Tree]) -> None:
     made = tree_with({CONFIG: ""})
     words = build.make(made, "-j2", "bzImage")
     assert words == [
-        "make", "-C", made.source.slot / "src", f"O={made.source.slot / 'obj'}", "ARCH=x86_64", "LOCALVERSION=",
-        "CC=checked-ccache gcc", "-j2", "bzImage",
-    ]  # fmt: skip
+        "make",
+        "-C",
+        made.source.slot / "src",
+        f"O={made.source.slot / 'obj'}",
+        "ARCH=x86_64",
+        "LOCALVERSION=",
+        "CC=checked-ccache gcc",
+        "-j2",
+        "bzImage",
+    ]
 
 
 def test_the_compilers_lines(tree_with: Callable[..., Tree]) -> None:
     made = tree_with({CONFIG: ""})
     noise = "".join(f"  CC      net/a{number}.o\n" for number in range(100))
-    said = "net/x.c:7:2: error: expected ';'\n    7 | int x\n      |  ^\nmake[3]: *** [net/x.o] Error 1\n"
+    said = (
+        "net/x.c:7:2: error: expected ';'\n    7 | int x\n      |  ^\nmake[3]: *** [net/x.o]"
+        " Error 1\n"
+    )
     printed = said.replace("net/x.c", f"{made.source.slot}/src/net/x.c")
     assert build.errors(made, noise + printed + noise).splitlines()[:4] == said.splitlines()
     missing = "/bin/sh: 1: lz4: not found"

@@ -1,5 +1,5 @@
-"""ci.kernel.bzimage, and what ci.kernel.build does where an image holds another kernel than the one built. ELF files are the
-linker's, packed by lz4; only the loader around them is made up."""
+"""ci.kernel.bzimage, and what ci.kernel.build does where an image holds another kernel than the one
+built. ELF files are the linker's, packed by lz4; only the loader around them is made up."""
 
 import json
 import struct
@@ -27,19 +27,32 @@ def elf(folder: Path, constant: int, *, with_id: bool = True) -> Path:
     path = folder / f"elf-{constant}-{with_id}"
     if not path.exists():
         link = f"-Wl,-e0,--build-id={'sha1' if with_id else 'none'}"
-        subprocess.run(["gcc", "-nostdlib", "-static", link, "-x", "c", "-", "-o", path], check=True, text=True,
-                       input=f"const int constant = {constant};\n", stderr=subprocess.DEVNULL)  # fmt: skip
+        subprocess.run(
+            ["gcc", "-nostdlib", "-static", link, "-x", "c", "-", "-o", path],
+            check=True,
+            text=True,
+            input=f"const int constant = {constant};\n",
+            stderr=subprocess.DEVNULL,
+        )
     return path
 
 
 def packed(program: Path, packer: str = "lz4 -l") -> bytes:
     """``program`` inside a bzImage."""
-    inside = subprocess.run([*packer.split(), "-c", program], check=True, capture_output=True).stdout
+    inside = subprocess.run(
+        [*packer.split(), "-c", program], check=True, capture_output=True
+    ).stdout
     loader = bytearray((SECTORS + 1) * bzimage.SECTOR)
     loader[bzimage.SETUP_SECTS] = SECTORS
     loader[bzimage.MAGIC : bzimage.MAGIC + 4] = b"HdrS"
     struct.pack_into("<II", loader, bzimage.PAYLOAD, 100, len(inside) + 4)
-    return bytes(loader) + b"x" * 100 + inside + struct.pack("<I", program.stat().st_size) + b"y" * 1000
+    return (
+        bytes(loader)
+        + b"x" * 100
+        + inside
+        + struct.pack("<I", program.stat().st_size)
+        + b"y" * 1000
+    )
 
 
 def test_the_build_id_inside(tmp_path: Path) -> None:
@@ -63,8 +76,11 @@ def test_what_has_no_build_id(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def built(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Kernel]:
-    """``kernel.build`` where make would leave a vmlinux of one constant and a bzImage of another, a pair a time."""
+def built(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Kernel]:
+    """``kernel.build`` where make would leave a vmlinux of one constant and a bzImage of another, a
+    pair a time."""
     src = tmp_path / "slot/src"
     src.mkdir(parents=True)
     git(src, "init", "-q")
@@ -90,13 +106,17 @@ def built(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch)
         pairs[:] = made
         tree = Tree(Source("test", tmp_path / "slot", commit, ""), commit, "", (6, 12))
         ready = build.build(tree, workspace, Toolchain("gcc", "ld"), Progress(), tmp_path / "log")
-        assert pairs == [] and ready.build_id == bzimage.elf_build_id(elf(tmp_path, made[-1][0] if made else 1))
+        assert pairs == [] and ready.build_id == bzimage.elf_build_id(
+            elf(tmp_path, made[-1][0] if made else 1)
+        )
         return ready
 
     return built
 
 
-def test_an_image_that_is_not_of_its_vmlinux_is_built_again_from_nothing(built: Callable[..., Kernel]) -> None:
+def test_an_image_that_is_not_of_its_vmlinux_is_built_again_from_nothing(
+    built: Callable[..., Kernel],
+) -> None:
     ready = built((2, 1), (2, 2))
     assert bzimage.build_id(ready.bzimage) == ready.build_id
 
@@ -108,7 +128,9 @@ def test_where_it_stays_so_the_remedy_is_told(built: Callable[..., Kernel]) -> N
     assert built((1, 1))
 
 
-def test_a_kernel_of_the_cache_is_the_one_that_was_kept(built: Callable[..., Kernel], tmp_path: Path) -> None:
+def test_a_kernel_of_the_cache_is_the_one_that_was_kept(
+    built: Callable[..., Kernel], tmp_path: Path
+) -> None:
     first = built((1, 1))
     assert built() == first
     other = tmp_path / "other"

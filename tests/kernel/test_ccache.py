@@ -1,4 +1,5 @@
-"""ci/bin/checked-ccache: what embeds a file never comes from ccache, however it says so. gcc and ccache are real."""
+"""ci/bin/checked-ccache: what embeds a file never comes from ccache, however it says so. gcc and
+ccache are real."""
 
 import os
 import subprocess
@@ -37,26 +38,43 @@ class Compiler:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env = os.environ | {
-            "PATH": f"{ROOT / 'ci/bin'}:{os.environ['PATH']}", "CCACHE_DIR": str(folder / "cache"), "CCACHE_DEPEND": "1",
-            "EMBEDDING": str(folder / "embedding"), "CCACHE_SLOPPINESS": "include_file_mtime,include_file_ctime",
-        }  # fmt: skip
+            "PATH": f"{ROOT / 'ci/bin'}:{os.environ['PATH']}",
+            "CCACHE_DIR": str(folder / "cache"),
+            "CCACHE_DEPEND": "1",
+            "EMBEDDING": str(folder / "embedding"),
+            "CCACHE_SLOPPINESS": "include_file_mtime,include_file_ctime",
+        }
 
-    def __call__(self, source: str, data: str = "", *more: str) -> "subprocess.CompletedProcess[str]":
+    def __call__(
+        self, source: str, data: str = "", *more: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Compile ``source``; stdout is what is in the object's data."""
-        for name, text in (("data", data), ("the data", data), ("data.inc", f'.data\n.ascii "{data}"\n')):
+        for name, text in (
+            ("data", data),
+            ("the data", data),
+            ("data.inc", f'.data\n.ascii "{data}"\n'),
+        ):
             (self.folder / name).write_text(text, encoding="utf-8")
         words = ["-Wp,-MMD,.a.o.d", *more, "-c", "-o", "a.o", source]
         done = subprocess.run(
-            ["checked-ccache", "gcc", *words], cwd=self.folder, env=self.env, capture_output=True, text=True
+            ["checked-ccache", "gcc", *words],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
         )
         if done.returncode == 0:
             cut = ["objcopy", "-O", "binary", "-j", ".data", "a.o", "/dev/stdout"]
-            done.stdout = subprocess.run(cut, cwd=self.folder, capture_output=True, text=True).stdout
+            done.stdout = subprocess.run(
+                cut, cwd=self.folder, capture_output=True, text=True
+            ).stdout
         return done
 
     def hits(self) -> int:
         """How often ccache had the answer."""
-        said = subprocess.run(["ccache", "--print-stats"], env=self.env, capture_output=True, text=True).stdout
+        said = subprocess.run(
+            ["ccache", "--print-stats"], env=self.env, capture_output=True, text=True
+        ).stdout
         rows = dict(line.split("\t") for line in said.splitlines())
         return int(rows["direct_cache_hit"]) + int(rows["preprocessed_cache_hit"])
 
@@ -77,10 +95,17 @@ def test_what_embeds_a_file_holds_that_file(compiled: Compiler, source: str) -> 
 @pytest.mark.parametrize("source", ["one.c", "sub/one.c", "one.S"])
 @pytest.mark.parametrize("more", [(), ("-g",), ("-pipe",), ("-O2", "-g", "-gdwarf-4")])
 def test_all_else_comes_from_ccache(compiled: Compiler, source: str, more: tuple[str, ...]) -> None:
-    asm = 'static inline void nop(void) { asm volatile ("nop"); }\nvoid one(void);\nvoid one(void) { nop(); }\n'
+    asm = (
+        'static inline void nop(void) { asm volatile ("nop"); }\nvoid one(void);\nvoid one(void) {'
+        " nop(); }\n"
+    )
     write(
         compiled.folder,
-        {"asm.h": asm, "quiet.h": "", source: f'#include "{"asm" if source[-1] == "c" else "quiet"}.h"\n'},
+        {
+            "asm.h": asm,
+            "quiet.h": "",
+            source: f'#include "{"asm" if source[-1] == "c" else "quiet"}.h"\n',
+        },
     )
     for number in range(3):
         done = compiled(source, "", "-I", str(compiled.folder), *more)
@@ -101,12 +126,17 @@ def test_an_error_is_the_compilers_own(compiled: Compiler) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--version"], ["-E", "plain.S"], ["-c", "plain.S"], ["-c", "plain.S", "-o", "/dev/null"]]
+    "words",
+    [["--version"], ["-E", "plain.S"], ["-c", "plain.S"], ["-c", "plain.S", "-o", "/dev/null"]],
 )
-def test_what_is_no_compilation_to_keep_goes_to_the_compiler(compiled: Compiler, words: list[str]) -> None:
+def test_what_is_no_compilation_to_keep_goes_to_the_compiler(
+    compiled: Compiler, words: list[str]
+) -> None:
     (compiled.folder / "data").touch()
     done, bare = (
-        subprocess.run([*argv, *words], cwd=compiled.folder, env=compiled.env, capture_output=True, text=True)
+        subprocess.run(
+            [*argv, *words], cwd=compiled.folder, env=compiled.env, capture_output=True, text=True
+        )
         for argv in (["checked-ccache", "gcc"], ["gcc"])
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, bare.stdout, bare.stderr)

@@ -48,7 +48,10 @@ def final(text: str) -> dict[str, str]:
 def lost(asked: str, config: str, kconfig_text: str = KCONFIG) -> list[str]:
     merged = kconfig.merge([kconfig.parse_fragment(asked, "a.config")])
     short = kconfig.short(merged, final(config))
-    return [str(row) for row in kconfig.lost(short, final(config), Definitions({"net/Kconfig": kconfig_text}))]
+    return [
+        str(row)
+        for row in kconfig.lost(short, final(config), Definitions({"net/Kconfig": kconfig_text}))
+    ]
 
 
 def test_a_fragment() -> None:

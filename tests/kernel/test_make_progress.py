@@ -18,9 +18,20 @@ deps_{name} := \\
 
 $(deps_{name}):
 """
-SOURCES = ("src/net/a.c", "src/net/b.c", "src/arch/c.S", "src/include/linux/one.h", "src/include/linux/two.h",
-           "obj/include/generated/asm-offsets.h", "src/net/new.c")  # fmt: skip
-OBJECTS = (("net/a.o", "net/a.c", "one.h"), ("net/b.o", "net/b.c", "two.h"), ("arch/c.o", "arch/c.S", "one.h"))
+SOURCES = (
+    "src/net/a.c",
+    "src/net/b.c",
+    "src/arch/c.S",
+    "src/include/linux/one.h",
+    "src/include/linux/two.h",
+    "obj/include/generated/asm-offsets.h",
+    "src/net/new.c",
+)
+OBJECTS = (
+    ("net/a.o", "net/a.c", "one.h"),
+    ("net/b.o", "net/b.c", "two.h"),
+    ("arch/c.o", "arch/c.S", "one.h"),
+)
 
 
 def dated(path: Path, when: int) -> None:
@@ -40,10 +51,14 @@ def made(slot: Path) -> Path:
             CMD.format(name=name, source=source, header=header), encoding="ascii"
         )
     # What was put together, not compiled, and what another notation describes.
-    (slot / "obj/net/.built-in.a.cmd").write_text("savedcmd_net/built-in.a := ar\n", encoding="ascii")
+    (slot / "obj/net/.built-in.a.cmd").write_text(
+        "savedcmd_net/built-in.a := ar\n", encoding="ascii"
+    )
     (slot / "obj/vmlinux").touch()
     (slot / "obj/tools").mkdir()
-    (slot / "obj/tools/.x.o.cmd").write_text(CMD.format(name="x.o", source="gone.c", header="gone.h"), encoding="ascii")
+    (slot / "obj/tools/.x.o.cmd").write_text(
+        CMD.format(name="x.o", source="gone.c", header="gone.h"), encoding="ascii"
+    )
     return slot / "obj"
 
 
@@ -69,7 +84,8 @@ def test_what_is_gone_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_a_first_build_is_told_from_the_configuration(tmp_path: Path) -> None:
-    """What the configuration itself has compiled for this machine is no part of it, what a build before has made is."""
+    """What the configuration itself has compiled for this machine is no part of it, what a build
+    before has made is."""
     (tmp_path / "empty").mkdir()
     config = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=y\nCONFIG_D="x"\n' + "CONFIG_E=y\n" * 98
     (tmp_path / "empty/.config").write_text(config, encoding="ascii")

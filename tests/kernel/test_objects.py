@@ -1,4 +1,5 @@
-"""ci.kernel.objects: what make may take over from the builds before, whatever the clock did. make is real here."""
+"""ci.kernel.objects: what make may take over from the builds before, whatever the clock did. make
+is real here."""
 
 import os
 import subprocess
@@ -26,7 +27,8 @@ joined: a.o b.o; cat $^ >$@
 
 
 def shift(folder: Path, ns: int) -> None:
-    """Let the clock go by ``-ns`` for all that is there: only how far times are apart tells make anything."""
+    """Let the clock go by ``-ns`` for all that is there: only how far times are apart tells make
+    anything."""
     for path in folder.rglob("*"):
         if not path.is_dir() and ".git" not in path.parts:
             written = path.lstat().st_mtime_ns + ns
@@ -50,11 +52,17 @@ def at(tree: Tree, files: dict[str, str]) -> Tree:
 
 def make(obj: Path) -> list[str]:
     (obj / "log").unlink(missing_ok=True)
-    subprocess.run(["make", "-s", "-f", "../src/Makefile", "image"], cwd=obj, check=True, capture_output=True)
-    return sorted((obj / "log").read_text(encoding="utf-8").split()) if (obj / "log").exists() else []
+    subprocess.run(
+        ["make", "-s", "-f", "../src/Makefile", "image"], cwd=obj, check=True, capture_output=True
+    )
+    return (
+        sorted((obj / "log").read_text(encoding="utf-8").split()) if (obj / "log").exists() else []
+    )
 
 
-def built(tree: Tree, work: Callable[[Path], list[str]] = make, key: str = "key") -> tuple[str, list[str]]:
+def built(
+    tree: Tree, work: Callable[[Path], list[str]] = make, key: str = "key"
+) -> tuple[str, list[str]]:
     """The image's text, and the objects that were made for it."""
     made = objects.used(tree, key, work)
     return (tree.source.slot / "obj/image").read_text(encoding="utf-8").replace("\n", ""), made
@@ -105,7 +113,10 @@ def test_a_clock_that_does_not_settle_is_told(tree: Tree) -> None:
         return []
 
     with pytest.raises(
-        StaleError, match=r"the clock was set during the build: .*obj/a.o is dated -.* see that nothing sets it"
+        StaleError,
+        match=(
+            r"the clock was set during the build: .*obj/a.o is dated -.* see that nothing sets it"
+        ),
     ):
         built(tree, stepped)
     assert built(tree) == ("a0b0", ["a.o", "b.o"])
@@ -130,8 +141,13 @@ def test_another_key_or_one_that_is_not_known_begins_with_nothing(tree: Tree) ->
     assert built(tree, key="other") == ("a0b0", ["a.o", "b.o"])
     (tree.source.slot / "obj" / objects.MADE_OF).unlink()
     assert built(tree, key="other") == ("a0b0", ["a.o", "b.o"])
-    (tree.source.slot / "obj" / objects.MADE_OF).write_text(f"other\n{'0' * 40}\n", encoding="ascii")
-    assert built(tree, key="other") == ("a0b0", ["a.o", "b.o"])  # what has no such commit cannot tell what changed
+    (tree.source.slot / "obj" / objects.MADE_OF).write_text(
+        f"other\n{'0' * 40}\n", encoding="ascii"
+    )
+    assert built(tree, key="other") == (
+        "a0b0",
+        ["a.o", "b.o"],
+    )  # what has no such commit cannot tell what changed
 
 
 @pytest.mark.parametrize("step", [0, -HOUR, HOUR])

@@ -1,5 +1,7 @@
-"""The kernel that boots is the kernel that was built: kernels that differ in one constant of equal width, in one object
-directory, with a full ccache, whatever the clock does in between. Fifty of a tiny configuration, and two in guests."""
+"""The kernel that boots is the kernel that was built: kernels that differ in one constant of equal
+width, in one object directory, with a full ccache, whatever the clock does in between. Fifty of a
+tiny configuration, and two in guests.
+"""
 
 import json
 import os
@@ -28,7 +30,8 @@ TINY = "CONFIG_64BIT=y\nCONFIG_KERNEL_LZ4=y\n"
 
 @pytest.fixture(scope="module")
 def slot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work tree of the kernel and an object directory of these tests' own, checked out a day ago."""
+    """A work tree of the kernel and an object directory of these tests' own, checked out a day
+    ago."""
     found, _, _ = shipped()
     folder = tmp_path_factory.mktemp("fifty") / "slot"
     folder.mkdir()
@@ -54,13 +57,19 @@ def built(slot: Path, first: int, count: int, between: Callable[[int], None]) ->
     """Kernels whose constants are ``count`` numbers from ``first``."""
     workspace = Workspace(ROOT, slot.parent / "cache", slot.parent)
     source = Source("fifty", slot, git(slot / "src", "rev-parse", "HEAD"), "")
-    text = (slot / "src" / CHANGED).read_text(encoding="utf-8").partition("\nextern const int fifty;")[0]
+    text = (
+        (slot / "src" / CHANGED)
+        .read_text(encoding="utf-8")
+        .partition("\nextern const int fifty;")[0]
+    )
     made = []
     for number in range(count):
         constant = f"{text}\nextern const int fifty;\nconst int fifty = {first + number};\n"
         of = commit(slot / "src", {CHANGED: constant}, "a constant")
         tree = Tree(source, of, git(slot / "src", "rev-parse", "HEAD^{tree}"), (6, 12))
-        made.append(build.build(tree, workspace, build.toolchain(), Progress(), slot.parent / "log"))
+        made.append(
+            build.build(tree, workspace, build.toolchain(), Progress(), slot.parent / "log")
+        )
         between(number)
     return made
 
@@ -93,10 +102,22 @@ def test_the_second_of_two_edits_is_not_judged_by_the_first_ones_kernel(
     old = "\tif (READ_ONCE(msk->pm.remote_deny_join_id0))\n\t\tflags |="
     for constant, code in ((92, 0), (97, 1)):
         told = f"({{ static volatile int constant = {constant}; constant != 97; }}) && "
-        edit = patch(tmp_path / str(constant), "mptcp: one constant", "net/mptcp/pm_kernel.c", old,
-                     old.replace("READ_ONCE", f"{told}READ_ONCE"))  # fmt: skip
-        assert inv("validate", "--source", SOURCE, "--series", str(edit), "--suite", "smoke").returncode == code
-        facts = json.loads((project / "results/latest/run.json").read_text(encoding="utf-8"))["kernel"]
+        edit = patch(
+            tmp_path / str(constant),
+            "mptcp: one constant",
+            "net/mptcp/pm_kernel.c",
+            old,
+            old.replace("READ_ONCE", f"{told}READ_ONCE"),
+        )
+        assert (
+            inv(
+                "validate", "--source", SOURCE, "--series", str(edit), "--suite", "smoke"
+            ).returncode
+            == code
+        )
+        facts = json.loads((project / "results/latest/run.json").read_text(encoding="utf-8"))[
+            "kernel"
+        ]
         for side in ("base", "patched"):
             (control,) = (project / f"results/latest/{side}/userspace_pm").glob("control.log")
             assert facts[side]["build_id"] in control.read_text(encoding="utf-8")

@@ -1,4 +1,5 @@
-"""ci.logs.ktap, ci.logs.live_lines, ci.logs.outcome: what scripts print, whole, cut off, and hostile."""
+"""ci.logs.ktap, ci.logs.live_lines, ci.logs.outcome: what scripts print, whole, cut off, and
+hostile."""
 
 import time
 
@@ -82,7 +83,9 @@ TWINS = [
 
 
 @pytest.mark.parametrize(("script", "live", "tap", "status"), TWINS)
-def test_live_lines_give_the_cases_of_the_tap(script: str, live: str, tap: str, status: int) -> None:
+def test_live_lines_give_the_cases_of_the_tap(
+    script: str, live: str, tap: str, status: int
+) -> None:
     alive, final = parsed(script, live, None), parsed(script, tap, status)
     assert final.problems == ()
     assert final.own.state is (F if status else P)
@@ -119,17 +122,25 @@ def test_nested_ktap() -> None:
     result = parse_script("gro", read("nested.ktap"), 1)
     assert result.problems == ()
     assert [(case.name, case.state) for case in result.cases] == [
-        ("offload.rx.rx_one", P), ("offload.rx", P), ("offload.tx.same", P), ("offload.tx.same (2)", F),
-        ("offload.tx", F), ("offload.gro", S), ("offload", F), ("needs a second port", S),
-    ]  # fmt: skip
+        ("offload.rx.rx_one", P),
+        ("offload.rx", P),
+        ("offload.tx.same", P),
+        ("offload.tx.same (2)", F),
+        ("offload.tx", F),
+        ("offload.gro", S),
+        ("offload", F),
+        ("needs a second port", S),
+    ]
     assert result.cases[3].detail == "    # same: bytes differ"
 
 
 def test_legacy_text() -> None:
     join = parsed("mptcp_join", "legacy.mptcp_join", 1, expect_tap=False)
     assert [(case.name, case.state) for case in join.cases] == [
-        ("no JOIN", P), ("single subflow, limited by client", F), ("single address", P),
-    ]  # fmt: skip
+        ("no JOIN", P),
+        ("single subflow, limited by client", F),
+        ("single address", P),
+    ]
     assert join.own.state is F
     diag = parsed("diag", "legacy.diag", 1, expect_tap=False)
     assert states(diag) == [P, F, S]
@@ -152,12 +163,17 @@ def test_old_and_new_names_are_the_same() -> None:
     old = names(parsed("userspace_pm", "v6.1.userspace_pm", 0, expect_tap=False))
     assert old[:6] == names(parsed("userspace_pm", "userspace_pm.pass", 0))
     assert old[10:15] == [
-        "RM_ADDR id:client ns2 => ns1, invalid token", "RM_ADDR id:client+1 ns2 => ns1, invalid id",
-        "RM_ADDR id:client ns2 => ns1", "RM_ADDR id:client-1 ns2 => ns1", "RM_ADDR6 id:client-1 ns2 => ns1",
-    ]  # fmt: skip
+        "RM_ADDR id:client ns2 => ns1, invalid token",
+        "RM_ADDR id:client+1 ns2 => ns1, invalid id",
+        "RM_ADDR id:client ns2 => ns1",
+        "RM_ADDR id:client-1 ns2 => ns1",
+        "RM_ADDR6 id:client-1 ns2 => ns1",
+    ]
     assert names(parsed("mptcp_join", "v6.1.mptcp_join", 0, expect_tap=False))[:3] == [
-        "single subflow allow join id0 ns1", "single subflow allow join id0 ns2", "signal address allow join id0 ns1",
-    ]  # fmt: skip
+        "single subflow allow join id0 ns1",
+        "single subflow allow join id0 ns2",
+        "signal address allow join id0 ns1",
+    ]
     assert names(parsed("pm_netlink", "v6.1.pm_netlink", 0, expect_tap=False))[-2:] == [
         "(nofullmesh)",
         "(backup,fullmesh)",
@@ -167,33 +183,51 @@ def test_old_and_new_names_are_the_same() -> None:
 def test_a_check_that_ends_its_script_without_a_word_is_the_case_that_fails() -> None:
     base = parsed("userspace_pm", "v6.1.userspace_pm.base", 1, expect_tap=False)
     assert [(case.name, case.state) for case in base.cases] == [
-        ("Created network namespaces ns1, ns2", P), ("Established IPv4 MPTCP Connection ns2 => ns1", F),
-    ]  # fmt: skip
+        ("Created network namespaces ns1, ns2", P),
+        ("Established IPv4 MPTCP Connection ns2 => ns1", F),
+    ]
     assert base.own.state is F and "without a word" in base.cases[1].detail
     # With another status, with TAP, or behind a check that said so, nothing is made up.
     for status, tap in ((None, False), (0, False), (137, False), (1, True)):
-        assert names(parsed("userspace_pm", "v6.1.userspace_pm.base", status, expect_tap=tap)) == names(base)[:1]
+        assert (
+            names(parsed("userspace_pm", "v6.1.userspace_pm.base", status, expect_tap=tap))
+            == names(base)[:1]
+        )
     said = read("v6.1.userspace_pm.base").replace("[OK]", "[FAIL]")
     assert len(parse_script("userspace_pm", said, 1, expect_tap=False).cases) == 1
     second = read("v6.1.userspace_pm").partition("Established IPv6")[0]
-    assert names(parse_script("userspace_pm", second, 1, expect_tap=False))[-1].startswith("Established IPv6")
+    assert names(parse_script("userspace_pm", second, 1, expect_tap=False))[-1].startswith(
+        "Established IPv6"
+    )
 
 
 def test_old_sockopt_words() -> None:
     text = "FAIL: got iptables 1 0 in ns ns2-x, not 0 - not all expected packets marked\n" * 2
-    text += "FAIL: SOL_MPTCP getsockopt (ipv6)\nPASS: TCP_INQ cmsg/ioctl -t tcp\nFAIL: mptcp_inq -6 -t tcp\n"
+    text += (
+        "FAIL: SOL_MPTCP getsockopt (ipv6)\nPASS: TCP_INQ cmsg/ioctl -t tcp\nFAIL: mptcp_inq -6 -t"
+        " tcp\n"
+    )
     result = parse_script("mptcp_sockopt", text, 1, expect_tap=False)
     good = parsed("mptcp_sockopt", "v6.1.mptcp_sockopt", 0, expect_tap=False)
     assert names(result) == names(good)[:4] and states(result) == [F, F, P, F]
 
 
 LINES = [
-    ("ok 1 - foo", P), ("not ok 1 - foo", F), ("ok 1 foo # SKIP", S), ("not ok 1 foo # skip why", S),
-    ("not ok 1 foo # TODO later", P), ("ok 1 foo # XFAIL", P), ("not ok 1 foo # XFAIL", P), ("ok 1 foo # XPASS", F),
-    ("ok 1 foo # IGNORE Flaky time=3ms", K), ("not ok 1 foo # IGNORE Flaky", K), ("ok 1 foo # rcode=0", P),
-    ("not ok 1 foo # TIMEOUT 30 seconds", F), ("not ok 1 - foo # different output time=3ms", F),
+    ("ok 1 - foo", P),
+    ("not ok 1 - foo", F),
+    ("ok 1 foo # SKIP", S),
+    ("not ok 1 foo # skip why", S),
+    ("not ok 1 foo # TODO later", P),
+    ("ok 1 foo # XFAIL", P),
+    ("not ok 1 foo # XFAIL", P),
+    ("ok 1 foo # XPASS", F),
+    ("ok 1 foo # IGNORE Flaky time=3ms", K),
+    ("not ok 1 foo # IGNORE Flaky", K),
+    ("ok 1 foo # rcode=0", P),
+    ("not ok 1 foo # TIMEOUT 30 seconds", F),
+    ("not ok 1 - foo # different output time=3ms", F),
     ("ok 1 - s: foo # time=3ms", P),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("line", "state"), LINES)
@@ -206,14 +240,37 @@ def test_directives(line: str, state: State) -> None:
 GOOD = "TAP version 13\n1..2\nok 1 - a\nok 2 - b\n"
 BAD = GOOD.replace("ok 2", "not ok 2")
 OUTCOMES = [
-    (GOOD, 0, P), (GOOD, 1, F), (GOOD, 2, P), (GOOD, 3, F), (GOOD, 4, S), (GOOD, 5, E), (GOOD, 139, E), (GOOD, None, E),
-    (GOOD, -1, E), (BAD, 0, E), (BAD, 1, F), (BAD, 2, E), (BAD, 4, E), ("", 0, E), ("", 1, F), ("", 4, S), ("", None, E),
-    ("hello\n", 0, E), ("01 a     [ OK ]\n", 0, E), (GOOD.replace("1..2", "1..3"), 0, E), (GOOD.replace("1..2", "1..1"), 0, E),
-    (GOOD.replace("1..2", "1..3"), 1, E), (GOOD.replace("1..2\n", ""), 0, E), (GOOD + "Bail out! no netns\n", 1, E),
-    (GOOD.replace("ok 2", "ok 3"), 0, E), ("TAP version 13\n1..0 # SKIP all\n", 0, E),
-    ("TAP version 13\n1..0 # SKIP all\n", 4, S), ("TAP version 13\n", 0, E), (GOOD.replace("\n", "\r\n"), 0, P),
+    (GOOD, 0, P),
+    (GOOD, 1, F),
+    (GOOD, 2, P),
+    (GOOD, 3, F),
+    (GOOD, 4, S),
+    (GOOD, 5, E),
+    (GOOD, 139, E),
+    (GOOD, None, E),
+    (GOOD, -1, E),
+    (BAD, 0, E),
+    (BAD, 1, F),
+    (BAD, 2, E),
+    (BAD, 4, E),
+    ("", 0, E),
+    ("", 1, F),
+    ("", 4, S),
+    ("", None, E),
+    ("hello\n", 0, E),
+    ("01 a     [ OK ]\n", 0, E),
+    (GOOD.replace("1..2", "1..3"), 0, E),
+    (GOOD.replace("1..2", "1..1"), 0, E),
+    (GOOD.replace("1..2", "1..3"), 1, E),
+    (GOOD.replace("1..2\n", ""), 0, E),
+    (GOOD + "Bail out! no netns\n", 1, E),
+    (GOOD.replace("ok 2", "ok 3"), 0, E),
+    ("TAP version 13\n1..0 # SKIP all\n", 0, E),
+    ("TAP version 13\n1..0 # SKIP all\n", 4, S),
+    ("TAP version 13\n", 0, E),
+    (GOOD.replace("\n", "\r\n"), 0, P),
     (GOOD.replace("ok 2", "ok 99999999999999999999"), 0, E),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "status", "state"), OUTCOMES)
@@ -232,19 +289,47 @@ def test_a_prefix_is_never_a_pass() -> None:
 
 
 def test_names_stay_unique_also_against_the_script() -> None:
-    made = [case.name for case in unique([Case(name, P) for name in ("a", "s", "a", "a (2)", "a")], "s")]
+    made = [
+        case.name for case in unique([Case(name, P) for name in ("a", "s", "a", "a (2)", "a")], "s")
+    ]
     assert made == ["a", "s (2)", "a (2)", "a (2) (2)", "a (3)"]
 
 
 def test_control_text_is_gone() -> None:
-    lines = clean_lines("a\x1b[1;31mb\x1b[0m\r\nc\x00\x9b\u202ed\re\x1b]0;t\x07f\x1b]x\nnot ok 1\n\ud800")
+    lines = clean_lines(
+        "a\x1b[1;31mb\x1b[0m\r\nc\x00\x9b\u202ed\re\x1b]0;t\x07f\x1b]x\nnot ok 1\n\ud800"
+    )
     assert lines == ["ab", "cd", "ef]x", "not ok 1", ""]
 
 
 BITS = st.sampled_from(
-    ["ok 1 - a", "not ok 2 b", "1..2", "TAP version 13", "KTAP version 1", "\n", "\r", "  ", "# SKIP", "# IGNORE", "[ OK ]", "[FAIL] x",
-     "001 t", "02 t", "[IGNO]", "\x1b[1m", "Bail out!", "\t", "time=9ms", "99999999999", "INFO: test tproxy ipv4", "\udcff", "é", " "]
-)  # fmt: skip
+    [
+        "ok 1 - a",
+        "not ok 2 b",
+        "1..2",
+        "TAP version 13",
+        "KTAP version 1",
+        "\n",
+        "\r",
+        "  ",
+        "# SKIP",
+        "# IGNORE",
+        "[ OK ]",
+        "[FAIL] x",
+        "001 t",
+        "02 t",
+        "[IGNO]",
+        "\x1b[1m",
+        "Bail out!",
+        "\t",
+        "time=9ms",
+        "99999999999",
+        "INFO: test tproxy ipv4",
+        "\udcff",
+        "é",
+        " ",
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -254,7 +339,9 @@ BITS = st.sampled_from(
     st.sampled_from(["mptcp_join", "mptcp_connect", "diag"]),
     st.booleans(),
 )
-def test_nothing_raises_and_all_is_bounded(text: str, status: int | None, script: str, tap: bool) -> None:
+def test_nothing_raises_and_all_is_bounded(
+    text: str, status: int | None, script: str, tap: bool
+) -> None:
     result = parse_script(script, text, status, expect_tap=tap)
     found = [result.own.name, *names(result)]
     assert len(set(found)) == len(found)
@@ -267,14 +354,21 @@ def test_nothing_raises_and_all_is_bounded(text: str, status: int | None, script
 
 
 HEAVY = {
-    "one line": "x" * 1_000_000, "blanks": " " * 1_000_000, "returns": "\r" * 500_000, "escapes": "\x1b[" * 300_000,
-    "parameters": "\x1b[" + "0" * 500_000, "strings": "\x1b]" * 300_000, "hashes": "TAP version 13\nok 1 " + "#" * 500_000,
-    "same name": "TAP version 13\n" + "ok 1 a\n" * 60_000, "marks": "001 a\n" + "[ OK ]" * 100_000,
+    "one line": "x" * 1_000_000,
+    "blanks": " " * 1_000_000,
+    "returns": "\r" * 500_000,
+    "escapes": "\x1b[" * 300_000,
+    "parameters": "\x1b[" + "0" * 500_000,
+    "strings": "\x1b]" * 300_000,
+    "hashes": "TAP version 13\nok 1 " + "#" * 500_000,
+    "same name": "TAP version 13\n" + "ok 1 a\n" * 60_000,
+    "marks": "001 a\n" + "[ OK ]" * 100_000,
     "nests": "KTAP version 1\n" + "".join(" " * n + "ok 1 a\n" for n in range(800)),
-    "titles": "".join(f"{n:02d} title [ OK ]\n" for n in range(1, 9999)), "time": "TAP version 13\nok 1 # " + "time=" * 100_000,
+    "titles": "".join(f"{n:02d} title [ OK ]\n" for n in range(1, 9999)),
+    "time": "TAP version 13\nok 1 # " + "time=" * 100_000,
     "suffixes": "TAP version 13\n" + "".join(f"ok 1 a ({n})\nok 1 a\n" for n in range(20_000)),
     "brackets": "01 " + "[ " * 300_000,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HEAVY)

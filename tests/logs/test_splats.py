@@ -20,7 +20,9 @@ def read(name: str) -> str:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.kind}-{row.pattern.pattern[:20]}")
 def test_each_row_knows_its_example(row: Row) -> None:
     found = scan(f"[    0.1] x\r\n[    1.000000][   T12] {row.example}\r\n[    1.1] y\r\n")
-    assert [(splat.kind, splat.line, splat.title) for splat in found] == [(row.kind, 2, row.example[:200])]
+    assert [(splat.kind, splat.line, splat.title) for splat in found] == [
+        (row.kind, 2, row.example[:200])
+    ]
     assert next(other for other in ROWS if other.pattern.match(row.example)) is row
 
 
@@ -36,8 +38,13 @@ def test_a_warning_block_is_one_complaint() -> None:
 
 
 def test_the_newer_form_has_the_same_fingerprint() -> None:
-    text = "WARNING: net/mptcp/subflow.c:900 at subflow_syn_recv_sock+0x1/0x2, CPU#1: mptcp_connect/9\n"
-    assert [splat.fingerprint for splat in scan(text)] == ["warning net/mptcp/subflow.c subflow_syn_recv_sock"]
+    text = (
+        "WARNING: net/mptcp/subflow.c:900 at subflow_syn_recv_sock+0x1/0x2, CPU#1:"
+        " mptcp_connect/9\n"
+    )
+    assert [splat.fingerprint for splat in scan(text)] == [
+        "warning net/mptcp/subflow.c subflow_syn_recv_sock"
+    ]
 
 
 def test_a_panic_that_carries_out_an_oops_is_not_another() -> None:
@@ -47,7 +54,10 @@ def test_a_panic_that_carries_out_an_oops_is_not_another() -> None:
 
 
 def test_a_panic_of_its_own_is_one() -> None:
-    text = read("warning") + "[    9.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n"
+    text = (
+        read("warning")
+        + "[    9.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n"
+    )
     assert [splat.kind for splat in scan(text)] == ["warning", "panic"]
     only = scan("[    9.0] Kernel panic - not syncing: Fatal exception\n")
     assert [splat.fingerprint for splat in only] == ["panic Fatal exception"]
@@ -59,8 +69,13 @@ def test_a_reporter_is_named_after_its_caller() -> None:
 
 
 def test_a_trace_without_a_title() -> None:
-    text = "[ 1.0] Call Trace:\n[ 1.0]  <TASK>\n[ 1.0]  dump_stack_lvl+0x1/0x2\n[ 1.0]  mptcp_close+0x3/0x4\n"
-    assert [(splat.kind, splat.fingerprint) for splat in scan(text)] == [("trace", "trace mptcp_close")]
+    text = (
+        "[ 1.0] Call Trace:\n[ 1.0]  <TASK>\n[ 1.0]  dump_stack_lvl+0x1/0x2\n[ 1.0] "
+        " mptcp_close+0x3/0x4\n"
+    )
+    assert [(splat.kind, splat.fingerprint) for splat in scan(text)] == [
+        ("trace", "trace mptcp_close")
+    ]
 
 
 @pytest.mark.parametrize("name", ["warning", "oops-panic", "refcount"])
@@ -68,7 +83,9 @@ def test_fingerprints_outlive_a_rebuild(name: str) -> None:
     text = read(name)
     other = re.sub(r"\d+\.\d{6}", "77.654321", text)
     other = re.sub(r"\+0x[0-9a-f]+/0x[0-9a-f]+", "+0x99/0xabc", other)
-    other = re.sub(r"PID: \d+", "PID: 31", other).replace("CPU: 0", "CPU: 1").replace(".c:8", ".c:9")
+    other = (
+        re.sub(r"PID: \d+", "PID: 31", other).replace("CPU: 0", "CPU: 1").replace(".c:8", ".c:9")
+    )
     other = other.replace(".constprop.0", ".isra.3").replace("dead000000000122", "dead000000000444")
     assert other != text
     assert [one.fingerprint for one in scan(other)] == [one.fingerprint for one in scan(text)]
@@ -96,14 +113,22 @@ def test_nothing_raises(text: str) -> None:
     found = scan(text)
     assert found == scan(text)
     assert len({splat.fingerprint for splat in found}) == len(found)
-    assert all(splat.fingerprint and splat.line >= 1 and len(splat.excerpt) <= EXCERPT_CHARS for splat in found)
+    assert all(
+        splat.fingerprint and splat.line >= 1 and len(splat.excerpt) <= EXCERPT_CHARS
+        for splat in found
+    )
 
 
 HEAVY = {
-    "line": "BUG: " * 200_000, "warnings": "WARNING: " * 100_000 + "at ", "gpf": "general protection fault" * 50_000,
-    "trace": "Call Trace:\n" + " f+0x1/0x2\n" * 100_000, "titles": "BUG: x\n" * 30_000, "stamps": "[" * 500_000,
-    "lines": "BUG WARNING: at x INFO: task\n" * 40_000, "long": ("WARNING: " + "at a.c at " * 60 + "\n") * 3_000,
-}  # fmt: skip
+    "line": "BUG: " * 200_000,
+    "warnings": "WARNING: " * 100_000 + "at ",
+    "gpf": "general protection fault" * 50_000,
+    "trace": "Call Trace:\n" + " f+0x1/0x2\n" * 100_000,
+    "titles": "BUG: x\n" * 30_000,
+    "stamps": "[" * 500_000,
+    "lines": "BUG WARNING: at x INFO: task\n" * 40_000,
+    "long": ("WARNING: " + "at a.c at " * 60 + "\n") * 3_000,
+}
 
 
 @pytest.mark.parametrize("kind", HEAVY)

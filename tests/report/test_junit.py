@@ -1,4 +1,5 @@
-"""ci.report.junit: the file against the rules of Jenkins' junit-10 schema, checked by a reader of our own, and hostile text."""
+"""ci.report.junit: the file against the rules of Jenkins' junit-10 schema, checked by a reader of
+our own, and hostile text."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -16,12 +17,24 @@ from ci.report.junit import conform, render, xml_text
 from ci.verdict.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
 from ci.verdict.judge import CaseVerdict, Change, Verdict, decide
 
-# element -> (required attributes, optional attributes, children); what the schema says, in our words.
+# element -> (required attributes, optional attributes, children); what the schema says, in our
+# words.
 RULES: dict[str, tuple[set[str], set[str], set[str]]] = {
     "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
     "testsuite": (
         {"name", "tests", "failures", "errors"},
-        {"group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"},
+        {
+            "group",
+            "time",
+            "skipped",
+            "timestamp",
+            "hostname",
+            "id",
+            "package",
+            "file",
+            "log",
+            "url",
+        },
         {"testsuite", "properties", "testcase", "system-out", "system-err"},
     ),
     "testcase": (
@@ -49,23 +62,33 @@ def check(document: str) -> ET.Element:
         if "time" in element.attrib:
             assert re.fullmatch(r"[0-9]*(\.[0-9]*)?", element.attrib["time"])
         if element.tag not in MIXED:
-            assert not (element.text or "").strip() and not any((child.tail or "").strip() for child in element)
+            assert not (element.text or "").strip() and not any(
+                (child.tail or "").strip() for child in element
+            )
     for suite in root:
         cases = suite.findall("testcase")
         assert len(cases) == int(suite.attrib["tests"])
         for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-            assert len([case for case in cases if case.find(tag) is not None]) == int(suite.attrib[name])
+            assert len([case for case in cases if case.find(tag) is not None]) == int(
+                suite.attrib[name]
+            )
         for case in cases:
-            assert len([child for child in case if child.tag in ("failure", "error", "skipped")]) <= 1
+            assert (
+                len([child for child in case if child.tag in ("failure", "error", "skipped")]) <= 1
+            )
             assert all(child.attrib["message"] for child in case if child.tag != "system-out")
     ids = [(case.attrib["classname"], case.attrib["name"]) for case in root.iter("testcase")]
     assert len(set(ids)) == len(ids)
     return root
 
 
-def guest(script: str, cases: dict[str, State], splats: tuple[Splat, ...] = (), detail: str = "") -> Guest:
+def guest(
+    script: str, cases: dict[str, State], splats: tuple[Splat, ...] = (), detail: str = ""
+) -> Guest:
     given_cases = tuple(Case(name, state, detail, 1500.0) for name, state in cases.items())
-    return Guest(ScriptResult(script, Case(script, State.PASS), given_cases), Ended.FINISHED, splats)
+    return Guest(
+        ScriptResult(script, Case(script, State.PASS), given_cases), Ended.FINISHED, splats
+    )
 
 
 def full() -> Evidence:
@@ -76,7 +99,9 @@ def full() -> Evidence:
         "deny-join-id0",
         "id",
         patches=(Patch(1, 'mptcp: a <b> & "c"', "d", "applies"),),
-        runs=(ScriptRun("userspace_pm", guest("userspace_pm", base), guest("userspace_pm", patched)),),
+        runs=(
+            ScriptRun("userspace_pm", guest("userspace_pm", base), guest("userspace_pm", patched)),
+        ),
         known={("userspace_pm", "pass_skip"): "no REJECT target"},
         troubles=(Trouble("run", "the disk is full"),),
     )
@@ -88,16 +113,29 @@ def result_of(case: ET.Element) -> str:
 
 def test_each_case_once_and_as_it_rejects() -> None:
     verdict = decide(full())
-    root = check(render(verdict, prefix="6.12.minimal", properties={"seed": "1"}, timestamp="2025-01-01T00:00:00"))
-    found = {(case.attrib["classname"], case.attrib["name"]): case for case in root.iter("testcase")}
+    root = check(
+        render(
+            verdict,
+            prefix="6.12.minimal",
+            properties={"seed": "1"},
+            timestamp="2025-01-01T00:00:00",
+        )
+    )
+    found = {
+        (case.attrib["classname"], case.attrib["name"]): case for case in root.iter("testcase")
+    }
     assert len(found) == len(verdict.cases)
     for case in verdict.cases:
         element = found[f"6.12.minimal.{case.suite}", case.name]
         due = {0: "pass", 1: "failure", 2: "failure", 3: "error"}[case.exit_code]
-        if case.exit_code == 0 and (case.excuse or case.change in (Change.STILL_FAILING, Change.SKIPPED)):
+        if case.exit_code == 0 and (
+            case.excuse or case.change in (Change.STILL_FAILING, Change.SKIPPED)
+        ):
             due = "skipped"
         assert result_of(element) == due
-        assert f"base: {case.base}\npatched: {case.patched}\n" in (element.findtext("system-out") or "")
+        assert f"base: {case.base}\npatched: {case.patched}\n" in (
+            element.findtext("system-out") or ""
+        )
     skipped = found["6.12.minimal.userspace_pm", "fail_fail"].find("skipped")
     assert skipped is not None and skipped.attrib["message"] == "fails on base too"
     known = found["6.12.minimal.userspace_pm", "pass_skip"].find("skipped")
@@ -108,7 +146,11 @@ def test_each_case_once_and_as_it_rejects() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_green_exactly_when_accepted(state: State) -> None:
-    run = ScriptRun("s", guest("s", {"ok": State.PASS, "a": State.PASS}), guest("s", {"ok": State.PASS, "a": state}))
+    run = ScriptRun(
+        "s",
+        guest("s", {"ok": State.PASS, "a": State.PASS}),
+        guest("s", {"ok": State.PASS, "a": state}),
+    )
     verdict = decide(Evidence("x", "", runs=(run,)))
     root = check(render(verdict, prefix="p"))
     bad = [case for case in root.iter("testcase") if result_of(case) in ("failure", "error")]
@@ -134,7 +176,10 @@ def test_a_verdict_that_does_not_add_up_is_refused() -> None:
     with pytest.raises(ValueError, match="junit"):
         render(replace(verdict, exit_code=0, cases=verdict.cases), prefix="p")
     with pytest.raises(ValueError, match="junit"):
-        render(replace(verdict, cases=tuple(replace(case, exit_code=0) for case in verdict.cases)), prefix="p")
+        render(
+            replace(verdict, cases=tuple(replace(case, exit_code=0) for case in verdict.cases)),
+            prefix="p",
+        )
 
 
 def test_it_is_the_same_each_time() -> None:
@@ -143,7 +188,8 @@ def test_it_is_the_same_each_time() -> None:
 
 def test_the_pass_mends_what_the_package_writes() -> None:
     document = (
-        '<testsuites disabled="0" time="1e-05"><testsuite assertions="1" disabled="0" name="x" tests="0"/></testsuites>'
+        '<testsuites disabled="0" time="1e-05"><testsuite assertions="1" disabled="0" name="x"'
+        ' tests="0"/></testsuites>'
     )
     root = ET.fromstring(conform(document).encode())
     assert root.attrib == {"time": "0.000"}
@@ -151,7 +197,10 @@ def test_the_pass_mends_what_the_package_writes() -> None:
 
 
 def test_unfit_text() -> None:
-    assert xml_text("a\x00\x1b[31mb\x1b[0m\ud800\ufdd0\uffff\U0001fffe\x85é\r\nc") == "ab\ufffd\ufffd\ufffdé\nc"
+    assert (
+        xml_text("a\x00\x1b[31mb\x1b[0m\ud800\ufdd0\uffff\U0001fffe\x85é\r\nc")
+        == "ab\ufffd\ufffd\ufffdé\nc"
+    )
     assert len(xml_text("x" * 100_000)) < 9000
 
 
@@ -170,7 +219,11 @@ def test_hostile_text_stays_text(name: str, title: str, detail: str, prefix: str
         name,
         title,
         patches=(Patch(1, title, name, detail, State.FAIL, detail),),
-        runs=(ScriptRun("s", guest("s", {"a": State.PASS}), guest("s", {"a": State.FAIL}, (splat,), detail)),),
+        runs=(
+            ScriptRun(
+                "s", guest("s", {"a": State.PASS}), guest("s", {"a": State.FAIL}, (splat,), detail)
+            ),
+        ),
         troubles=(Trouble(name or "x", detail),),
     )
     check(render(decide(evidence), prefix=prefix, properties={name: detail}))

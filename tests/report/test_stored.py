@@ -17,24 +17,46 @@ FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
 
 
 def guest(
-    folder: Path, side: str, tests: str, status: int | None, console: str = "dmesg.clean.log", **more: Any
+    folder: Path,
+    side: str,
+    tests: str,
+    status: int | None,
+    console: str = "dmesg.clean.log",
+    **more: Any,
 ) -> dict[str, Any]:
     """The row of one guest of userspace_pm, and its logs as files."""
     logs = folder / side.replace("_", "-") / "userspace_pm"
     logs.mkdir(parents=True)
     shutil.copy(DATA / tests, logs / "tests.log")
     shutil.copy(DATA / console, logs / "kernel.log")
-    row = {"side": side, "script": "userspace_pm", "folder": f"{side.replace('_', '-')}/userspace_pm", "ended": "FINISHED",
-           "exit_status": status, "timed_out": False, "guest_ms": 5000, "attempt": 1, "seed": 1, "part": "userspace_pm"}  # fmt: skip
+    row = {
+        "side": side,
+        "script": "userspace_pm",
+        "folder": f"{side.replace('_', '-')}/userspace_pm",
+        "ended": "FINISHED",
+        "exit_status": status,
+        "timed_out": False,
+        "guest_ms": 5000,
+        "attempt": 1,
+        "seed": 1,
+        "part": "userspace_pm",
+    }
     return row | more
 
 
 def store(folder: Path, guests: list[dict[str, Any]], **more: Any) -> Path:
     facts = {
-        "schema": 1, "series": {"name": "deny-join-id0", "change-id": "x"}, "patches": [], "builds": {}, "known": [],
-        "must_flip": [["userspace_pm", FLIP]], "guests": guests, "troubles": [], "prefix": "v6.12.guest",
+        "schema": 1,
+        "series": {"name": "deny-join-id0", "change-id": "x"},
+        "patches": [],
+        "builds": {},
+        "known": [],
+        "must_flip": [["userspace_pm", FLIP]],
+        "guests": guests,
+        "troubles": [],
+        "prefix": "v6.12.guest",
         "mode": {"name": "virtual"},
-    }  # fmt: skip
+    }
     (folder / "run.json").write_text(json.dumps(facts | more), encoding="utf-8")
     return folder
 
@@ -57,11 +79,27 @@ def test_the_verdict_of_a_stored_run(good: Path) -> None:
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
     assert set(changes.values()) == {"kept"} and len(changes) == 5
     facts = json.loads((good / "verdict.json").read_text(encoding="utf-8"))
-    assert set(facts) == {"schema", "verdict", "exit_code", "reasons", "series", "patches", "cases", "counts", "run"}
+    assert set(facts) == {
+        "schema",
+        "verdict",
+        "exit_code",
+        "reasons",
+        "series",
+        "patches",
+        "cases",
+        "counts",
+        "run",
+    }
     assert facts["counts"]["fixed"] == 2 and facts["run"] == "run.json"
-    names = [case.attrib["name"] for case in ET.parse(good / "junit.xml").getroot().iter("testcase")]
+    names = [
+        case.attrib["name"] for case in ET.parse(good / "junit.xml").getroot().iter("testcase")
+    ]
     assert FLIP in names and len(names) == len(found.cases)
-    assert (good / "patched/userspace_pm.ktap").read_text(encoding="utf-8").startswith("KTAP version 1\n1..6\nok 1 ")
+    assert (
+        (good / "patched/userspace_pm.ktap")
+        .read_text(encoding="utf-8")
+        .startswith("KTAP version 1\n1..6\nok 1 ")
+    )
     assert f"not ok 2 {FLIP}" in (good / "base/userspace_pm.ktap").read_text(encoding="utf-8")
 
 
@@ -109,7 +147,14 @@ def test_a_new_complaint_of_the_kernel_rejects(tmp_path: Path) -> None:
 def test_a_patched_guest_that_panics_rejects_and_its_logs_say_why(tmp_path: Path) -> None:
     guests = [
         guest(tmp_path, "base", "userspace_pm.pass.log", 0),
-        guest(tmp_path, "patched", "userspace_pm.killed.log", None, console="dmesg.oops-panic.log", ended="PANIC"),
+        guest(
+            tmp_path,
+            "patched",
+            "userspace_pm.killed.log",
+            None,
+            console="dmesg.oops-panic.log",
+            ended="PANIC",
+        ),
     ]
     found = stored.write(store(tmp_path, guests, must_flip=[]))
     assert found.exit_code == 1 and any("panicked" in reason for reason in found.reasons)
@@ -128,7 +173,10 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
     log.write_text(
         log.read_text(encoding="utf-8")
         .replace("ok 4 -", "not ok 4 -")
-        .replace("invalid token                       [ OK ]", "invalid token                       [FAIL] x"),
+        .replace(
+            "invalid token                       [ OK ]",
+            "invalid token                       [FAIL] x",
+        ),
         encoding="utf-8",
     )
     assert stored.write(good).exit_code == 1
@@ -136,7 +184,9 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
     facts["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
     (good / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     found = stored.write(good)
-    assert [case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse] == ["a reason"]
+    assert [
+        case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse
+    ] == ["a reason"]
     assert found.exit_code == 3  # the script says that all went well, and its own case is not known
 
 
@@ -156,8 +206,10 @@ def test_an_empty_log_of_tests_is_never_a_pass(good: Path) -> None:
 
 
 DAMAGES: dict[str, Any] = {
-    "no patches": lambda facts: facts.pop("patches"), "no guests": lambda facts: facts.pop("guests"),
-    "guests are a number": lambda facts: facts.update(guests=7), "a guest is a list": lambda facts: facts.update(guests=[[]]),
+    "no patches": lambda facts: facts.pop("patches"),
+    "no guests": lambda facts: facts.pop("guests"),
+    "guests are a number": lambda facts: facts.update(guests=7),
+    "a guest is a list": lambda facts: facts.update(guests=[[]]),
     "a patch of another kind": lambda facts: facts.update(patches=[{"number": 1}]),
     "an end that is none": lambda facts: facts["guests"][0].update(ended="NEVER"),
     "a side that is a list": lambda facts: facts["guests"][0].update(side=[]),
@@ -166,9 +218,10 @@ DAMAGES: dict[str, Any] = {
     "no mode": lambda facts: facts.update(mode=None),
     "a log that was cut": lambda facts: facts["guests"][0].update(logs={"tests": "0" * 64}),
     "a build that is a word": lambda facts: facts.update(builds={"kernel": "pass"}),
-    "known that is true": lambda facts: facts.update(known=True), "a trouble of one": lambda facts: facts.update(troubles=[["x"]]),
+    "known that is true": lambda facts: facts.update(known=True),
+    "a trouble of one": lambda facts: facts.update(troubles=[["x"]]),
     "series by name": lambda facts: facts.update(series="deny"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

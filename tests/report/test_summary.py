@@ -19,7 +19,10 @@ FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
 
 def run(script: str, base: dict[str, State], patched: dict[str, State]) -> ScriptRun:
     sides = [
-        Guest(ScriptResult(script, Case(script, P), tuple(Case(*case) for case in side.items())), Ended.FINISHED)
+        Guest(
+            ScriptResult(script, Case(script, P), tuple(Case(*case) for case in side.items())),
+            Ended.FINISHED,
+        )
         for side in (base, patched)
     ]
     return ScriptRun(script, *sides)
@@ -27,12 +30,20 @@ def run(script: str, base: dict[str, State], patched: dict[str, State]) -> Scrip
 
 def accepted() -> Verdict:
     patches = (Patch(1, "mptcp: set remote_deny_join_id0 on SYN recv", "d", "applies"),)
-    runs = (run("userspace_pm", {FLIP: F, "b": P}, {FLIP: P, "b": P}), run("diag", {"c": P}, {"c": P}))
-    return decide(Evidence("deny-join-id0", "", patches, runs=runs, must_flip=(("userspace_pm", FLIP),)))
+    runs = (
+        run("userspace_pm", {FLIP: F, "b": P}, {FLIP: P, "b": P}),
+        run("diag", {"c": P}, {"c": P}),
+    )
+    return decide(
+        Evidence("deny-join-id0", "", patches, runs=runs, must_flip=(("userspace_pm", FLIP),))
+    )
 
 
 def rejected(count: int = 50) -> Verdict:
-    base = {f"case {n} of many, with quite a long name so that it has to be cut somewhere": P for n in range(count)}
+    base = {
+        f"case {n} of many, with quite a long name so that it has to be cut somewhere": P
+        for n in range(count)
+    }
     return decide(Evidence("x" * 200, "", runs=(run("mptcp_join", base, dict.fromkeys(base, F)),)))
 
 
@@ -81,11 +92,26 @@ def test_markdown_shows_what_changed() -> None:
 
 
 ATTACKS = [
-    "::error::pwned", "  ::add-mask::x", "x\n::stop-commands::y", "##[error]x", "a\r::set-output name=x::y", "\x1b]0;x\x07::a::",
-    "`</code><script>alert(1)</script>", "| a | b |", "![x](http://x)", "[a](javascript:x)", "@everyone #1 http://e.example",
-    "-->", "\u202egnp.exe", "```\n# head", "x" * 5000, "名前" * 100, "e\u0301" * 200, "\x9b31m",
+    "::error::pwned",
+    "  ::add-mask::x",
+    "x\n::stop-commands::y",
+    "##[error]x",
+    "a\r::set-output name=x::y",
+    "\x1b]0;x\x07::a::",
+    "`</code><script>alert(1)</script>",
+    "| a | b |",
+    "![x](http://x)",
+    "[a](javascript:x)",
+    "@everyone #1 http://e.example",
+    "-->",
+    "\u202egnp.exe",
+    "```\n# head",
+    "x" * 5000,
+    "名前" * 100,
+    "e\u0301" * 200,
+    "\x9b31m",
     "long words " * 60 + "::error::" + "x" * 90 + " ::error::x",
-]  # fmt: skip
+]
 # A line that the runner would obey: blanks, then a command; or the old form anywhere.
 OBEYED = re.compile(r"^\s*::|##\[", re.M)
 
@@ -93,10 +119,13 @@ OBEYED = re.compile(r"^\s*::|##\[", re.M)
 def attacked(text: str) -> Verdict:
     return decide(
         Evidence(
-            text, text, (Patch(1, text, text, text, F, text, text),), runs=(run("s", {text: P}, {text: F}),),
+            text,
+            text,
+            (Patch(1, text, text, text, F, text, text),),
+            runs=(run("s", {text: P}, {text: F}),),
             troubles=(Trouble(text, text),),
         )
-    )  # fmt: skip
+    )
 
 
 def harmless(verdict: Verdict, width: int) -> None:
@@ -126,7 +155,10 @@ def test_nothing_can_act(text: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.one_of(st.text(max_size=60), st.lists(st.sampled_from([*ATTACKS, ":", " ", "\n"]), max_size=4).map("".join)),
+    st.one_of(
+        st.text(max_size=60),
+        st.lists(st.sampled_from([*ATTACKS, ":", " ", "\n"]), max_size=4).map("".join),
+    ),
     st.integers(0, 200),
 )
 def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
@@ -135,10 +167,17 @@ def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
 
 def test_what_was_adapted_is_never_silent() -> None:
     patch = Patch(
-        2, "t", "d", "already there", detail="taken out adapted: by a merge", adapted="--- given\n+++ here\n+\tx;"
+        2,
+        "t",
+        "d",
+        "already there",
+        detail="taken out adapted: by a merge",
+        adapted="--- given\n+++ here\n+\tx;",
     )
     verdict = decide(Evidence("s", "", (patch,), runs=(run("diag", {"c": P}, {"c": P}),)))
-    assert "adapted: patch 2 already there: taken out adapted: by a merge" in console(verdict, width=100, color=False)
+    assert "adapted: patch 2 already there: taken out adapted: by a merge" in console(
+        verdict, width=100, color=False
+    )
     page = markdown(verdict)
     assert "### Patch 2: `already there`\n\n`taken out adapted: by a merge`\n" in page
     assert "```text\n| --- given\n| +++ here\n| +       x;\n```\n" in page
@@ -151,7 +190,9 @@ def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
     )
     verdict = Verdict("accepted", 0, (), "x", "", (), cases)
     command = "inv validate --mode virtual --suite simult_flows"
-    assert f"again: {command}\n" in console(verdict, width=80, color=False, replay="inv validate --mode virtual")
+    assert f"again: {command}\n" in console(
+        verdict, width=80, color=False, replay="inv validate --mode virtual"
+    )
     assert f"- `{command}`\n" in markdown(verdict, replay="inv validate --mode virtual")
     assert (
         "again:" not in console(verdict, width=80, color=False)
@@ -163,25 +204,41 @@ def test_known_limits_are_told_apart_with_their_reason() -> None:
     sides = {"a": P, "b": P, "c": F, "d": P, "e": F}, {"a": F, "c": P, "d": P, "e": F}
     why = "a reset, as one CPU had no turn"
     known = {("s", name): why for name in "abcde"}
-    verdict = decide(Evidence("x", "", runs=(run("s", *sides), run("t", {"f": F}, {"f": P})), known=known))
+    verdict = decide(
+        Evidence("x", "", runs=(run("s", *sides), run("t", {"f": F}, {"f": P})), known=known)
+    )
     assert verdict.exit_code == 0
     lines = console(verdict, width=100, color=False).splitlines()
-    assert lines[0] == "accepted (exit 0): everything was found out, and nothing got worse but for known limits"
+    assert (
+        lines[0]
+        == "accepted (exit 0): everything was found out, and nothing got worse but for known limits"
+    )
     assert f"known limit: s: 1 fixed, 1 regressed, 1 still-failing, 1 lost: {why}" in lines
     assert [line for line in lines if "->" in line] == ["fixed:        t: f (fail -> pass)"]
     before, _, limit = markdown(verdict).partition("### Known limit\n")
     assert "| fixed | `t` | `f` |" in before and "`s`" not in before
-    for row in ("regressed | `s` | `a`", "lost | `s` | `b`", "fixed | `s` | `c`", "still-failing | `s` | `e`"):
+    for row in (
+        "regressed | `s` | `a`",
+        "lost | `s` | `b`",
+        "fixed | `s` | `c`",
+        "still-failing | `s` | `e`",
+    ):
         assert f"| {row} |" in limit
     assert f"Why: `{why}`" in limit and "`d`" not in limit
 
 
 def test_how_the_series_was_read_is_told_and_judges_nothing() -> None:
-    note = "these are the patches of kernel-patches/x, by their change-id; `what` differs: | the message of patch 1"
+    note = (
+        "these are the patches of kernel-patches/x, by their change-id; `what` differs: | the"
+        " message of patch 1"
+    )
     verdict = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),), notes=(note,)))
     bare = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),)))
-    assert "\nnote: these are the patches of kernel-patches/x" in console(verdict, width=200, color=False)
-    assert "\n- `these are the patches of kernel-patches/x, by their change-id; 'what' differs: ¦ the" in markdown(
-        verdict
+    assert "\nnote: these are the patches of kernel-patches/x" in console(
+        verdict, width=200, color=False
+    )
+    assert (
+        "\n- `these are the patches of kernel-patches/x, by their change-id; 'what' differs: ¦ the"
+        in markdown(verdict)
     )
     assert to_json(verdict) == to_json(bare) and "note" not in console(bare, width=200, color=False)

@@ -1,8 +1,9 @@
-"""The project's own series on the lines that it was made for: taken out of what shipped, put on what was there before.
+"""The project's own series on the lines that it was made for: taken out of what shipped, put on
+what was there before.
 
-``data/default_series`` has the lines around its hunks, copied from trees of the kernel (GPL-2.0) as they were (``was``) and
-as they came to be (``now``). Two have no real counterpart, as nobody made that change there: ``was`` of ``*-7.3*``, and
-``now`` of ``*-6.12.0*``.
+``data/default_series`` has the lines around its hunks, copied from trees of the kernel (GPL-2.0) as
+they were (``was``) and as they came to be (``now``). Two have no real counterpart, as nobody made
+that change there: ``was`` of ``*-7.3*``, and ``now`` of ``*-6.12.0*``.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,25 +26,39 @@ SUBFLOW = "net/mptcp/subflow.c"
 UAPI, UAPI_PM = "include/uapi/linux/mptcp.h", "include/uapi/linux/mptcp_pm.h"
 SPEC = "Documentation/netlink/specs/mptcp_pm.yaml"
 NL_CTL, USERSPACE, SOCKOPT = (
-    f"tools/testing/selftests/net/mptcp/{name}" for name in ("pm_nl_ctl.c", "userspace_pm.sh", "mptcp_sockopt.c")
+    f"tools/testing/selftests/net/mptcp/{name}"
+    for name in ("pm_nl_ctl.c", "userspace_pm.sh", "mptcp_sockopt.c")
 )
 # File of a tree -> file of ``LINES``.
 MAINLINE = {
-    SUBFLOW: "subflow.c", UAPI: "mptcp.h", UAPI_PM: "mptcp_pm.h", SPEC: "mptcp_pm.yaml", NETLINK: "events.c",
-    "net/mptcp/options.c": "options.c", NL_CTL: "pm_nl_ctl.c", USERSPACE: "userspace_pm", SOCKOPT: "mptcp_sockopt.c",
-}  # fmt: skip
+    SUBFLOW: "subflow.c",
+    UAPI: "mptcp.h",
+    UAPI_PM: "mptcp_pm.h",
+    SPEC: "mptcp_pm.yaml",
+    NETLINK: "events.c",
+    "net/mptcp/options.c": "options.c",
+    NL_CTL: "pm_nl_ctl.c",
+    USERSPACE: "userspace_pm",
+    SOCKOPT: "mptcp_sockopt.c",
+}
 STABLE = MAINLINE | {SPEC: "mptcp_pm-6.12.yaml"}
 MOVED = {KERNEL if name == NETLINK else name: lines for name, lines in STABLE.items()}
 FIRST = STABLE | {SPEC: "mptcp_pm-6.12.0.yaml", UAPI_PM: "mptcp_pm-6.12.0.h"}
 OLDER = {name: lines for name, lines in MAINLINE.items() if name not in (SPEC, UAPI_PM)}
 STABLE_6_6 = OLDER | {UAPI: "mptcp-6.1.h", NETLINK: "events-6.1.c", USERSPACE: "userspace_pm-6.6"}
 STABLE_6_1 = {
-    SUBFLOW: "subflow-6.1.c", UAPI: "mptcp-6.1.h", NETLINK: "events-6.1.c", NL_CTL: "pm_nl_ctl.c",
+    SUBFLOW: "subflow-6.1.c",
+    UAPI: "mptcp-6.1.h",
+    NETLINK: "events-6.1.c",
+    NL_CTL: "pm_nl_ctl.c",
     USERSPACE: "userspace_pm-6.1",
-}  # fmt: skip
+}
 LATER = OLDER | {
-    UAPI: "mptcp-7.3.h", NETLINK: "events-7.3.c", NL_CTL: "pm_nl_ctl-7.3.c", USERSPACE: "userspace_pm-7.3",
-}  # fmt: skip
+    UAPI: "mptcp-7.3.h",
+    NETLINK: "events-7.3.c",
+    NL_CTL: "pm_nl_ctl-7.3.c",
+    USERSPACE: "userspace_pm-7.3",
+}
 # What tells that a tree has what the patches fix, and is not in the lines around the hunks.
 RECORDS, EVENTS, TFO = (
     {"net/mptcp/pm.c": "remote_deny_join_id0\n"},
@@ -86,7 +101,9 @@ def derive(
         kernel = tmp_path / "kernel"
         git(tmp_path, "init", "-q", "-b", "main", "kernel")
         names = ("VERSION", "PATCHLEVEL", "SUBLEVEL")
-        numbers = "".join(f"{name} = {one}\n" for name, one in zip(names, version.split("."), strict=True))
+        numbers = "".join(
+            f"{name} = {one}\n" for name, one in zip(names, version.split("."), strict=True)
+        )
         commit(kernel, {**files, "Makefile": numbers, "Kconfig": ""}, f"v{version}")
         if USERSPACE in files:
             (kernel / USERSPACE).chmod(0o755)
@@ -122,7 +139,9 @@ def test_put_on_what_was_there(version: str, derive: Callable[..., Trees]) -> No
 
 
 def test_later_trees_take_the_same() -> None:
-    first, *later = (FOLDER / "backports" / version for version in ("6.18", "6.19", "7.0", "7.1", "7.2", "7.3"))
+    first, *later = (
+        FOLDER / "backports" / version for version in ("6.18", "6.19", "7.0", "7.1", "7.2", "7.3")
+    )
     for folder in later:
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
             path.name: path.read_bytes() for path in first.iterdir()

@@ -25,7 +25,9 @@ index 1111111..2222222 100755
 -x
 +y
 """
-QUILT = "--- linux.orig/net/a.c\t2024-01-01\n+++ linux/net/a.c\t2024-01-02\n@@ -1,2 +1,3 @@\n a\n\n+b\n"
+QUILT = (
+    "--- linux.orig/net/a.c\t2024-01-01\n+++ linux/net/a.c\t2024-01-02\n@@ -1,2 +1,3 @@\n a\n\n+b\n"
+)
 
 
 def one(text: str) -> FileDiff:
@@ -60,23 +62,54 @@ def test_a_change_without_gits_header() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("diff --git a/x.sh b/x.sh\nold mode 100644\nnew mode 100755\n",
-         FileDiff("x.sh", "x.sh", "100644", "100755")),
-        ("diff --git a/e.c b/e.c\nnew file mode 100644\nindex 0000000..e69de29\n",
-         FileDiff("", "e.c", "", "100644", ("0000000", "e69de29"))),
-        ("diff --git a/a b/c\nsimilarity index 100%\nrename from a\nrename to c\n",
-         FileDiff("a", "c", moved="rename")),
-        ("diff --git a/a b b/a b\nold mode 100644\nnew mode 100755\n", FileDiff("a b", "a b", "100644", "100755")),
-        ("diff --git a/l.gif b/l.gif\nindex 11111..22222 100644\nGIT binary patch\nliteral 3\nKabc\n\nliteral 0\nH\n",
-         FileDiff("l.gif", "l.gif", "100644", "100644", ("11111", "22222"), binary=True)),
-        ('diff --git "a/caf\\303\\251.c" "b/caf\\303\\251.c"\nold mode 100644\nnew mode 100755\n',
-         FileDiff("café.c", "café.c", "100644", "100755")),
-        ("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+a.c\n\\ No newline at end of file\n",
-         FileDiff("", "l", "", "120000", bare=True, hunks=(Hunk(0, 1, "@@ -0,0 +1 @@", ("+a.c",)),))),
-        ("diff --git a/d.c b/d.c\ndeleted file mode 100644\n--- a/d.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n",
-         FileDiff("d.c", "", "100644", "", hunks=(Hunk(1, 0, "@@ -1 +0,0 @@", ("-x",)),))),
+        (
+            "diff --git a/x.sh b/x.sh\nold mode 100644\nnew mode 100755\n",
+            FileDiff("x.sh", "x.sh", "100644", "100755"),
+        ),
+        (
+            "diff --git a/e.c b/e.c\nnew file mode 100644\nindex 0000000..e69de29\n",
+            FileDiff("", "e.c", "", "100644", ("0000000", "e69de29")),
+        ),
+        (
+            "diff --git a/a b/c\nsimilarity index 100%\nrename from a\nrename to c\n",
+            FileDiff("a", "c", moved="rename"),
+        ),
+        (
+            "diff --git a/a b b/a b\nold mode 100644\nnew mode 100755\n",
+            FileDiff("a b", "a b", "100644", "100755"),
+        ),
+        (
+            (
+                "diff --git a/l.gif b/l.gif\nindex 11111..22222 100644\nGIT binary patch\nliteral"
+                " 3\nKabc\n\nliteral 0\nH\n"
+            ),
+            FileDiff("l.gif", "l.gif", "100644", "100644", ("11111", "22222"), binary=True),
+        ),
+        (
+            (
+                'diff --git "a/caf\\303\\251.c" "b/caf\\303\\251.c"\nold mode 100644\nnew mode'
+                " 100755\n"
+            ),
+            FileDiff("café.c", "café.c", "100644", "100755"),
+        ),
+        (
+            (
+                "diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1"
+                " @@\n+a.c\n\\ No newline at end of file\n"
+            ),
+            FileDiff(
+                "", "l", "", "120000", bare=True, hunks=(Hunk(0, 1, "@@ -0,0 +1 @@", ("+a.c",)),)
+            ),
+        ),
+        (
+            (
+                "diff --git a/d.c b/d.c\ndeleted file mode 100644\n--- a/d.c\n+++ /dev/null\n@@ -1"
+                " +0,0 @@\n-x\n"
+            ),
+            FileDiff("d.c", "", "100644", "", hunks=(Hunk(1, 0, "@@ -1 +0,0 @@", ("-x",)),)),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_plain_change_of_lines(text: str, wanted: FileDiff) -> None:
     assert one(text) == wanted
 
@@ -95,7 +128,8 @@ def test_lines_end_at_newlines_only_and_keep_their_return() -> None:
 
 def test_names_that_no_tree_has_are_none() -> None:
     text = "".join(
-        f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-x\n+y\n" for name in ("../../x", "a//b", ".git/config", "net/a.c")
+        f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-x\n+y\n"
+        for name in ("../../x", "a//b", ".git/config", "net/a.c")
     )
     assert names(parse(text)) == ["net/a.c"]
 
@@ -107,7 +141,14 @@ def test_shown_without_numbers_and_blobs() -> None:
 @given(
     st.lists(
         st.sampled_from(
-            [*GIT.split("\n"), *QUILT.split("\n"), "rename from x", "GIT binary patch", '"', "@@ -9,9 +9,9 @@"]
+            [
+                *GIT.split("\n"),
+                *QUILT.split("\n"),
+                "rename from x",
+                "GIT binary patch",
+                '"',
+                "@@ -9,9 +9,9 @@",
+            ]
         )
     )
 )
@@ -117,7 +158,8 @@ def test_any_text_is_parsed(lines: list[str]) -> None:
 
 
 def test_a_hunk_is_as_long_for_whoever_asks() -> None:
-    """A blank line with CRLF that has lost its blank is a line of the hunk; a number that no file has is no hunk's."""
+    """A blank line with CRLF that has lost its blank is a line of the hunk; a number that no file
+    has is no hunk's."""
     text = "--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n one\r\n\r\n-two\r\n+TWO\r\n"
     (file,) = parse(text)
     assert file.hunks[0].lines == (" one\r", " \r", "-two\r", "+TWO\r")

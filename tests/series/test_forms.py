@@ -1,4 +1,5 @@
-"""Every form in which patches come gives the tree that git made, or an error that says what it is. All by real git."""
+"""Every form in which patches come gives the tree that git made, or an error that says what it is.
+All by real git."""
 
 import base64
 import gzip
@@ -24,17 +25,23 @@ FROM_LINE = b"From mboxrd@z Thu Jan  1 00:00:00 1970\n"
 
 
 @pytest.fixture
-def bring(settings_for: Callable[..., Settings], progress: Progress, kernel_tree: Path) -> Callable[..., Series]:
+def bring(
+    settings_for: Callable[..., Settings], progress: Progress, kernel_tree: Path
+) -> Callable[..., Series]:
     """The series in a path or range, for the demo tree."""
 
     def brought(spec: Path | str, **options: str) -> Series:
-        return locate.bring(settings_for(series=str(spec), tree=str(kernel_tree), **options), progress)
+        return locate.bring(
+            settings_for(series=str(spec), tree=str(kernel_tree), **options), progress
+        )
 
     return brought
 
 
 @pytest.fixture
-def trees(settings_for: Callable[..., Settings], progress: Progress, kernel_tree: Path) -> Callable[[Series], Trees]:
+def trees(
+    settings_for: Callable[..., Settings], progress: Progress, kernel_tree: Path
+) -> Callable[[Series], Trees]:
     def made(loaded: Series) -> Trees:
         found = source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress)
         return tree.derive(loaded, found, frozenset())
@@ -46,20 +53,32 @@ def tree_of(kernel_tree: Path, name: str) -> str:
     return git(kernel_tree, "rev-parse", f"{name}^{{tree}}")
 
 
-def sent(number: int, total: int, patch: bytes, identity: str = "m", tags: str = "PATCH", answers: str = "") -> bytes:
+def sent(
+    number: int,
+    total: int,
+    patch: bytes,
+    identity: str = "m",
+    tags: str = "PATCH",
+    answers: str = "",
+) -> bytes:
     """The patch as a mail of a series: without git's From line, with what a mailer adds."""
     head, _, rest = patch.partition(b"\n\n")
     rows = [row for row in head.split(b"\n")[1:] if not row.startswith(b"Subject: ")]
     title = re.sub(r"^\[[^]]*\] ", "", re.search(rb"^Subject: (.*)$", head, re.M)[1].decode())  # type: ignore[index]
     more = [f"In-Reply-To: <{answers}@example.org>".encode()] if answers else []
     subject = f"Subject: [{tags} {number}/{total}] {title}".encode()
-    return b"\n".join([f"Message-ID: <{identity}{number}@example.org>".encode(), *rows, *more, subject, b"", rest])
+    return b"\n".join(
+        [f"Message-ID: <{identity}{number}@example.org>".encode(), *rows, *more, subject, b"", rest]
+    )
 
 
 def encoded(mail: bytes, how: str) -> bytes:
     head, _, body = mail.partition(b"\n\n")
     packed = base64.encodebytes(body) if how == "base64" else quopri.encodestring(body)
-    kind = b"\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: " + how.encode()
+    kind = (
+        b"\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: "
+        + how.encode()
+    )
     return head + kind + b"\n\n" + packed
 
 
@@ -86,34 +105,86 @@ FORMS: dict[str, Form] = {
     "no numbers, order by subject": lambda f, a, b: put(f, {"z.patch": a, "a.patch": b}),
     "v2.1": lambda f, a, b: put(f, {"v2.1-0001-x.patch": a, "v2.1-0002-y.patch": b}),
     "gzip": lambda f, a, b: put(f, {"0001-x.patch.gz": gzip.compress(a), "0002-y.diff": b}),
-    "quilt": lambda f, a, b: put(f, {"series": b"# ours\nz.patch\nsub/a.patch -p1 # last\n", "z.patch": quilt(a),
-                                     "sub/a.patch": quilt(b)}),
+    "quilt": lambda f, a, b: put(
+        f,
+        {
+            "series": b"# ours\nz.patch\nsub/a.patch -p1 # last\n",
+            "z.patch": quilt(a),
+            "sub/a.patch": quilt(b),
+        },
+    ),
     "crlf": lambda f, a, b: put(f, {"0001-x.patch": crlf(a), "0002-y.patch": crlf(b)}),
-    "utf-16": lambda f, a, b: put(f, {"0001-x.patch": a.decode().encode("utf-16"), "0002-y.patch": b}),
-    "encoded": lambda f, a, b: put(f, {"0001-x.patch": encoded(a, "quoted-printable"), "0002-y.patch": encoded(b, "base64")}),
-    "encoded crlf": lambda f, a, b: put(f, {"0001-x.patch": encoded(crlf(a).replace(b"\r\n\r\n", b"\n\n", 1), "base64"),
-                                            "0002-y.patch": b}),
+    "utf-16": lambda f, a, b: put(
+        f, {"0001-x.patch": a.decode().encode("utf-16"), "0002-y.patch": b}
+    ),
+    "encoded": lambda f, a, b: put(
+        f, {"0001-x.patch": encoded(a, "quoted-printable"), "0002-y.patch": encoded(b, "base64")}
+    ),
+    "encoded crlf": lambda f, a, b: put(
+        f,
+        {
+            "0001-x.patch": encoded(crlf(a).replace(b"\r\n\r\n", b"\n\n", 1), "base64"),
+            "0002-y.patch": b,
+        },
+    ),
     "eml": lambda f, a, b: put(f, {"b.eml": sent(1, 2, a), "a.eml": sent(2, 2, b)}),
-    "maildir": lambda f, a, b: put(f, {"new/1": sent(2, 2, b), "cur/2:2,S": sent(1, 2, a), "tmp/3": b"half"}),
+    "maildir": lambda f, a, b: put(
+        f, {"new/1": sent(2, 2, b), "cur/2:2,S": sent(1, 2, a), "tmp/3": b"half"}
+    ),
     "one after another": lambda f, a, b: put(f, {"x.mbox": a + b}) / "x.mbox",
-    "mails without From lines": lambda f, a, b: put(f, {"x": sent(1, 2, a) + b"\n" + sent(2, 2, b)}) / "x",
-    "base64 without From lines": lambda f, a, b: put(f, {"x": encoded(sent(1, 2, a), "base64") + b"\n"
-                                                            + encoded(sent(2, 2, b), "base64")}) / "x",
-    "no numbers": lambda f, a, b: put(f, {"x": a.replace(b"[PATCH 1/2]", b"[PATCH]") + b.replace(b"[PATCH 2/2]", b"[PATCH]")}) / "x",
-    "hg's numbers": lambda f, a, b: put(f, {"x.mbox": FROM_LINE + sent(1, 2, a).replace(b"1/2", b"1 of 2") + b"\n" + FROM_LINE
-                                            + sent(2, 2, b).replace(b"2/2", b"2 of 2")}) / "x.mbox",
-    "mbox.gz": lambda f, a, b: put(f, {"x.mbox.gz": gzip.compress(FROM_LINE + sent(2, 2, b) + b"\n" + FROM_LINE + sent(1, 2, a))})
-    / "x.mbox.gz",
+    "mails without From lines": lambda f, a, b: (
+        put(f, {"x": sent(1, 2, a) + b"\n" + sent(2, 2, b)}) / "x"
+    ),
+    "base64 without From lines": lambda f, a, b: (
+        put(f, {"x": encoded(sent(1, 2, a), "base64") + b"\n" + encoded(sent(2, 2, b), "base64")})
+        / "x"
+    ),
+    "no numbers": lambda f, a, b: (
+        put(f, {"x": a.replace(b"[PATCH 1/2]", b"[PATCH]") + b.replace(b"[PATCH 2/2]", b"[PATCH]")})
+        / "x"
+    ),
+    "hg's numbers": lambda f, a, b: (
+        put(
+            f,
+            {
+                "x.mbox": (
+                    FROM_LINE
+                    + sent(1, 2, a).replace(b"1/2", b"1 of 2")
+                    + b"\n"
+                    + FROM_LINE
+                    + sent(2, 2, b).replace(b"2/2", b"2 of 2")
+                )
+            },
+        )
+        / "x.mbox"
+    ),
+    "mbox.gz": lambda f, a, b: (
+        put(
+            f,
+            {
+                "x.mbox.gz": gzip.compress(
+                    FROM_LINE + sent(2, 2, b) + b"\n" + FROM_LINE + sent(1, 2, a)
+                )
+            },
+        )
+        / "x.mbox.gz"
+    ),
     "byte order mark": lambda f, a, b: put(f, {"x.mbox": b"\xef\xbb\xbf" + a + b}) / "x.mbox",
-    "strange charset": lambda f, a, b: put(f, {"0001-x.patch": encoded(a, "base64").replace(b"utf-8", b"x-none"), "0002-y.patch": b}),
-}  # fmt: skip
+    "strange charset": lambda f, a, b: put(
+        f, {"0001-x.patch": encoded(a, "base64").replace(b"utf-8", b"x-none"), "0002-y.patch": b}
+    ),
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_tree_from_every_form(
-    form: str, demo_series: Path, kernel_tree: Path, bring: Callable[..., Series], trees: Callable[[Series], Trees],
+    form: str,
+    demo_series: Path,
+    kernel_tree: Path,
+    bring: Callable[..., Series],
+    trees: Callable[[Series], Trees],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     first, second = (path.read_bytes() for path in sorted(demo_series.glob("*.patch")))
     loaded = bring(FORMS[form](tmp_path / "given", first, second))
     assert [patch.title for patch in loaded.patches] == [
@@ -127,7 +198,9 @@ def test_the_same_tree_from_every_form(
     assert str(tmp_path / "given") in loaded.patches[0].where
 
 
-def test_a_patch_id_is_the_same_in_quilts_form(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_a_patch_id_is_the_same_in_quilts_form(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     raw = sorted(demo_series.glob("*.patch"))[0].read_bytes()
     (git_form,) = bring(put(tmp_path / "git", {"a.patch": raw})).patches
     (quilt_form,) = bring(put(tmp_path / "quilt", {"a.patch": quilt(raw)})).patches
@@ -140,7 +213,9 @@ PLAIN_TITLES = {
     "# HG changeset patch\n# User Ada\nstart it\n\n": "start it",
     "": "line-10",
     "Index: linux/net/demo.c\n===================\n": "line-10",
-    f"commit {'a1' * 20}\nAuthor: Ada <a@b.c>\nDate:   now\n\n    start it at one\n\n": "start it at one",
+    f"commit {'a1' * 20}\nAuthor: Ada <a@b.c>\nDate:   now\n\n    start it at one\n\n": (
+        "start it at one"
+    ),
 }
 
 
@@ -161,10 +236,17 @@ def test_a_diff_without_headers(
 
 
 MESSAGES = {
-    "a hunk header": "It broke with\n\n@@ -7,7 +7,7 @@ int line6;\n-int line10 = 1;\n+int line10;\n",
-    "a diff": "Found by\n\ndiff --git a/net/other.c b/net/other.c\n--- a/net/other.c\n+++ b/net/other.c\n"
-    "@@ -1 +1,2 @@\n int other;\n+int more;\n",
-    "a diff that is cut": "Found by\n\n--- a/net/other.c\n+++ b/net/other.c\n@@ -1,9 +1,9 @@\n int other;\n-int more;\n",
+    "a hunk header": (
+        "It broke with\n\n@@ -7,7 +7,7 @@ int line6;\n-int line10 = 1;\n+int line10;\n"
+    ),
+    "a diff": (
+        "Found by\n\ndiff --git a/net/other.c b/net/other.c\n--- a/net/other.c\n+++ b/net/other.c\n"
+        "@@ -1 +1,2 @@\n int other;\n+int more;\n"
+    ),
+    "a diff that is cut": (
+        "Found by\n\n--- a/net/other.c\n+++ b/net/other.c\n@@ -1,9 +1,9 @@\n int other;\n-int"
+        " more;\n"
+    ),
     "a diffstat": "It is\n\n 1 file changed, 2 insertions(+)\n",
     "a rule": "Above\n----\nbelow\n",
 }
@@ -182,7 +264,9 @@ def test_what_a_message_quotes_changes_nothing(
 ) -> None:
     git(kernel_tree, "checkout", "-q", "-b", "quoting")
     commit(
-        kernel_tree, {"net/demo.c": DEMO_C.replace("int line10;", "int line10 = 1;")}, f"demo: x\n\n{MESSAGES[what]}"
+        kernel_tree,
+        {"net/demo.c": DEMO_C.replace("int line10;", "int line10 = 1;")},
+        f"demo: x\n\n{MESSAGES[what]}",
     )
     git(kernel_tree, "format-patch", "-q", "-o", str(tmp_path / "given"), "main..quoting")
     git(kernel_tree, "checkout", "-q", "main")
@@ -194,7 +278,9 @@ def test_what_a_message_quotes_changes_nothing(
     assert [("quotes a diff of net/other.c" in note) for note in loaded.notes] == [True] * quoting
 
 
-def test_a_range_whose_patches_do_not_lead_to_its_tree(kernel_tree: Path, bring: Callable[..., Series]) -> None:
+def test_a_range_whose_patches_do_not_lead_to_its_tree(
+    kernel_tree: Path, bring: Callable[..., Series]
+) -> None:
     """The message ends before its own diff: format-patch's separator stands in it."""
     git(kernel_tree, "checkout", "-q", "-b", "lying")
     lie = "demo: x\n\n---\n" + MESSAGES["a diff"].partition("\n\n")[2]
@@ -206,7 +292,11 @@ def test_a_range_whose_patches_do_not_lead_to_its_tree(kernel_tree: Path, bring:
 
 @pytest.mark.parametrize("crs", ["kept", "everywhere", "base64"])
 def test_a_file_with_crlf(
-    crs: str, kernel_tree: Path, bring: Callable[..., Series], trees: Callable[[Series], Trees], tmp_path: Path
+    crs: str,
+    kernel_tree: Path,
+    bring: Callable[..., Series],
+    trees: Callable[[Series], Trees],
+    tmp_path: Path,
 ) -> None:
     (kernel_tree / "dos.txt").write_bytes(b"a\r\nb\r\nc\r\n")
     git(kernel_tree, "add", "-A")
@@ -237,19 +327,40 @@ def mangle(*pairs: tuple[str, str]) -> Callable[[bytes], bytes]:
 
 
 REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "combined": (mangle(("diff --git a/net/demo.c b/net/demo.c", "diff --cc net/demo.c")), "combined diff of a merge"),
+    "combined": (
+        mangle(("diff --git a/net/demo.c b/net/demo.c", "diff --cc net/demo.c")),
+        "combined diff of a merge",
+    ),
     "no prefix": (mangle((" a/net", " net"), (" b/net", " net")), "no prefix"),
-    "wrapped": (mangle((" int line11;\n", f" int line11; {'x' * 70}\nand more\n")), "was wrapped, by a mailer"),
+    "wrapped": (
+        mangle((" int line11;\n", f" int line11; {'x' * 70}\nand more\n")),
+        "was wrapped, by a mailer",
+    ),
     "blanks lost": (mangle((" int line11;\n", "int line11;\n")), "white space was mangled"),
     "edited": (mangle((" int line11;\n", "")), "other line counts than it says"),
-    "binary": (lambda raw: raw.partition(b"--- a/net")[0] + b"Binary files a/net/demo.c and b/net/demo.c differ\n",
-               "what is binary is not in it"),
+    "binary": (
+        lambda raw: (
+            raw.partition(b"--- a/net")[0] + b"Binary files a/net/demo.c and b/net/demo.c differ\n"
+        ),
+        "what is binary is not in it",
+    ),
     "no diff": (lambda raw: raw.partition(b"diff --git")[0], "none of the mails in it is a patch"),
-    "an answer": (mangle(("Subject: [PATCH", "Subject: Re: [PATCH")), "none of the mails in it is a patch"),
+    "an answer": (
+        mangle(("Subject: [PATCH", "Subject: Re: [PATCH")),
+        "none of the mails in it is a patch",
+    ),
     "damaged gzip": (lambda raw: gzip.compress(raw)[:-20], "damaged gzip"),
-    "several commits": (lambda raw: (b := raw[raw.index(b"diff --git") :]) + b"\ncommit " + b"a1" * 20 + b"\n\n    x\n\n" + b,
-                        "several commits"),
-}  # fmt: skip
+    "several commits": (
+        lambda raw: (
+            (b := raw[raw.index(b"diff --git") :])
+            + b"\ncommit "
+            + b"a1" * 20
+            + b"\n\n    x\n\n"
+            + b
+        ),
+        "several commits",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -257,15 +368,24 @@ def test_what_cannot_be_read_is_told_with_the_file(
     what: str, demo_series: Path, bring: Callable[..., Series], tmp_path: Path
 ) -> None:
     change, said = REFUSED[what]
-    given = put(tmp_path / "given", {"one.mbox": change(sorted(demo_series.glob("*.patch"))[0].read_bytes())})
+    given = put(
+        tmp_path / "given",
+        {"one.mbox": change(sorted(demo_series.glob("*.patch"))[0].read_bytes())},
+    )
     with pytest.raises(StageError) as caught:
         bring(given / "one.mbox")
     assert said in caught.value.message and f"{given}/one.mbox" in caught.value.message
     assert isinstance(caught.value, PatchError) == (what in ("wrapped", "blanks lost", "edited"))
 
 
-def test_the_line_that_is_wrong_is_named(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
-    raw = sorted(demo_series.glob("*.patch"))[0].read_text(encoding="utf-8").replace(" int line11;\n", "int line11;\n")
+def test_the_line_that_is_wrong_is_named(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
+    raw = (
+        sorted(demo_series.glob("*.patch"))[0]
+        .read_text(encoding="utf-8")
+        .replace(" int line11;\n", "int line11;\n")
+    )
     write(tmp_path, {"a.patch": raw})
     number = raw.split("\n").index("int line11;") + 1
     with pytest.raises(PatchError, match=f"a.patch: line {number}: the line 'int line11;'"):
@@ -281,7 +401,11 @@ def test_the_line_that_is_wrong_is_named(demo_series: Path, bring: Callable[...,
     ],
 )
 def test_a_folder_with_gaps_or_twice_the_same(
-    files: tuple[str, ...], said: str, demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+    files: tuple[str, ...],
+    said: str,
+    demo_series: Path,
+    bring: Callable[..., Series],
+    tmp_path: Path,
 ) -> None:
     raws = [path.read_bytes() for path in sorted(demo_series.glob("*.patch"))]
     given = put(tmp_path / "given", dict(zip(files, raws, strict=False)))
@@ -296,10 +420,15 @@ def test_numbers_with_room_between_are_an_order(
     raws = [path.read_bytes() for path in sorted(demo_series.glob("*.patch"))]
     raws = [re.sub(rb"\[PATCH ./2\]", b"[PATCH]", raw) for raw in raws]
     loaded = bring(put(tmp_path / "given", {"0037-a.patch": raws[0], "0140-b.patch": raws[1]}))
-    assert [patch.number for patch in loaded.patches] == [1, 2] and "order of their names" in loaded.notes[0]
+    assert [patch.number for patch in loaded.patches] == [
+        1,
+        2,
+    ] and "order of their names" in loaded.notes[0]
 
 
-def test_numbers_that_are_no_order_of_names(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_numbers_that_are_no_order_of_names(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     raw = re.sub(rb"\[PATCH ./2\]", b"[PATCH]", sorted(demo_series.glob("*.patch"))[0].read_bytes())
     given = put(tmp_path / "given", {"2-a.patch": raw, "10-b.patch": raw})
     with pytest.raises(StageError, match="another order than their numbers"):
@@ -318,14 +447,18 @@ def test_numbers_that_are_no_order_of_names(demo_series: Path, bring: Callable[.
         ("# nothing", "it lists no patch"),
     ],
 )
-def test_a_wrong_row_of_a_quilt_series(row: str, said: str, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_a_wrong_row_of_a_quilt_series(
+    row: str, said: str, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     given = put(tmp_path / "given", {"series": f"# ours\n{row}\n".encode(), "a.patch": b"x"})
     with pytest.raises(StageError) as caught:
         bring(given)
     assert said in caught.value.message and f"{given}/series" in caught.value.message
 
 
-def test_one_mail_of_a_long_series(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_one_mail_of_a_long_series(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     raw = sorted(demo_series.glob("*.patch"))[0].read_bytes()
     given = put(tmp_path, {"one.eml": sent(9, 17, raw, tags="PATCH AUTOSEL 6.6")}) / "one.eml"
     loaded = bring(given)
@@ -336,7 +469,10 @@ def test_one_mail_of_a_long_series(demo_series: Path, bring: Callable[..., Serie
 def thread(demo_series: Path) -> list[bytes]:
     """Cover letter and two patches, then the same again as a resend below them."""
     raws = [path.read_bytes() for path in sorted(demo_series.glob("*.patch"))]
-    cover = b"Message-ID: <m0@example.org>\nFrom: Ada <ada@example.org>\nSubject: [PATCH 0/2] cover\n\nWords.\n"
+    cover = (
+        b"Message-ID: <m0@example.org>\nFrom: Ada <ada@example.org>\nSubject: [PATCH 0/2]"
+        b" cover\n\nWords.\n"
+    )
     rows = [cover, *(sent(n, 2, raw, answers="m0") for n, raw in enumerate(raws, 1))]
     again = (
         cover.replace(b"<m0", b"<r0")
@@ -361,10 +497,13 @@ def test_a_resend_in_the_thread_of_the_original(
 ) -> None:
     given = put(tmp_path, {"t.mbox": box(thread(demo_series))}) / "t.mbox"
     newest = bring(given)
-    assert newest.patches[0].body == "It was none." and newest.patches[0].message_id == "r1@example.org"
     assert (
-        "sent 2 times: the newest complete one is taken, '[PATCH [RESEND] 0/2] cover' <r0@example.org>"
-        in newest.notes[0]
+        newest.patches[0].body == "It was none."
+        and newest.patches[0].message_id == "r1@example.org"
+    )
+    assert (
+        "sent 2 times: the newest complete one is taken, '[PATCH [RESEND] 0/2] cover'"
+        " <r0@example.org>" in newest.notes[0]
     )
     assert bring(given, only="m0@example.org").patches[0].body == "It was zero."
     assert bring(given, only="<m2@example.org>").patches[0].body == "It was zero."
@@ -381,7 +520,9 @@ def test_some_of_a_thread(demo_series: Path, bring: Callable[..., Series], tmp_p
     assert [patch.title for patch in loaded.patches] == ["demo: start more lines elsewhere"]
     assert loaded.patches[0].number == 2
     assert [patch.number for patch in bring(given / "lacks.mbox", only="2").patches] == [2]
-    with pytest.raises(StageError, match="1 missing or without a diff; --only 2 takes the one that is there"):
+    with pytest.raises(
+        StageError, match="1 missing or without a diff; --only 2 takes the one that is there"
+    ):
         bring(given / "lacks.mbox")
     with pytest.raises(StageError, match="3 missing"):
         bring(given / "t.mbox", only="3")
@@ -389,7 +530,9 @@ def test_some_of_a_thread(demo_series: Path, bring: Callable[..., Series], tmp_p
         bring(demo_series, only="2-3")
 
 
-def test_two_series_in_a_box_are_both_named(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_two_series_in_a_box_are_both_named(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     rows = thread(demo_series)[:3]
     reroll = rows[2].replace(b"[PATCH 2/2]", b"[PATCH v2 2/2]").replace(b"<m2", b"<n2")
     given = put(tmp_path, {"t.mbox": box([*rows[1:], reroll])}) / "t.mbox"
@@ -408,7 +551,9 @@ def test_a_pipe_on_which_nothing_comes(
         bring(given / name if name == "pipe" else given)
 
 
-def test_a_pipe_that_somebody_writes_to(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_a_pipe_that_somebody_writes_to(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     raw = sorted(demo_series.glob("*.patch"))[0].read_bytes()
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(raw,))
@@ -424,27 +569,46 @@ def test_a_device(path: str, bring: Callable[..., Series]) -> None:
 
 
 def unnumbered(demo_series: Path) -> list[bytes]:
-    return [re.sub(rb"\[PATCH ./2\]", b"[PATCH]", path.read_bytes()) for path in sorted(demo_series.glob("*.patch"))]
+    return [
+        re.sub(rb"\[PATCH ./2\]", b"[PATCH]", path.read_bytes())
+        for path in sorted(demo_series.glob("*.patch"))
+    ]
 
 
 LOST: dict[str, Callable[[bytes, bytes], dict[str, bytes]]] = {
     "numbers from 0": lambda a, b: {"0000-a.patch": a, "0001-b.patch": b},
     "a line break in a name": lambda a, b: {"1-a.patch": a, "2-b\nx.patch": b},
     "capitals in a name": lambda a, b: {"1-a.patch": a, "2-b.PATCH": b},
-    "# in a name": lambda a, b: {"series": b"\xef\xbb\xbfa#1.patch # first\nb.patch #last\n", "a#1.patch": a, "b.patch": b},
-    "blank lines first": lambda a, b: {"1.eml": b"\n\n" + sent(1, 2, a), "2.eml": b"\n" + sent(2, 2, b)},
-    "subjects on the next line": lambda a, b: {"1.eml": sent(1, 2, a).replace(b"Subject: ", b"Subject:\n "),
-                                               "2.eml": sent(2, 2, b).replace(b"Subject: ", b"Subject: \n\t")},
-}  # fmt: skip
+    "# in a name": lambda a, b: {
+        "series": b"\xef\xbb\xbfa#1.patch # first\nb.patch #last\n",
+        "a#1.patch": a,
+        "b.patch": b,
+    },
+    "blank lines first": lambda a, b: {
+        "1.eml": b"\n\n" + sent(1, 2, a),
+        "2.eml": b"\n" + sent(2, 2, b),
+    },
+    "subjects on the next line": lambda a, b: {
+        "1.eml": sent(1, 2, a).replace(b"Subject: ", b"Subject:\n "),
+        "2.eml": sent(2, 2, b).replace(b"Subject: ", b"Subject: \n\t"),
+    },
+}
 
 
 @pytest.mark.parametrize("what", LOST)
 def test_no_patch_of_a_folder_is_lost(
-    what: str, demo_series: Path, kernel_tree: Path, bring: Callable[..., Series], trees: Callable[[Series], Trees],
+    what: str,
+    demo_series: Path,
+    kernel_tree: Path,
+    bring: Callable[..., Series],
+    trees: Callable[[Series], Trees],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     loaded = bring(put(tmp_path / "given", LOST[what](*unnumbered(demo_series))))
-    assert [(patch.number, patch.title[:12]) for patch in loaded.patches] == [(1, "demo: start "), (2, "demo: start ")]
+    assert [(patch.number, patch.title[:12]) for patch in loaded.patches] == [
+        (1, "demo: start "),
+        (2, "demo: start "),
+    ]
     assert trees(loaded).patched.tree_id == tree_of(kernel_tree, "with-series")
 
 
@@ -452,9 +616,13 @@ def test_no_patch_of_a_folder_is_lost(
     "between", ["---\n", " 1 file changed, 1 insertion(+), 1 deletion(-)\n", "abc1234 title\n---\n"]
 )
 def test_every_diff_of_what_is_no_mail_counts(
-    between: str, kernel_tree: Path, demo_series: Path, bring: Callable[..., Series], trees: Callable[[Series], Trees],
+    between: str,
+    kernel_tree: Path,
+    demo_series: Path,
+    bring: Callable[..., Series],
+    trees: Callable[[Series], Trees],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     first, second = (
         git(kernel_tree, "diff", f"{start}", f"{end}") + "\n"
         for start, end in (("main", "with-series~1"), ("with-series~1", "with-series"))
@@ -466,14 +634,23 @@ def test_every_diff_of_what_is_no_mail_counts(
 def test_a_commit_id_in_a_footer_is_no_second_commit(
     demo_series: Path, bring: Callable[..., Series], tmp_path: Path
 ) -> None:
-    raw = sorted(demo_series.glob("*.patch"))[0].read_bytes() + b"_____\ncommit " + b"a1" * 20 + b"\n"
+    raw = (
+        sorted(demo_series.glob("*.patch"))[0].read_bytes() + b"_____\ncommit " + b"a1" * 20 + b"\n"
+    )
     assert len(bring(put(tmp_path, {"a.patch": raw}) / "a.patch").patches) == 1
 
 
-def test_a_subject_says_no_other_subject(demo_series: Path, bring: Callable[..., Series], tmp_path: Path) -> None:
-    raw = sorted(demo_series.glob("*.patch"))[0].read_bytes().replace(b" at one", b"\x0cSubject: other")
+def test_a_subject_says_no_other_subject(
+    demo_series: Path, bring: Callable[..., Series], tmp_path: Path
+) -> None:
+    raw = (
+        sorted(demo_series.glob("*.patch"))[0]
+        .read_bytes()
+        .replace(b" at one", b"\x0cSubject: other")
+    )
     assert (
-        bring(put(tmp_path, {"a.patch": raw}) / "a.patch").patches[0].title == "demo: start line 10\x0cSubject: other"
+        bring(put(tmp_path, {"a.patch": raw}) / "a.patch").patches[0].title
+        == "demo: start line 10\x0cSubject: other"
     )
 
 
@@ -481,9 +658,13 @@ def test_two_series_of_one_length_are_no_resend(
     demo_series: Path, bring: Callable[..., Series], tmp_path: Path
 ) -> None:
     rows = thread(demo_series)
-    others = [row.replace(b"[RESEND] ", b"").replace(b"demo: start", b"demo: end") for row in rows[3:]]
+    others = [
+        row.replace(b"[RESEND] ", b"").replace(b"demo: start", b"demo: end") for row in rows[3:]
+    ]
     given = put(tmp_path, {"t.mbox": box([*rows[:3], *others])}) / "t.mbox"
-    with pytest.raises(StageError, match=r"there are 2 series: v1 of 2 .*, v1 of 2 .*; give one alone"):
+    with pytest.raises(
+        StageError, match=r"there are 2 series: v1 of 2 .*, v1 of 2 .*; give one alone"
+    ):
         bring(given)
 
 
@@ -491,12 +672,19 @@ def test_a_patch_mail_without_its_diff_is_not_passed_over(
     demo_series: Path, bring: Callable[..., Series], tmp_path: Path
 ) -> None:
     first, second = unnumbered(demo_series)
-    given = put(tmp_path, {"t.mbox": box([first, second.partition(b"diff --git")[0], first])}) / "t.mbox"
-    with pytest.raises(StageError, match=r"'.PATCH. demo: start more lines elsewhere' is no answer and has no diff"):
+    given = (
+        put(tmp_path, {"t.mbox": box([first, second.partition(b"diff --git")[0], first])})
+        / "t.mbox"
+    )
+    with pytest.raises(
+        StageError, match=r"'.PATCH. demo: start more lines elsewhere' is no answer and has no diff"
+    ):
         bring(given)
 
 
-def test_a_box_of_from_lines_alone_is_refused_at_once(bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_a_box_of_from_lines_alone_is_refused_at_once(
+    bring: Callable[..., Series], tmp_path: Path
+) -> None:
     given = put(tmp_path, {"t.mbox": FROM_LINE * 300_000}) / "t.mbox"
     with pytest.raises(StageError, match="300000 mails are more than one series"):
         bring(given)

@@ -1,4 +1,5 @@
-"""ci.series.known: a series of kernel-patches/ is recognised however it came, and what differs is told."""
+"""ci.series.known: a series of kernel-patches/ is recognised however it came, and what differs is
+told."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +18,11 @@ from tests.series.test_forms import box, put, quilt
 OURS = ROOT / "kernel-patches/deny-join-id0"
 ID = "20250912-net-mptcp-pm-uspace-deny_join_id0-v1-{n}-40171884ade8@kernel.org"
 CHANGE_ID = "20250912-net-mptcp-pm-uspace-deny_join_id0-b6111e4e7e69"
-BY = {"message-id": ID, "change-id": "other-{n}@example.org", "titles and patch-ids": "other-{n}@example.org"}
+BY = {
+    "message-id": ID,
+    "change-id": "other-{n}@example.org",
+    "titles and patch-ids": "other-{n}@example.org",
+}
 
 
 def mail(number: int, patch: bytes, identity: str, words: str = "Said in other words.") -> bytes:
@@ -28,12 +33,19 @@ def mail(number: int, patch: bytes, identity: str, words: str = "Said in other w
     diff = rest[rest.index(b"\n---\n") :]
     rows = f"From: Bob <bob@example.org>\nMessage-ID: <{identity.format(n=number)}>\n"
     text = f"{words}\n\nSigned-off-by: Bob <bob@example.org>"
-    return f"{rows}Subject: [PATCH net {number}/5] ".encode() + title[1] + b"\n\n" + text.encode() + diff
+    return (
+        f"{rows}Subject: [PATCH net {number}/5] ".encode()
+        + title[1]
+        + b"\n\n"
+        + text.encode()
+        + diff
+    )
 
 
 def mails(by: str, edit: Callable[[int, bytes], bytes] = lambda _, raw: raw) -> list[bytes]:
     cover = (
-        f"From: Bob <bob@example.org>\nMessage-ID: <{BY[by].format(n=0)}>\nSubject: [PATCH net 0/5] a cover\n\nWords.\n"
+        f"From: Bob <bob@example.org>\nMessage-ID: <{BY[by].format(n=0)}>\nSubject: [PATCH net 0/5]"
+        " a cover\n\nWords.\n"
     )
     cover += f"---\nchange-id: {CHANGE_ID}\n" if by == "change-id" else ""
     raws = [path.read_bytes() for path in sorted(OURS.glob("*.patch"))]
@@ -48,13 +60,22 @@ def bring(settings_for: Callable[..., Settings], progress: Progress) -> Callable
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("way", ["mbox", "folder"])
 def test_mails_with_other_messages_are_the_series(
-    by: str, way: str, bring: Callable[..., Series], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    by: str,
+    way: str,
+    bring: Callable[..., Series],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     rows = mails(by)
-    put(tmp_path, {"t.mbox": box(rows), **{f"mails/{n:04}-x.patch": row for n, row in enumerate(rows)}})
+    put(
+        tmp_path,
+        {"t.mbox": box(rows), **{f"mails/{n:04}-x.patch": row for n, row in enumerate(rows)}},
+    )
     loaded, ours = bring(tmp_path / ("t.mbox" if way == "mbox" else "mails")), patches.load(OURS)
     assert (
-        loaded.must_flip == ours.must_flip and loaded.base_url == ours.base_url and loaded.backports == ours.backports
+        loaded.must_flip == ours.must_flip
+        and loaded.base_url == ours.base_url
+        and loaded.backports == ours.backports
     )
     assert [patch.facts for patch in loaded.patches] == [patch.facts for patch in ours.patches]
     assert all(patch.body.startswith("Said in other words.") for patch in loaded.patches)
@@ -64,47 +85,73 @@ def test_mails_with_other_messages_are_the_series(
     assert "kernel-patches/deny-join-id0" in capfd.readouterr().err
 
 
-def test_another_context_is_told_and_both_forms_are_tried(bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_another_context_is_told_and_both_forms_are_tried(
+    bring: Callable[..., Series], tmp_path: Path
+) -> None:
     first = sorted(OURS.glob("*.patch"))[0].read_bytes()
     context = re.search(rb"^ \t+\w.*$", first[first.index(b"@@") :], re.M)
     assert context
-    rows = mails("message-id", lambda n, raw: raw.replace(context[0], context[0] + b" /* x */") if n == 1 else raw)
+    rows = mails(
+        "message-id",
+        lambda n, raw: raw.replace(context[0], context[0] + b" /* x */") if n == 1 else raw,
+    )
     loaded = bring(put(tmp_path, {"t.mbox": box(rows)}) / "t.mbox")
     assert "the context of patch 1 and the message of patch 2, 3, 4, 5" in loaded.notes[0]
     forms = loaded.forms(loaded.patches[0], (6, 17))
-    assert [how for how, _ in forms] == ["applies", "applies as backport"] and b"/* x */" in forms[0][1].diff.encode()
+    assert [how for how, _ in forms] == ["applies", "applies as backport"] and b"/* x */" in forms[
+        0
+    ][1].diff.encode()
     assert forms[1][1].patch_id == patches.load(OURS).patches[0].patch_id
     rows = mails(
-        "titles and patch-ids", lambda n, raw: raw.replace(context[0], context[0] + b" /* x */") if n == 1 else raw
+        "titles and patch-ids",
+        lambda n, raw: raw.replace(context[0], context[0] + b" /* x */") if n == 1 else raw,
     )
     assert not bring(put(tmp_path, {"t.mbox": box(rows)}) / "t.mbox").must_flip
 
 
 @pytest.mark.parametrize("by", ["message-id", "change-id"])
-def test_another_change_is_another_series(by: str, bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_another_change_is_another_series(
+    by: str, bring: Callable[..., Series], tmp_path: Path
+) -> None:
     first = sorted(OURS.glob("*.patch"))[0].read_bytes()
     added = re.search(rb"^\+\t+\w.*$", first, re.M)
     assert added
-    rows = mails(by, lambda n, raw: raw.replace(added[0], added[0] + b" /* x */") if n == 1 else raw)
+    rows = mails(
+        by, lambda n, raw: raw.replace(added[0], added[0] + b" /* x */") if n == 1 else raw
+    )
     loaded = bring(put(tmp_path, {"t.mbox": box(rows)}) / "t.mbox")
     assert loaded.must_flip == () and loaded.backports == {} and loaded.base_url == ""
     assert loaded.notes == (
-        f"by its {by} this is kernel-patches/deny-join-id0, but patch 1 changes other lines: taken as a series of its own",
+        (
+            f"by its {by} this is kernel-patches/deny-join-id0, but patch 1 changes other lines:"
+            " taken as a series of its own"
+        ),
     )
 
 
-def test_a_part_of_it_is_known_where_it_is_asked_for(bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_a_part_of_it_is_known_where_it_is_asked_for(
+    bring: Callable[..., Series], tmp_path: Path
+) -> None:
     rows = mails("titles and patch-ids")
-    given = put(tmp_path, {"t.mbox": box(rows), "four.mbox": box([row.replace(b"/5]", b"/4]") for row in rows[:5]])})
+    given = put(
+        tmp_path,
+        {"t.mbox": box(rows), "four.mbox": box([row.replace(b"/5]", b"/4]") for row in rows[:5]])},
+    )
     one = bring(given / "t.mbox", only="2")
-    assert [patch.since for patch in one.patches] == [(5, 19)] and one.must_flip == () and one.backports
+    assert (
+        [patch.since for patch in one.patches] == [(5, 19)]
+        and one.must_flip == ()
+        and one.backports
+    )
     three = bring(given / "t.mbox", only="1-3")
     assert len(three.must_flip) == 1 and [patch.number for patch in three.patches] == [1, 2, 3]
     four = bring(given / "four.mbox")
     assert four.must_flip == () and "it lacks patch 5" in four.notes[-1]
 
 
-def test_a_folder_with_a_series_toml_says_all_of_itself(bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_a_folder_with_a_series_toml_says_all_of_itself(
+    bring: Callable[..., Series], tmp_path: Path
+) -> None:
     rows = {f"{n:04}-x.patch": row for n, row in enumerate(mails("message-id"))}
     loaded = bring(put(tmp_path / "mine", {**rows, "series.toml": b'name = "mine"\n'}))
     assert (loaded.name, loaded.must_flip, loaded.notes) == ("mine", (), ())
@@ -124,15 +171,22 @@ def test_a_known_series_that_cannot_be_read_is_told(
     settings = settings_for(series=str(given))
     settings = replace(settings, workspace=replace(settings.workspace, root=project))
     (note,) = locate.bring(settings, progress).notes
-    assert "not compared with kernel-patches/deny-join-id0, which cannot be read: " in note and "series.toml" in note
+    assert (
+        "not compared with kernel-patches/deny-join-id0, which cannot be read: " in note
+        and "series.toml" in note
+    )
 
 
-def test_quilts_form_with_another_context_has_the_same_change(bring: Callable[..., Series], tmp_path: Path) -> None:
+def test_quilts_form_with_another_context_has_the_same_change(
+    bring: Callable[..., Series], tmp_path: Path
+) -> None:
     raw = sorted(OURS.glob("*.patch"))[0].read_bytes()
     context = re.search(rb"^ \t+\w.*$", raw[raw.index(b"@@") :], re.M)
     assert context
     edited = quilt(raw.replace(context[0], context[0] + b" /* x */"))
     (given,) = bring(put(tmp_path, {"a.patch": edited}) / "a.patch").patches
     assert known.difference(given, patches.load(OURS).patches[0]) == known.CONTEXT
-    (other,) = bring(put(tmp_path, {"b.patch": edited.replace(b"--- linux", b"--- x/linux")}) / "b.patch").patches
+    (other,) = bring(
+        put(tmp_path, {"b.patch": edited.replace(b"--- linux", b"--- x/linux")}) / "b.patch"
+    ).patches
     assert known.difference(other, patches.load(OURS).patches[0]) == known.CHANGE

@@ -1,4 +1,5 @@
-"""ci.series.locate, ci.series.mails: one series, brought in every way, is one series; real git, the real b4, an archive on localhost."""
+"""ci.series.locate, ci.series.mails: one series, brought in every way, is one series; real git, the
+real b4, an archive on localhost."""
 
 import base64
 import gzip
@@ -45,21 +46,31 @@ def bring(settings_for: Callable[..., Settings], progress: Progress) -> Callable
 def encoded(mail: bytes, how: str) -> bytes:
     """The mail as a list server may send it."""
     head, _, body = mail.partition(b"\n\n")
-    lines = [row for row in head.split(b"\n") if not row.lower().startswith((b"content-", b"mime-"))]
+    lines = [
+        row for row in head.split(b"\n") if not row.lower().startswith((b"content-", b"mime-"))
+    ]
     packed = base64.encodebytes(body) if how == "base64" else quopri.encodestring(body)
     kind = [b"MIME-Version: 1.0", b"Content-Type: text/plain; charset=utf-8"]
     return b"\n".join([*lines, *kind, b"Content-Transfer-Encoding: " + how.encode(), b"", packed])
 
 
 def mails(footer: bytes = b"") -> list[bytes]:
-    """The project's series as b4 or git send-email send it: cover letter, five patches, each with an answer."""
+    """The project's series as b4 or git send-email send it: cover letter, five patches, each with
+    an answer."""
     base = "base-commit: " + "a1" * 20
-    rows = [f"From: Ada <ada@example.org>\nMessage-ID: <{COVER}>\nSubject: [PATCH net v2 0/5] mptcp: a cover\n\nWords.\n"
-            f"---\n{base}\nchange-id: 2025-x\n".encode()]  # fmt: skip
+    rows = [
+        f"From: Ada <ada@example.org>\nMessage-ID: <{COVER}>\nSubject: [PATCH net v2 0/5] mptcp: a"
+        f" cover\n\nWords.\n---\n{base}\nchange-id: 2025-x\n".encode()
+    ]
     for number, patch in enumerate(sorted(OURS.glob("*.patch")), 1):
-        text = patch.read_bytes().partition(b"\n")[2].replace(b"Subject: [PATCH ", b"Subject: [PATCH net v2 ")
+        text = (
+            patch.read_bytes()
+            .partition(b"\n")[2]
+            .replace(b"Subject: [PATCH ", b"Subject: [PATCH net v2 ")
+        )
         identity = (
-            f"Message-ID: <20250912-deny-v2-{number}@example.org>\nIn-Reply-To: <{COVER}>\nReferences: <{COVER}>\n"
+            f"Message-ID: <20250912-deny-v2-{number}@example.org>\nIn-Reply-To:"
+            f" <{COVER}>\nReferences: <{COVER}>\n"
         )
         rows += [identity.encode() + text + footer, REVIEW.format(n=number).encode()]
     return rows
@@ -79,7 +90,9 @@ def wanted() -> list[str]:
 
 
 @pytest.fixture
-def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[bytes]], http.server.ThreadingHTTPServer]]:
+def archive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[list[bytes]], http.server.ThreadingHTTPServer]]:
     """A public-inbox that has one thread; ``seen`` are the paths it was asked for."""
     running: list[http.server.ThreadingHTTPServer] = []
 
@@ -118,14 +131,21 @@ def test_a_folder_stays_what_it_is(bring: Callable[..., Series], wanted: list[st
 
 @pytest.mark.parametrize("how", ["", "crlf", "base64", "quoted-printable", "base64 crlf"])
 def test_an_mbox_in_any_encoding(
-    how: str, bring: Callable[..., Series], wanted: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    how: str,
+    bring: Callable[..., Series],
+    wanted: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     rows = mails(b"_______________\nlist mailing list\nlist@example.org\n")
     if how == "crlf":
         rows = [row.replace(b"\n", b"\r\n") for row in rows]
     elif how == "base64 crlf":
         parts = [row.partition(b"\n\n") for row in rows]
-        rows = [encoded(head + blank + body.replace(b"\n", b"\r\n"), "base64") for head, blank, body in parts]
+        rows = [
+            encoded(head + blank + body.replace(b"\n", b"\r\n"), "base64")
+            for head, blank, body in parts
+        ]
     elif how:
         rows = [encoded(row, how) for row in rows]
     (tmp_path / "in.mbox").write_bytes(box(rows[::-1]))
@@ -148,7 +168,9 @@ def stdin(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     threading.Thread(target=feed, daemon=True).start()
 
 
-def test_stdin(bring: Callable[..., Series], wanted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdin(
+    bring: Callable[..., Series], wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stdin(box(mails()), monkeypatch)
     assert digests(bring("-")) == wanted
 
@@ -205,7 +227,9 @@ def preimages() -> dict[str, str]:
                 files.setdefault(name, {}).setdefault(old, line[1:])
                 old += 1
     return {
-        name: "".join(f"{rows.get(number, f'filler {number}')}\n" for number in range(1, max(rows) + 20))
+        name: "".join(
+            f"{rows.get(number, f'filler {number}')}\n" for number in range(1, max(rows) + 20)
+        )
         for name, rows in files.items()
     }
 
@@ -220,7 +244,12 @@ def test_a_message_id_and_again_with_the_archive_gone(
     home = tmp_path / "home"
     write(
         home,
-        {".gitconfig": '[b4]\n\tmidmask = http://127.0.0.1:1/all/%s\n[liblore]\n\tfallback = "http://127.0.0.1:1"\n'},
+        {
+            ".gitconfig": (
+                "[b4]\n\tmidmask = http://127.0.0.1:1/all/%s\n[liblore]\n\tfallback ="
+                ' "http://127.0.0.1:1"\n'
+            )
+        },
     )
     monkeypatch.setenv("HOME", str(home))
     server = archive(mails())
@@ -233,14 +262,23 @@ def test_a_message_id_and_again_with_the_archive_gone(
     with pytest.raises(StageError) as caught:
         bring("https://lore.kernel.org/all/20250912-deny-v2-1@example.org/T/#u")
     assert caught.value.stage == "series"
-    assert all(word in caught.value.message for word in ("127.0.0.1", "20250912-deny-v2-1@example.org", "mbox"))
+    assert all(
+        word in caught.value.message
+        for word in ("127.0.0.1", "20250912-deny-v2-1@example.org", "mbox")
+    )
 
 
 def test_the_series_of_the_message_id_where_a_thread_has_two(
     bring: Callable[..., Series], archive: Callable[[list[bytes]], object], tmp_path: Path
 ) -> None:
-    old = [row.replace(b"net v2", b"net").replace(b"-v2-", b"-v1-").replace(b"deny", b"allow", 1) for row in mails()]
-    rows = old + [row.replace(b"\n", b"\nIn-Reply-To: <20250912-deny-v1-0@example.org>\n", 1) for row in mails()[:1]]
+    old = [
+        row.replace(b"net v2", b"net").replace(b"-v2-", b"-v1-").replace(b"deny", b"allow", 1)
+        for row in mails()
+    ]
+    rows = old + [
+        row.replace(b"\n", b"\nIn-Reply-To: <20250912-deny-v1-0@example.org>\n", 1)
+        for row in mails()[:1]
+    ]
     rows += mails()[1:]
     archive(rows)
     assert bring(COVER).base_commit == "a1" * 20
@@ -259,13 +297,19 @@ def test_the_series_of_the_message_id_where_a_thread_has_two(
         ),
         (lambda rows: [row.replace(b" 5/5]", b" 6/5]") for row in rows], "there is no 6 of 5"),
         (lambda rows: rows[2::2], "none of the mails in it is a patch"),
-        (lambda rows: [b"Subject: hello\n\nwords"], "none of the mails in it is a patch, the first is 'hello'"),
+        (
+            lambda rows: [b"Subject: hello\n\nwords"],
+            "none of the mails in it is a patch, the first is 'hello'",
+        ),
         (lambda rows: [rows[1].replace(b"mptcp: set", b"=?utf-8?q?a=00b?=")], "a NUL byte"),
         (lambda rows: [], "there is no mail in it"),
     ],
 )
 def test_what_is_wrong_is_named(
-    change: Callable[[list[bytes]], list[bytes]], said: str, bring: Callable[..., Series], tmp_path: Path
+    change: Callable[[list[bytes]], list[bytes]],
+    said: str,
+    bring: Callable[..., Series],
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "in.mbox").write_bytes(box(change(mails())))
     with pytest.raises(StageError) as caught:
@@ -273,17 +317,22 @@ def test_what_is_wrong_is_named(
     assert said in caught.value.message and caught.value.stage == "series"
 
 
-def test_a_mail_sent_to_two_lists_counts_once(bring: Callable[..., Series], wanted: list[str], tmp_path: Path) -> None:
+def test_a_mail_sent_to_two_lists_counts_once(
+    bring: Callable[..., Series], wanted: list[str], tmp_path: Path
+) -> None:
     rows = mails()
     (tmp_path / "in.mbox").write_bytes(box([*rows, b"Received: from elsewhere\n" + rows[3]]))
     assert digests(bring(str(tmp_path / "in.mbox"))) == wanted
 
 
-def test_the_patch_behind_the_scissors(bring: Callable[..., Series], demo_series: Path, tmp_path: Path) -> None:
+def test_the_patch_behind_the_scissors(
+    bring: Callable[..., Series], demo_series: Path, tmp_path: Path
+) -> None:
     first = patches.load(demo_series).patches[0]
     _, _, rest = first.path.read_text(encoding="utf-8").partition("\n\n")
     mail = (
-        f"From: Bob <b@example.org>\nSubject: [PATCH] as we said\n\nHi,\n\n-- >8 --\nSubject: {first.title}\n\n{rest}"
+        "From: Bob <b@example.org>\nSubject: [PATCH] as we said\n\nHi,\n\n-- >8 --\nSubject:"
+        f" {first.title}\n\n{rest}"
     )
     (tmp_path / "in.mbox").write_text(mail, encoding="utf-8")
     (loaded,) = bring(str(tmp_path / "in.mbox")).patches
@@ -294,19 +343,30 @@ def test_the_patch_behind_the_scissors(bring: Callable[..., Series], demo_series
 
 
 def test_hostile_titles_and_bytes_stay_in_the_folder(
-    bring: Callable[..., Series], demo_series: Path, tmp_path: Path, settings_for: Callable[..., Settings]
+    bring: Callable[..., Series],
+    demo_series: Path,
+    tmp_path: Path,
+    settings_for: Callable[..., Settings],
 ) -> None:
-    raw = sorted(demo_series.glob("*.patch"))[0].read_bytes().replace(b"It was zero.", b"caf\xe9 \x80")
+    raw = (
+        sorted(demo_series.glob("*.patch"))[0]
+        .read_bytes()
+        .replace(b"It was zero.", b"caf\xe9 \x80")
+    )
     head, _, rest = raw.partition(b"\nSubject: ")
     title = b"[PATCH =?utf-8?q?1/1=5D_=2E=2E/=2E=2E/etc/x=0ASubject=3A_y?= \xff../../" + b"z" * 5000
-    (tmp_path / "in.mbox").write_bytes(head + b"\nSubject: " + title + b"\n" + rest.partition(b"\n")[2])
+    (tmp_path / "in.mbox").write_bytes(
+        head + b"\nSubject: " + title + b"\n" + rest.partition(b"\n")[2]
+    )
     loaded = bring(str(tmp_path / "in.mbox"))
     cache = settings_for().workspace.cache
     assert [path for path in cache.rglob("*") if path.is_file()] == []
     assert "\n" not in loaded.patches[0].title and len(loaded.name) <= 52 and "/" not in loaded.name
 
 
-def test_mail_without_end(bring: Callable[..., Series], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mail_without_end(
+    bring: Callable[..., Series], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(documents, "MAX_BYTES", 1000)
     (tmp_path / "in.mbox").write_bytes(box(mails()))
     with pytest.raises(StageError, match=r"in.mbox: more than 0 MB"):
@@ -365,7 +425,10 @@ def test_a_tree_is_taken_at_the_trailers_commit(
     found = source.fetch(settings, loaded, progress)
     assert found.commit == head and "trailer" in found.why and found.git.has(head)
     first = sorted(demo_series.glob("*.patch"))[0]
-    write(demo_series, {first.name: first.read_text(encoding="utf-8") + f"\nbase-commit: {'1' * 40}\n"})
+    write(
+        demo_series,
+        {first.name: first.read_text(encoding="utf-8") + f"\nbase-commit: {'1' * 40}\n"},
+    )
     found = source.fetch(settings, patches.load(demo_series), progress)
     assert found.commit == git(kernel_tree, "rev-parse", "HEAD") and found.why == "--tree"
     said = capfd.readouterr().err
@@ -374,7 +437,9 @@ def test_a_tree_is_taken_at_the_trailers_commit(
     assert patches.load(demo_series).base_from == ""
 
 
-def test_words_that_ask_for_the_same_again(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
+def test_words_that_ask_for_the_same_again(
+    settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
     assert settings_for(series="v6.12..a b").command("apply") == "inv apply --series 'v6.12..a b'"
     assert settings_for(series=f"<{COVER}>").command("apply") == f"inv apply --series '<{COVER}>'"
     (tmp_path / "in.mbox").touch()
@@ -382,7 +447,9 @@ def test_words_that_ask_for_the_same_again(settings_for: Callable[..., Settings]
     assert settings_for().command("apply") == "inv apply"
 
 
-def test_the_git_of_the_range_is_only_read(bring: Callable[..., Series], demo_series: Path, kernel_tree: Path) -> None:
+def test_the_git_of_the_range_is_only_read(
+    bring: Callable[..., Series], demo_series: Path, kernel_tree: Path
+) -> None:
     before = fingerprint(kernel_tree)
     bring("main..with-series", tree=str(kernel_tree))
     assert fingerprint(kernel_tree) == before

@@ -1,4 +1,5 @@
-"""ci.series.manifest: what series.toml may say; each wrong value is told with its place, before anything is fetched."""
+"""ci.series.manifest: what series.toml may say; each wrong value is told with its place, before
+anything is fetched."""
 
 from pathlib import Path
 
@@ -33,9 +34,15 @@ patches = [1, 2]
 def test_all_that_it_may_say(tmp_path: Path) -> None:
     write(tmp_path, {"series.toml": WHOLE.format(commit="a1" * 20)})
     told = manifest.read(tmp_path / "series.toml", {1, 2})
-    assert (told.name, told.base_commit, told.base_url) == ("x", "a1" * 20, "https://example.org/x.git")
+    assert (told.name, told.base_commit, told.base_url) == (
+        "x",
+        "a1" * 20,
+        "https://example.org/x.git",
+    )
     assert (told.change_id, told.message_id, told.suite) == ("c", "m@example.org", "smoke")
-    assert told.patches == {2: PatchFacts("m2@example.org", "df377be38725", (5, 14), ("net", "x"), (1,))}
+    assert told.patches == {
+        2: PatchFacts("m2@example.org", "df377be38725", (5, 14), ("net", "x"), (1,))
+    }
     assert told.must_flip == (MustFlip("s", "c", (1, 2)),)
 
 
@@ -61,7 +68,10 @@ def test_all_that_it_may_say(tmp_path: Path) -> None:
         ("[[patch]]\nnumber = 1\naffects_since = '5'", "'5' is not a kernel version"),
         ("[[patch]]\nnumber = 1\nintroduced = 'x'", "introduced has to be a table"),
         ("[[patch]]\nnumber = 1\nintroduced = { path = 'x' }", "introduced needs path and text"),
-        ("[[patch]]\nnumber = 1\nintroduced = { path = 'x', text = 1 }", "introduced: text has to be a text"),
+        (
+            "[[patch]]\nnumber = 1\nintroduced = { path = 'x', text = 1 }",
+            "introduced: text has to be a text",
+        ),
         ("[[patch]]\nnumber = 1\ndepends = ['2']", "depends has to be a list, each row a number"),
         ("[[patch]]\nnumber = 1\ndepends = [7]", "depends on 7"),
         ("[[must_flip]]\nscript = 'x'", "needs script and case"),

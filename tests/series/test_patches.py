@@ -47,8 +47,11 @@ def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
     second = loaded.patches[1]
     assert [how for how, _ in loaded.forms(second, (6, 16))] == ["applies", "applies as backport"]
     assert [form.path.name.rpartition("flag")[2] for _, form in loaded.forms(second, (6, 12))] == [
-        ".patch", "-pm_kernel.patch", "-pm_netlink-before-6.12.48.patch", "-pm_netlink.patch",
-    ]  # fmt: skip
+        ".patch",
+        "-pm_kernel.patch",
+        "-pm_netlink-before-6.12.48.patch",
+        "-pm_netlink.patch",
+    ]
     assert [how for how, _ in loaded.forms(second, (6, 17))] == ["applies"]
     assert [how for how, _ in loaded.forms(loaded.patches[0], (6, 12))] == ["applies"]
 
@@ -56,14 +59,24 @@ def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
 # (version, number) -> lines put in and taken out by each of its forms.
 BACKPORTS = {
     ((5, 15), 1): [(3, 0)],
-    ((6, 1), 1): [(4, 0)], ((6, 1), 2): [(11, 2)], ((6, 1), 3): [(19, 2)],
-    ((6, 6), 2): [(11, 2)], ((6, 6), 3): [(18, 3)],
-    # The code of the events in pm_kernel.c; in pm_netlink.c before 6.12.48; in pm_netlink.c since then.
+    ((6, 1), 1): [(4, 0)],
+    ((6, 1), 2): [(11, 2)],
+    ((6, 1), 3): [(19, 2)],
+    ((6, 6), 2): [(11, 2)],
+    ((6, 6), 3): [(18, 3)],
+    # The code of the events in pm_kernel.c; in pm_netlink.c before 6.12.48; in pm_netlink.c since
+    # then.
     ((6, 12), 2): [(13, 4), (19, 7), (13, 4)],
     ((6, 16), 2): [(13, 4)],
-    **{((major, minor), 2): [(4, 0)] for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))},
-    **{((major, minor), 3): [(14, 3)] for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))},
-}  # fmt: skip
+    **{
+        ((major, minor), 2): [(4, 0)]
+        for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))
+    },
+    **{
+        ((major, minor), 3): [(14, 3)]
+        for major, minor in ((6, 18), (6, 19), (7, 0), (7, 1), (7, 2), (7, 3))
+    },
+}
 
 
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
@@ -73,7 +86,9 @@ def test_backports_are_of_the_patches_that_they_stand_for() -> None:
         for version, rows in loaded.backports.items()
         for number, paths in rows.items()
     }
-    assert {key: [(one.insertions, one.deletions) for one in forms] for key, forms in made.items()} == BACKPORTS
+    assert {
+        key: [(one.insertions, one.deletions) for one in forms] for key, forms in made.items()
+    } == BACKPORTS
     for (version, number), forms in made.items():
         patch = loaded.patches[number - 1]
         assert (patch.since or version) <= version
@@ -93,7 +108,9 @@ def test_any_folder_is_a_series(demo_series: Path) -> None:
     assert all(patch.since is None and not patch.depends for patch in loaded.patches)
 
 
-def test_a_digest_does_not_depend_on_how_the_patch_came_in(kernel_tree: Path, demo_series: Path) -> None:
+def test_a_digest_does_not_depend_on_how_the_patch_came_in(
+    kernel_tree: Path, demo_series: Path
+) -> None:
     before = patches.load(demo_series).patches[0]
     raw = before.path.read_text(encoding="utf-8")
     text = raw.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
@@ -123,7 +140,10 @@ def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) 
         ({"fix.patch": "x"}, "fix.patch: not a patch: there is no diff in it"),
         ({"0001-a.patch": "x", "v2-0001-b.patch": "x"}, "number 1 is taken by 0001-a.patch"),
         ({"0001-a.patch": "hello\n"}, "0001-a.patch"),
-        ({"0001-a.patch": "From: a@b.c\nSubject: [PATCH] x\n\nwords\n"}, "0001-a.patch: not a patch"),
+        (
+            {"0001-a.patch": "From: a@b.c\nSubject: [PATCH] x\n\nwords\n"},
+            "0001-a.patch: not a patch",
+        ),
     ],
 )
 def test_what_is_no_series_is_named(files: dict[str, str], said: str, tmp_path: Path) -> None:
@@ -140,7 +160,9 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None:
     path = sorted(demo_series.glob("*.patch"))[0]
-    path.write_text(path.read_text(encoding="utf-8").replace(" int line11;\n", ""), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(" int line11;\n", ""), encoding="utf-8"
+    )
     with pytest.raises(PatchError) as caught:
         patches.load(demo_series)
     assert path.name in caught.value.message and caught.value.patch == 1
@@ -165,7 +187,8 @@ def test_a_wrong_series_toml_is_named(toml: str, said: str, demo_series: Path) -
 
 
 def test_a_strangers_repository_starts_no_program(demo_series: Path, tmp_path: Path) -> None:
-    """What git would run to compare a file with its commit is named in the repository's own settings."""
+    """What git would run to compare a file with its commit is named in the repository's own
+    settings."""
     git(demo_series, "init", "-q")
     git(demo_series, "add", "-A")
     git(demo_series, "commit", "-qm", "ours")

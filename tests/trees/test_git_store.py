@@ -1,4 +1,5 @@
-"""ci.trees.git_store and git sources: real git against a local server that counts, dies half-way, hangs or is gone."""
+"""ci.trees.git_store and git sources: real git against a local server that counts, dies half-way,
+hangs or is gone."""
 
 import os
 import random
@@ -29,8 +30,9 @@ CUT = 10 * BLOB  # in the middle of the pack of a whole tree
 
 
 class Server(ThreadingHTTPServer):
-    """``git http-backend`` behind HTTP. ``sent`` are the sizes of its answers; one that is longer than ``cut`` bytes
-    ends there: the connection is closed, or with ``hang`` stays open and silent."""
+    """``git http-backend`` behind HTTP. ``sent`` are the sizes of its answers; one that is longer
+    than ``cut`` bytes ends there: the connection is closed, or with ``hang`` stays open and
+    silent."""
 
     daemon_threads = True
 
@@ -67,7 +69,9 @@ class Backend(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
         asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = subprocess.run(["git", "http-backend"], input=asked, env=env, capture_output=True).stdout
+        answer = subprocess.run(
+            ["git", "http-backend"], input=asked, env=env, capture_output=True
+        ).stdout
         head, _, body = answer.partition(b"\r\n\r\n")
         fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
         self.send_response(int(fields.pop("Status", "200").split()[0]))
@@ -108,7 +112,9 @@ def fetch(
     settings_for: Callable[..., Settings], demo_series: Path, progress: Progress, server: Server
 ) -> Callable[[str], Source]:
     def fetched(ref: str) -> Source:
-        return source.fetch(settings_for(source=f"git:{server.url}@{ref}"), patches.load(demo_series), progress)
+        return source.fetch(
+            settings_for(source=f"git:{server.url}@{ref}"), patches.load(demo_series), progress
+        )
 
     return fetched
 
@@ -170,7 +176,8 @@ def test_a_branch_that_advances_keeps_its_folder(
     second = fetch("main")
     assert second.commit == head and second.slot == first.slot and (second.slot / "obj").is_dir()
     check(second, kernel_tree)
-    # A commit by its id lies apart, but what the branch brought is there already, its former tip too.
+    # A commit by its id lies apart, but what the branch brought is there already, its former tip
+    # too.
     server.cut = 0
     by_id = fetch(first.commit)
     assert by_id.commit == first.commit and by_id.slot != first.slot
@@ -191,7 +198,9 @@ def test_what_can_not_be_reached_is_taken_from_the_cache(
         fetch("with-series")
 
 
-def test_a_ref_that_is_not_there(fetch: Callable[[str], Source], server: Server, kernel_tree: Path) -> None:
+def test_a_ref_that_is_not_there(
+    fetch: Callable[[str], Source], server: Server, kernel_tree: Path
+) -> None:
     git(kernel_tree, "branch", "gone")
     fetch("gone")
     git(kernel_tree, "branch", "-D", "gone")
@@ -207,7 +216,11 @@ def test_a_ref_that_is_not_there(fetch: Callable[[str], Source], server: Server,
 
 @pytest.mark.parametrize("name", ["main", "id"])
 def test_a_server_that_dies_half_way(
-    name: str, fetch: Callable[[str], Source], server: Server, kernel_tree: Path, workspace: Workspace
+    name: str,
+    fetch: Callable[[str], Source],
+    server: Server,
+    kernel_tree: Path,
+    workspace: Workspace,
 ) -> None:
     ref = git(kernel_tree, "rev-parse", "main") if name == "id" else name
     server.cut = CUT
@@ -220,10 +233,15 @@ def test_a_server_that_dies_half_way(
 
 
 def test_a_known_branch_whose_server_dies_half_way(
-    fetch: Callable[[str], Source], server: Server, kernel_tree: Path, capfd: pytest.CaptureFixture[str]
+    fetch: Callable[[str], Source],
+    server: Server,
+    kernel_tree: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     first = fetch("main")
-    noise = {f"net/more{number}.c": random.Random(number).randbytes(BLOB).hex() for number in range(20)}
+    noise = {
+        f"net/more{number}.c": random.Random(number).randbytes(BLOB).hex() for number in range(20)
+    }
     head = commit(kernel_tree, noise, "more")
     server.cut = CUT
     assert fetch("main") == first
@@ -236,7 +254,10 @@ def test_a_known_branch_whose_server_dies_half_way(
 
 
 def test_a_server_that_hangs(
-    fetch: Callable[[str], Source], server: Server, kernel_tree: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: Callable[[str], Source],
+    server: Server,
+    kernel_tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.cut, server.hang = CUT, True
     with monkeypatch.context() as patched:
@@ -248,27 +269,49 @@ def test_a_server_that_hangs(
 
 
 def test_a_fetch_that_is_killed(
-    fetch: Callable[[str], Source], server: Server, kernel_tree: Path, workspace: Workspace, demo_series: Path
+    fetch: Callable[[str], Source],
+    server: Server,
+    kernel_tree: Path,
+    workspace: Workspace,
+    demo_series: Path,
 ) -> None:
     server.cut, server.hang = CUT, True
-    argv = [sys.executable, "-m", "invoke", "apply", "--series", str(demo_series), "--source", f"git:{server.url}@main"]
+    argv = [
+        sys.executable,
+        "-m",
+        "invoke",
+        "apply",
+        "--series",
+        str(demo_series),
+        "--source",
+        f"git:{server.url}@main",
+    ]
     env = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(workspace.cache.parent)}
     cache = workspace.cache.parent / "patchverdict"
-    killed = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    killed = subprocess.Popen(
+        argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     end = time.monotonic() + 60
     while not list(cache.glob("trees/git.git/objects/pack/tmp_pack_*")):
         assert time.monotonic() < end and killed.poll() is None, killed.communicate(timeout=1)
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    cache.rename(workspace.cache)  # the killed process chose the name below XDG_CACHE_HOME, the test's is its own
-    assert {name.rpartition("_")[0] or name for name in left(workspace)} >= {"tmp_pack", "shallow.lock"}
+    cache.rename(
+        workspace.cache
+    )  # the killed process chose the name below XDG_CACHE_HOME, the test's is its own
+    assert {name.rpartition("_")[0] or name for name in left(workspace)} >= {
+        "tmp_pack",
+        "shallow.lock",
+    }
     server.cut = sys.maxsize
     check(fetch("main"), kernel_tree)
     assert not left(workspace)
 
 
-def test_leftovers_of_any_kind(fetch: Callable[[str], Source], kernel_tree: Path, workspace: Workspace) -> None:
+def test_leftovers_of_any_kind(
+    fetch: Callable[[str], Source], kernel_tree: Path, workspace: Workspace
+) -> None:
     found = fetch("main")
     names = GitStore.of(workspace).folder
     (ref,) = (names / "refs/names").iterdir()

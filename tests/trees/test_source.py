@@ -1,4 +1,5 @@
-"""ci.trees.source: a user's checkout is never written, git is real git, Debian's packages come from a real apt repository."""
+"""ci.trees.source: a user's checkout is never written, git is real git, Debian's packages come from
+a real apt repository."""
 
 import gzip
 import hashlib
@@ -24,7 +25,9 @@ from tests.conftest import KERNEL_FILES, commit, fingerprint, git, write
 
 
 @pytest.fixture
-def fetch(settings_for: Callable[..., Settings], demo_series: Path, progress: Progress) -> Callable[..., Source]:
+def fetch(
+    settings_for: Callable[..., Settings], demo_series: Path, progress: Progress
+) -> Callable[..., Source]:
     def fetched(**options: str | bool) -> Source:
         return source.fetch(settings_for(**options), patches.load(demo_series), progress)
 
@@ -59,12 +62,16 @@ def test_a_checkouts_hooks_filters_and_configuration_are_not_used(
     assert (found.slot / "src/net/demo.c").exists() and not trap.exists()
 
 
-def test_uncommitted_changes_are_an_error_unless_asked_for(fetch: Callable[..., Source], kernel_tree: Path) -> None:
+def test_uncommitted_changes_are_an_error_unless_asked_for(
+    fetch: Callable[..., Source], kernel_tree: Path
+) -> None:
     write(kernel_tree, {"net/demo.c": "changed\n"})
     with pytest.raises(StageError, match=r"uncommitted changes:(?s:.*)net/demo\.c") as caught:
         fetch(tree=str(kernel_tree))
     assert "--ignore-dirty" in caught.value.message
-    assert fetch(tree=str(kernel_tree), ignore_dirty=True).commit == git(kernel_tree, "rev-parse", "HEAD")
+    assert fetch(tree=str(kernel_tree), ignore_dirty=True).commit == git(
+        kernel_tree, "rev-parse", "HEAD"
+    )
 
 
 def test_worktrees_and_shallow_clones_are_checkouts_too(
@@ -90,7 +97,9 @@ def test_what_is_no_kernel_checkout(fetch: Callable[..., Source], tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["main", "v1", "id"])
-def test_git_takes_that_commit_alone(name: str, fetch: Callable[..., Source], kernel_tree: Path) -> None:
+def test_git_takes_that_commit_alone(
+    name: str, fetch: Callable[..., Source], kernel_tree: Path
+) -> None:
     git(kernel_tree, "config", "uploadpack.allowAnySHA1InWant", "true")
     head = commit(kernel_tree, {"net/other.c": "int newer;\n"}, "one more")
     git(kernel_tree, "tag", "-m", "a tag", "v1")
@@ -101,7 +110,9 @@ def test_git_takes_that_commit_alone(name: str, fetch: Callable[..., Source], ke
     assert fingerprint(kernel_tree) == before
 
 
-def test_a_commit_in_the_cache_needs_no_remote(fetch: Callable[..., Source], kernel_tree: Path) -> None:
+def test_a_commit_in_the_cache_needs_no_remote(
+    fetch: Callable[..., Source], kernel_tree: Path
+) -> None:
     head = git(kernel_tree, "rev-parse", "HEAD")
     spec = f"git:file://{kernel_tree}@{head}"
     fetch(source=spec)
@@ -132,44 +143,71 @@ def test_a_source_that_is_none(spec: str, fetch: Callable[..., Source]) -> None:
 
 
 class Apt:
-    """An apt repository in a folder, signed by a key of its own, and the configuration that makes apt use it alone."""
+    """An apt repository in a folder, signed by a key of its own, and the configuration that makes
+    apt use it alone."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.home = folder, folder / "gnupg"
         self.home.mkdir(parents=True, mode=0o700)
-        self.gpg("--quick-gen-key", "--passphrase", "", "test@example.org", "ed25519", "sign", "never")
+        self.gpg(
+            "--quick-gen-key", "--passphrase", "", "test@example.org", "ed25519", "sign", "never"
+        )
         (folder / "key.gpg").write_bytes(self.gpg("--export"))
         listing = folder / "sources.list"
-        listing.write_text(f"deb [signed-by={folder}/key.gpg] file://{folder}/repo ./\n", encoding="utf-8")
+        listing.write_text(
+            f"deb [signed-by={folder}/key.gpg] file://{folder}/repo ./\n", encoding="utf-8"
+        )
         for name in ("state/lists/partial", "cache/archives/partial", "etc", "repo"):
             (folder / name).mkdir(parents=True)
         config = folder / "apt.conf"
         config.write_text(
-            f'Dir::Etc::sourcelist "{listing}";\nDir::Etc::sourceparts "/dev/null";\nDir::State::lists "{folder}/state/lists";\n'
-            f'Dir::Cache "{folder}/cache";\nAPT::Sandbox::User "root";\nAcquire::Languages "none";\n',
+            f'Dir::Etc::sourcelist "{listing}";\nDir::Etc::sourceparts'
+            f' "/dev/null";\nDir::State::lists "{folder}/state/lists";\nDir::Cache'
+            f' "{folder}/cache";\nAPT::Sandbox::User "root";\nAcquire::Languages "none";\n',
             encoding="utf-8",
         )
         monkeypatch.setenv("APT_CONFIG", str(config))
 
     def gpg(self, *args: str) -> bytes:
-        argv = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--pinentry-mode", "loopback", *args]
+        argv = [
+            "gpg",
+            "--homedir",
+            str(self.home),
+            "--batch",
+            "--yes",
+            "--pinentry-mode",
+            "loopback",
+            *args,
+        ]
         return subprocess.run(argv, check=True, capture_output=True).stdout
 
     def publish(self, version: str, files: dict[str, str], *, suite: str = "") -> None:
-        """Offer ``linux-source-6.12`` of ``version``, whose kernel holds ``files``; with a ``suite`` in that suite of an
-        archive beside, as Debian's mirrors lay it out."""
-        work, repo = self.folder / f"work-{version}", self.folder / ("mirror/debian-security" if suite else "repo")
+        """Offer ``linux-source-6.12`` of ``version``, whose kernel holds ``files``; with a
+        ``suite`` in that suite of an archive beside, as Debian's mirrors lay it out."""
+        work, repo = (
+            self.folder / f"work-{version}",
+            self.folder / ("mirror/debian-security" if suite else "repo"),
+        )
         lists = Path(f"dists/{suite}/main/binary-amd64" if suite else ".")
         (repo / lists).mkdir(parents=True, exist_ok=True)
         write(work / "linux-source-6.12", files)
         (work / "deb/usr/src").mkdir(parents=True)
         tar = work / "deb/usr/src/linux-source-6.12.tar.xz"
         subprocess.run(["tar", "-cJf", tar, "-C", work, "linux-source-6.12"], check=True)
-        write(work / "deb/DEBIAN", {"control": f"Package: linux-source-6.12\nVersion: {version}\nArchitecture: all\n"
-                                    "Maintainer: nobody <none@invalid>\nDescription: a test\n"})  # fmt: skip
+        write(
+            work / "deb/DEBIAN",
+            {
+                "control": (
+                    f"Package: linux-source-6.12\nVersion: {version}\nArchitecture: all\n"
+                    "Maintainer: nobody <none@invalid>\nDescription: a test\n"
+                )
+            },
+        )
         deb = repo / f"linux-source-6.12_{version}_all.deb"
         subprocess.run(["dpkg-deb", "-b", work / "deb", deb], check=True, stdout=subprocess.DEVNULL)
-        scanned = subprocess.run(["dpkg-scanpackages", "-m", "."], cwd=repo, check=True, capture_output=True).stdout
+        scanned = subprocess.run(
+            ["dpkg-scanpackages", "-m", "."], cwd=repo, check=True, capture_output=True
+        ).stdout
         (repo / lists / "Packages").write_bytes(scanned)
         (repo / lists / "Packages.gz").write_bytes(gzip.compress(scanned, mtime=0))
         top = repo / "dists" / suite if suite else repo
@@ -179,7 +217,16 @@ class Apt:
             for data in [path.read_bytes()]
         ]
         about = f"Codename: {suite}\nArchitectures: amd64\nComponents: main\n" if suite else ""
-        write(top, {"Release": f"{about}Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + "\n".join(rows) + "\n"})
+        write(
+            top,
+            {
+                "Release": (
+                    f"{about}Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n"
+                    + "\n".join(rows)
+                    + "\n"
+                )
+            },
+        )
         self.gpg("--clearsign", "-o", str(top / "InRelease"), str(top / "Release"))
 
 
@@ -206,7 +253,9 @@ def test_debian(apt: Apt, fetch: Callable[..., Source]) -> None:
     assert again.commit == found.commit
 
 
-def test_a_newer_package_takes_the_place_of_the_older(apt: Apt, fetch: Callable[..., Source]) -> None:
+def test_a_newer_package_takes_the_place_of_the_older(
+    apt: Apt, fetch: Callable[..., Source]
+) -> None:
     apt.publish("6.12.9-1", KERNEL_FILES)
     first = fetch(source="debian:6.12")
     apt.publish("6.12.10-1", KERNEL_FILES | {"net/other.c": "int newer;\n"})
@@ -248,7 +297,9 @@ def test_a_package_that_is_not_what_was_signed(apt: Apt, fetch: Callable[..., So
 def test_lists_that_nobody_signed(apt: Apt, fetch: Callable[..., Source]) -> None:
     apt.publish("6.12.9-1", KERNEL_FILES)
     packages = apt.folder / "repo/Packages"
-    packages.write_text(packages.read_text(encoding="utf-8").replace("a test", "a trap"), encoding="utf-8")
+    packages.write_text(
+        packages.read_text(encoding="utf-8").replace("a test", "a trap"), encoding="utf-8"
+    )
     (apt.folder / "repo/Packages.gz").unlink()
     with pytest.raises(StageError, match=r"no package linux-source-6\.12"):
         fetch(source="debian:6.12")
@@ -266,11 +317,15 @@ def test_a_release_that_is_not_offered(apt: Apt, fetch: Callable[..., Source]) -
 
 @pytest.fixture
 def mirror(apt: Apt, monkeypatch: pytest.MonkeyPatch) -> Apt:
-    """The host follows a suite of an archive beside; what other suites it has, the host does not know."""
+    """The host follows a suite of an archive beside; what other suites it has, the host does not
+    know."""
     monkeypatch.setattr(debian, "KEYRING", apt.folder / "key.gpg")
     apt.publish("6.12.1-1", KERNEL_FILES, suite="old-security")
     uri = f"file://{apt.folder}/mirror/debian-security/"
-    write(apt.folder, {"sources.list": f"deb [signed-by={apt.folder}/key.gpg] {uri} old-security main\n"})
+    write(
+        apt.folder,
+        {"sources.list": f"deb [signed-by={apt.folder}/key.gpg] {uri} old-security main\n"},
+    )
     subprocess.run(["apt-get", "update"], check=True, capture_output=True)
     apt.publish("6.12.50-1", KERNEL_FILES | {"net/other.c": "int newer;\n"}, suite="new-security")
     return apt
@@ -315,7 +370,9 @@ def test_auto_takes_the_base_commit_where_it_can_be_reached(
 ) -> None:
     git(kernel_tree, "config", "uploadpack.allowAnySHA1InWant", "true")
     head = git(kernel_tree, "rev-parse", "main")
-    write(demo_series, {"series.toml": f'base_url = "file://{kernel_tree}"\nbase_commit = "{head}"\n'})
+    write(
+        demo_series, {"series.toml": f'base_url = "file://{kernel_tree}"\nbase_commit = "{head}"\n'}
+    )
     found = fetch()
     assert found.commit == head and "its repository answers" in found.why
     kernel_tree.rename(kernel_tree.with_name("moved"))
@@ -326,44 +383,71 @@ def test_auto_falls_back_to_debian_and_says_why(
     apt: Apt, fetch: Callable[..., Source], demo_series: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     apt.publish("6.12.9-1", KERNEL_FILES)
-    write(demo_series, {"series.toml": f'base_url = "file:///nowhere/net.git"\nbase_commit = "{"1" * 40}"\n'})
+    write(
+        demo_series,
+        {"series.toml": f'base_url = "file:///nowhere/net.git"\nbase_commit = "{"1" * 40}"\n'},
+    )
     found = fetch()
-    assert found.name == "debian:6.12.9-1" and "file:///nowhere/net.git cannot be reached" in found.why
+    assert (
+        found.name == "debian:6.12.9-1" and "file:///nowhere/net.git cannot be reached" in found.why
+    )
     assert "nowhere" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "url", ["--upload-pack=touch {0};", "ext::touch% {0}", "ssh://-oProxyCommand=touch% {0}/x", "/a/path"]
+    "url",
+    ["--upload-pack=touch {0};", "ext::touch% {0}", "ssh://-oProxyCommand=touch% {0}/x", "/a/path"],
 )
 @pytest.mark.parametrize("ref", ["1" * 40, "--upload-pack=touch {0}"])
 def test_a_base_url_runs_nothing(
-    url: str, ref: str, settings_for: Callable[..., Settings], demo_series: Path, progress: Progress, tmp_path: Path
+    url: str,
+    ref: str,
+    settings_for: Callable[..., Settings],
+    demo_series: Path,
+    progress: Progress,
+    tmp_path: Path,
 ) -> None:
     hurt = tmp_path / "hurt"
-    loaded = replace(patches.load(demo_series), base_url=url.format(hurt), base_commit=ref.format(hurt), base_from="")
-    with pytest.raises(StageError, match=r"base_url and base_commit of .*series\.toml: give git:URL@REF") as caught:
+    loaded = replace(
+        patches.load(demo_series),
+        base_url=url.format(hurt),
+        base_commit=ref.format(hurt),
+        base_from="",
+    )
+    with pytest.raises(
+        StageError, match=r"base_url and base_commit of .*series\.toml: give git:URL@REF"
+    ) as caught:
         source.fetch(settings_for(), loaded, progress)
     assert caught.value.asked and not hurt.exists()
     assert plan.Reach(settings_for(), progress).trouble(loaded.base_url) and not hurt.exists()
 
 
-def test_ssh_keeps_the_agent(fetch: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssh_keeps_the_agent(
+    fetch: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (ssh := tmp_path / "bin/ssh").parent.mkdir()
-    ssh.write_text(f'#!/bin/sh\necho "$SSH_AUTH_SOCK $HOME $*" >{tmp_path}/told\nexit 255\n', encoding="utf-8")
+    ssh.write_text(
+        f'#!/bin/sh\necho "$SSH_AUTH_SOCK $HOME $*" >{tmp_path}/told\nexit 255\n', encoding="utf-8"
+    )
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
     with pytest.raises(StageError, match="cannot be fetched"):
         fetch(source="git:ssh://ada@example.org/net.git@main")
     told = (tmp_path / "told").read_text(encoding="utf-8")
-    assert told.startswith(f"/run/agent {os.environ['HOME']} -o BatchMode=yes") and "ada@example.org" in told
+    assert (
+        told.startswith(f"/run/agent {os.environ['HOME']} -o BatchMode=yes")
+        and "ada@example.org" in told
+    )
     # A kernel's makefiles may come from a hostile patch.
     assert "SSH_AUTH_SOCK" not in processes.environment()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a repository to somebody else")
 @pytest.mark.parametrize("option", ["tree", "source"])
-def test_a_repository_of_somebody_else(option: str, fetch: Callable[..., Source], kernel_tree: Path) -> None:
+def test_a_repository_of_somebody_else(
+    option: str, fetch: Callable[..., Source], kernel_tree: Path
+) -> None:
     head = git(kernel_tree, "rev-parse", "main")
     for path in (kernel_tree, *kernel_tree.rglob("*")):
         os.chown(path, 65534, 65534)
@@ -373,18 +457,24 @@ def test_a_repository_of_somebody_else(option: str, fetch: Callable[..., Source]
 
 @pytest.fixture
 def partial(kernel_tree: Path, tmp_path: Path) -> tuple[Path, str]:
-    """A partial clone of the kernel with its newest commit checked out, and an older commit, whose files it lacks."""
+    """A partial clone of the kernel with its newest commit checked out, and an older commit, whose
+    files it lacks."""
     old = git(kernel_tree, "rev-parse", "main")
-    commit(kernel_tree, {"net/demo.c": "int nothing;\n", "net/other.c": "int newer;\n"}, "all is new")
+    commit(
+        kernel_tree, {"net/demo.c": "int nothing;\n", "net/other.c": "int newer;\n"}, "all is new"
+    )
     git(kernel_tree, "config", "uploadpack.allowFilter", "true")
     git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{kernel_tree}", "partial")
     return tmp_path / "partial", old
 
 
 def test_what_a_partial_clone_lacks_is_fetched(
-    partial: tuple[Path, str], settings_for: Callable[..., Settings], demo_series: Path, progress: Progress,
+    partial: tuple[Path, str],
+    settings_for: Callable[..., Settings],
+    demo_series: Path,
+    progress: Progress,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder, old = partial
     loaded = replace(patches.load(demo_series), base_commit=old, base_from=TRAILER)
     before = fingerprint(folder)
@@ -395,14 +485,21 @@ def test_what_a_partial_clone_lacks_is_fetched(
 
 
 def test_a_partial_clone_whose_remote_is_gone_says_so(
-    partial: tuple[Path, str], settings_for: Callable[..., Settings], demo_series: Path, progress: Progress,
+    partial: tuple[Path, str],
+    settings_for: Callable[..., Settings],
+    demo_series: Path,
+    progress: Progress,
     kernel_tree: Path,
-) -> None:  # fmt: skip
+) -> None:
     folder, old = partial
     loaded = replace(patches.load(demo_series), base_commit=old, base_from=TRAILER)
     kernel_tree.rename(kernel_tree.with_name("away"))
     with pytest.raises(
-        StageError, match=r"partial clone without 2 files .* its remote origin does not give them: fatal: '"
+        StageError,
+        match=r"partial clone without 2 files .* its remote origin does not give them: fatal: '",
     ):
         source.fetch(settings_for(tree=str(folder)), loaded, progress)
-    assert source.fetch(settings_for(tree=str(folder)), patches.load(demo_series), progress).commit != old
+    assert (
+        source.fetch(settings_for(tree=str(folder)), patches.load(demo_series), progress).commit
+        != old
+    )

@@ -48,7 +48,11 @@ def test_put_on_a_tree_that_lacks_it(derive: Callable[..., Trees], kernel_tree: 
 
 def test_taken_out_of_a_tree_that_has_it(derive: Callable[..., Trees], kernel_tree: Path) -> None:
     git(kernel_tree, "checkout", "-q", "with-series")
-    later = (kernel_tree / "net/demo.c").read_text(encoding="utf-8").replace("int line40;", "int line40; int line41;")
+    later = (
+        (kernel_tree / "net/demo.c")
+        .read_text(encoding="utf-8")
+        .replace("int line40;", "int line40; int line41;")
+    )
     commit(kernel_tree, {"net/demo.c": later}, "a later commit, elsewhere")
     trees = derive()
     assert statuses(trees) == ["already there", "already there"]
@@ -65,7 +69,9 @@ def test_half_there(derive: Callable[..., Trees], kernel_tree: Path) -> None:
     assert trees.patched.tree_id == tree_id(kernel_tree, "with-series")
 
 
-def test_without_shortens_what_is_put_on_only(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+def test_without_shortens_what_is_put_on_only(
+    derive: Callable[..., Trees], kernel_tree: Path
+) -> None:
     git(kernel_tree, "checkout", "-q", "with-series")
     trees = derive(frozenset({2}))
     assert statuses(trees) == ["already there", "left out"]
@@ -99,7 +105,9 @@ def test_a_conflict_names_patch_file_and_hunk(
         assert trees.base.source.git.line("status", "--porcelain") == ""
 
 
-def test_what_needs_a_patch_that_conflicts_says_so(derive: Callable[..., Trees], kernel_tree: Path) -> None:
+def test_what_needs_a_patch_that_conflicts_says_so(
+    derive: Callable[..., Trees], kernel_tree: Path
+) -> None:
     commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line9;", "long line9;")}, "in the way")
     trees = derive()
     assert statuses(trees) == ["conflicts", "depends on 1"]
@@ -110,11 +118,17 @@ def test_what_needs_a_patch_that_conflicts_says_so(derive: Callable[..., Trees],
 def test_offsets_are_fine_and_fuzz_is_not(derive: Callable[..., Trees], kernel_tree: Path) -> None:
     commit(kernel_tree, {"net/demo.c": "/* new */\n" * 25 + DEMO_C}, "lines above")
     assert statuses(derive()) == ["applies", "applies"]
-    commit(kernel_tree, {"net/demo.c": DEMO_C.replace("int line13;", "int line13 ;")}, "a blank more in the context")
+    commit(
+        kernel_tree,
+        {"net/demo.c": DEMO_C.replace("int line13;", "int line13 ;")},
+        "a blank more in the context",
+    )
     assert statuses(derive()) == ["conflicts", "depends on 1"]
 
 
-def test_a_backport_stands_in(derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path) -> None:
+def test_a_backport_stands_in(
+    derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path
+) -> None:
     changed = DEMO_C.replace("int line29;", "long line29;")
     commit(kernel_tree, {"net/demo.c": changed}, "in the way")
     (second,) = demo_series.glob("0002-*")
@@ -139,7 +153,8 @@ def test_a_backport_stands_in(derive: Callable[..., Trees], kernel_tree: Path, d
 def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
     derive: Callable[..., Trees], kernel_tree: Path, demo_series: Path
 ) -> None:
-    """The inner loop on a tree that carries the series: what is committed is taken out, what is edited put on."""
+    """The inner loop on a tree that carries the series: what is committed is taken out, what is
+    edited put on."""
     git(kernel_tree, "checkout", "-q", "--orphan", "imported", "with-series")
     git(kernel_tree, "commit", "-q", "-m", "a tree without a history")
     (second,) = demo_series.glob("0002-*")
@@ -161,7 +176,9 @@ def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
     assert "int line10 = 1;" in shown and "int line30 = 7;" in shown
 
 
-def test_a_patch_can_not_write_outside_or_into_git(derive: Callable[..., Trees], demo_series: Path) -> None:
+def test_a_patch_can_not_write_outside_or_into_git(
+    derive: Callable[..., Trees], demo_series: Path
+) -> None:
     (first,) = demo_series.glob("0001-*")
     evil = first.read_text(encoding="utf-8").replace("net/demo.c", "../../outside.c")
     first.write_text(evil, encoding="utf-8")
@@ -180,7 +197,10 @@ def test_work_tree_files_that_do_not_differ_keep_their_times(
     with trees.patched.checked_out(workspace):
         after = {name: (src / name).stat().st_mtime_ns for name in before}
         assert "int line30 = 3;" in (src / "net/demo.c").read_text(encoding="utf-8")
-    assert after["net/other.c"] == before["net/other.c"] and after["net/demo.c"] != before["net/demo.c"]
+    assert (
+        after["net/other.c"] == before["net/other.c"]
+        and after["net/demo.c"] != before["net/demo.c"]
+    )
 
 
 def test_the_same_input_gives_the_same_commits(derive: Callable[..., Trees]) -> None:

@@ -14,7 +14,10 @@ SPLAT = Splat("warning", "WARNING: x", "warning x", "WARNING", 1)
 
 
 def guest(
-    own: State, *cases: tuple[str, State], ended: Ended = Ended.FINISHED, splats: tuple[Splat, ...] = ()
+    own: State,
+    *cases: tuple[str, State],
+    ended: Ended = Ended.FINISHED,
+    splats: tuple[Splat, ...] = (),
 ) -> Guest:
     made = tuple(Case(name, state, f"why {name}" if state is F else "") for name, state in cases)
     return Guest(ScriptResult("join", Case("join", own), made), ended, splats)
@@ -57,16 +60,24 @@ def test_attempts_that_agree_are_one() -> None:
 
 
 def test_attempts_that_differ_are_flaky_and_all_are_told() -> None:
-    found = combine.attempts("join", [guest(F, ("a", F), ("b", P)), guest(P, ("a", P)), guest(P, ("a", P), ("b", P))])
+    found = combine.attempts(
+        "join", [guest(F, ("a", F), ("b", P)), guest(P, ("a", P)), guest(P, ("a", P), ("b", P))]
+    )
     assert states(found) == {"join": K, "a": K, "b": K}
     assert found.result
-    assert found.result.cases[0].detail == "attempt 1: fail, attempt 2: pass, attempt 3: pass\nwhy a"
+    assert (
+        found.result.cases[0].detail == "attempt 1: fail, attempt 2: pass, attempt 3: pass\nwhy a"
+    )
     assert "attempt 2: missing" in found.result.cases[1].detail
 
 
 def test_attempts_are_told_by_their_seeds() -> None:
     found = combine.attempts(
-        "join", [replace(guest(F, ("a", F)), attempt="seed 1"), replace(guest(P, ("a", P)), attempt="seed 2")]
+        "join",
+        [
+            replace(guest(F, ("a", F)), attempt="seed 1"),
+            replace(guest(P, ("a", P)), attempt="seed 2"),
+        ],
     )
     assert found.result and found.result.cases[0].detail.startswith("seed 1: fail, seed 2: pass")
 
@@ -78,5 +89,8 @@ def test_a_complaint_in_one_attempt_is_a_complaint() -> None:
 
 def test_a_guest_that_finished_once_can_finish() -> None:
     hung = Guest(None, Ended.HANG_SCRIPT)
-    assert combine.attempts("join", [guest(E, ended=Ended.HANG_SCRIPT), guest(P)]).ended is Ended.FINISHED
+    assert (
+        combine.attempts("join", [guest(E, ended=Ended.HANG_SCRIPT), guest(P)]).ended
+        is Ended.FINISHED
+    )
     assert combine.attempts("join", [hung, hung]) is hung

@@ -1,4 +1,5 @@
-"""ci.verdict.judge and ci.verdict.compare: the fold over all permutations, against tables written down here on their own."""
+"""ci.verdict.judge and ci.verdict.compare: the fold over all permutations, against tables written
+down here on their own."""
 
 import json
 from dataclasses import replace
@@ -14,10 +15,17 @@ from ci.verdict.evidence import Build, Evidence, Guest, Patch, ScriptRun, Troubl
 from ci.verdict.judge import Change, Verdict, change, decide, to_json
 
 P, F, S, K, E, M = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR, State.MISSING
-WARN = Splat("warning", "WARNING: at net/mptcp/a.c:1 f+0x1", "warning net/mptcp/a.c f", "WARNING ...\n f+0x1", 7)
+WARN = Splat(
+    "warning",
+    "WARNING: at net/mptcp/a.c:1 f+0x1",
+    "warning net/mptcp/a.c f",
+    "WARNING ...\n f+0x1",
+    7,
+)
 PANIC = Splat("panic", "Kernel panic - not syncing: x", "panic x", "...", 9)
 
-# base x patched -> change; rows are base, columns patched, both in the order pass fail skip flaky error missing.
+# base x patched -> change; rows are base, columns patched, both in the order pass fail skip flaky
+# error missing.
 TABLE = """
 kept    regressed     lost    flaky unknown lost
 fixed   still-failing skipped flaky unknown skipped
@@ -39,11 +47,15 @@ def result(script: str = "s", own: State = P, **cases: State) -> ScriptResult:
     return ScriptResult(script, Case(script, own), given)
 
 
-def guest(found: ScriptResult | None, ended: Ended = Ended.FINISHED, *splats: Splat, scanned: bool = True) -> Guest:
+def guest(
+    found: ScriptResult | None, ended: Ended = Ended.FINISHED, *splats: Splat, scanned: bool = True
+) -> Guest:
     return Guest(found, ended, splats, scanned)
 
 
-def judge(base: Guest | None, patched: Guest | None, own: Guest | None = None, **more: object) -> Verdict:
+def judge(
+    base: Guest | None, patched: Guest | None, own: Guest | None = None, **more: object
+) -> Verdict:
     evidence = Evidence("series", "id", runs=(ScriptRun("s", base, patched, own),))
     return decide(replace(evidence, **more))  # type: ignore[arg-type]
 
@@ -89,7 +101,8 @@ def test_the_scripts_own_case_can_have_to_flip() -> None:
     assert judge(fine(), fine(), must_flip=flip).exit_code == 1
 
 
-# How both guests ended -> exit code, where everything that ran passed. Anything cut short on both sides is unknown.
+# How both guests ended -> exit code, where everything that ran passed. Anything cut short on both
+# sides is unknown.
 BAD = [Ended.PANIC, Ended.HANG_BOOT, Ended.HANG_SCRIPT, Ended.HANG_SHUTDOWN]
 
 
@@ -136,13 +149,20 @@ def test_a_series_may_fix_a_panic() -> None:
 def test_cases_missing_on_base_have_their_base_from_its_own_script() -> None:
     base, patched = guest(result(own=F, a=F)), fine(a=P, b=P, c=P, d=F, e=F)
     assert [of(judge(base, patched))[name] for name in "bcde"] == [
-        Change.NEW, Change.NEW, Change.NEW_FAILURE, Change.NEW_FAILURE,
-    ]  # fmt: skip
+        Change.NEW,
+        Change.NEW,
+        Change.NEW_FAILURE,
+        Change.NEW_FAILURE,
+    ]
     verdict = judge(base, patched, fine(a=P, b=P, d=F, e=P))
     assert of(verdict) == {
-        "s": Change.FIXED, "a": Change.FIXED, "b": Change.KEPT, "c": Change.NEW, "d": Change.STILL_FAILING,
+        "s": Change.FIXED,
+        "a": Change.FIXED,
+        "b": Change.KEPT,
+        "c": Change.NEW,
+        "d": Change.STILL_FAILING,
         "e": Change.REGRESSED,
-    }  # fmt: skip
+    }
     assert judge(base, fine(a=P, b=P), guest(result(own=E), Ended.PANIC)).exit_code == 3
 
 
@@ -155,10 +175,18 @@ def test_absence_is_unknown_where_the_output_is_in_doubt() -> None:
 
 @pytest.mark.parametrize(
     ("base", "patched", "code"),
-    [((), (), 0), ((WARN,), (WARN,), 0), ((WARN,), (), 0), ((), (WARN,), 1), ((PANIC,), (WARN,), 1)],
+    [
+        ((), (), 0),
+        ((WARN,), (WARN,), 0),
+        ((WARN,), (), 0),
+        ((), (WARN,), 1),
+        ((PANIC,), (WARN,), 1),
+    ],
 )
 def test_complaints(base: tuple[Splat, ...], patched: tuple[Splat, ...], code: int) -> None:
-    verdict = judge(guest(result(a=P), Ended.FINISHED, *base), guest(result(a=P), Ended.FINISHED, *patched))
+    verdict = judge(
+        guest(result(a=P), Ended.FINISHED, *base), guest(result(a=P), Ended.FINISHED, *patched)
+    )
     assert verdict.exit_code == code
     if code:
         assert WARN.title in verdict.reasons[0] and "with s" in verdict.reasons[0]
@@ -195,17 +223,23 @@ def test_known_limits_excuse_failures_only(state: State) -> None:
 def test_a_suite_in_which_nothing_ran_is_never_accepted() -> None:
     for evidence in (
         Evidence("x", ""),
-        Evidence("x", "", patches=(Patch(1, "t", "d", "applies"),), builds=(Build("kernel", P, P),)),
+        Evidence(
+            "x", "", patches=(Patch(1, "t", "d", "applies"),), builds=(Build("kernel", P, P),)
+        ),
         Evidence("x", "", runs=(ScriptRun("s", fine(a=S), fine(a=S)),)),
         Evidence("x", "", runs=(ScriptRun("s", guest(result(own=S)), guest(result(own=S))),)),
     ):
         verdict = decide(evidence)
         assert (verdict.verdict, verdict.exit_code) == ("error", 3)
-        assert verdict.reasons == ("pipeline: cases could not be found out: no case ran on the patched kernel",)
+        assert verdict.reasons == (
+            "pipeline: cases could not be found out: no case ran on the patched kernel",
+        )
 
 
 GOOD = Patch(1, "mptcp: a", "d1", "applies")
-CONFLICT = Patch(2, "mptcp: b", "d2", "conflicts", F, "net/mptcp/pm.c: hunk 3: patch does not apply")
+CONFLICT = Patch(
+    2, "mptcp: b", "d2", "conflicts", F, "net/mptcp/pm.c: hunk 3: patch does not apply"
+)
 EARLY = [
     ({"patches": (GOOD, CONFLICT)}, 2, "net/mptcp/pm.c: hunk 3"),
     ({"builds": (Build("kernel", P, F, "pm.c:1: error: x"),)}, 2, "pm.c:1: error: x"),
@@ -213,9 +247,13 @@ EARLY = [
     ({"builds": (Build("selftests", P, F),)}, 2, "build: selftests"),
     ({"builds": (Build("kernel", F, M),)}, 3, "the base does not build"),
     ({"builds": (Build("kernel", F, F),)}, 3, "the base does not build"),
-    ({"troubles": (Trouble("fetch", "no route to host"),)}, 3, "pipeline: fetch could not be found out: no route to host"),
+    (
+        {"troubles": (Trouble("fetch", "no route to host"),)},
+        3,
+        "pipeline: fetch could not be found out: no route to host",
+    ),
     ({"patches": (replace(GOOD, state=E, status="not tried"),)}, 3, "not tried"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("more", "code", "words"), EARLY)
@@ -233,28 +271,42 @@ def told(text: str) -> str:
 
 def test_of_a_command_that_failed_the_last_lines_are_told() -> None:
     words = "`/usr/bin/mmdebstrap --include=" + "a," * 130 + "` ended with exit code 13"
-    said = "I: automatically chosen mode: unshare\nenv: cannot change directory to '/home/a': Permission denied\n"
-    assert told(f"{words}\n{said}log: results/1/root.log") == (
-        "mmdebstrap ended with exit code 13; I: automatically chosen mode: unshare; "
+    said = (
+        "I: automatically chosen mode: unshare\nenv: cannot change directory to '/home/a':"
+        " Permission denied\n"
+    )
+    assert (
+        told(f"{words}\n{said}log: results/1/root.log")
+        == "mmdebstrap ended with exit code 13; I: automatically chosen mode: unshare; "
         "env: cannot change directory to '/home/a': Permission denied; log: results/1/root.log"
     )
     many = "".join(f"I: fetching package {number}\n" for number in range(20))
-    assert told(f"{words}\n{many}E: no space left") == (
-        "mmdebstrap ended with exit code 13; I: fetching package 15; I: fetching package 16; I: fetching package 17; "
-        "I: fetching package 18; I: fetching package 19; E: no space left"
+    assert (
+        told(f"{words}\n{many}E: no space left")
+        == "mmdebstrap ended with exit code 13; I: fetching package 15; I: fetching package 16; I:"
+        " fetching package 17; I: fetching package 18; I: fetching package 19; E: no space left"
     )
     assert told(f"{words}\n{'x' * 4000}").endswith("code 13; " + "x" * 170)
-    assert told(
-        "no kernel source: `apt-get -o A=b download x=1` ended with exit code 100\nErr:1 x\nE: Failed to fetch x"
-    ) == ("no kernel source: apt-get ended with exit code 100; Err:1 x; E: Failed to fetch x")
+    assert (
+        told(
+            "no kernel source: `apt-get -o A=b download x=1` ended with exit code 100\nErr:1 x\nE:"
+            " Failed to fetch x"
+        )
+        == "no kernel source: apt-get ended with exit code 100; Err:1 x; E: Failed to fetch x"
+    )
     advice = "--tree x: no git checkout; run `git init` and `git commit` in it, or use --source"
     assert told(advice) == advice
     assert told("git did not answer\nlog: x") == "git did not answer; log: x"
 
 
 def test_patches_left_out_are_skipped() -> None:
-    verdict = judge(fine(), fine(), patches=(GOOD, replace(GOOD, number=3, status="left out", state=S)))
-    assert (verdict.exit_code, list(of(verdict, "apply").values())) == (0, [Change.KEPT, Change.SKIPPED])
+    verdict = judge(
+        fine(), fine(), patches=(GOOD, replace(GOOD, number=3, status="left out", state=S))
+    )
+    assert (verdict.exit_code, list(of(verdict, "apply").values())) == (
+        0,
+        [Change.KEPT, Change.SKIPPED],
+    )
 
 
 THINGS: dict[int, dict[str, object]] = {
@@ -288,7 +340,14 @@ def test_the_order_of_what_comes_in_does_not_matter() -> None:
         verdict = decide(Evidence("x", "", runs=order))
         told = to_json(verdict)
         cases = sorted(json.dumps(case) for case in told["cases"])  # type: ignore[attr-defined]
-        seen.add((verdict.exit_code, tuple(sorted(verdict.reasons)), json.dumps(told["counts"]), tuple(cases)))
+        seen.add(
+            (
+                verdict.exit_code,
+                tuple(sorted(verdict.reasons)),
+                json.dumps(told["counts"]),
+                tuple(cases),
+            )
+        )
         assert "kernel: warning" in verdict.reasons[0]
     assert len(seen) == 1
 
@@ -302,10 +361,22 @@ def test_many_reasons_are_counted() -> None:
 
 def test_names_are_unique_whatever_comes_in() -> None:
     twice = Splat("w", "t", "apply", "", 1)
-    runs = (ScriptRun("kernel", fine(), guest(result("kernel", **{"s: guest finished": P}), Ended.FINISHED, twice)),)
+    runs = (
+        ScriptRun(
+            "kernel",
+            fine(),
+            guest(result("kernel", **{"s: guest finished": P}), Ended.FINISHED, twice),
+        ),
+    )
     again = ScriptRun("s", fine(), fine())
     verdict = decide(
-        Evidence("x", "", patches=(GOOD, GOOD), troubles=(Trouble("a", ""), Trouble("a", "")), runs=(*runs, again))
+        Evidence(
+            "x",
+            "",
+            patches=(GOOD, GOOD),
+            troubles=(Trouble("a", ""), Trouble("a", "")),
+            runs=(*runs, again),
+        )
     )
     keys = [(case.suite, case.name) for case in verdict.cases]
     assert len(set(keys)) == len(keys)
@@ -317,12 +388,33 @@ def test_verdict_json() -> None:
     verdict = judge(fine(a=F, b=P), fine(a=P, b=P), patches=(GOOD,), must_flip=(("s", "a"),))
     told = to_json(verdict)
     assert list(told) == [
-        "schema", "verdict", "exit_code", "reasons", "series", "patches", "cases", "counts", "run",
-    ]  # fmt: skip
-    assert (told["schema"], told["verdict"], told["exit_code"], told["reasons"]) == (1, "accepted", 0, [])
+        "schema",
+        "verdict",
+        "exit_code",
+        "reasons",
+        "series",
+        "patches",
+        "cases",
+        "counts",
+        "run",
+    ]
+    assert (told["schema"], told["verdict"], told["exit_code"], told["reasons"]) == (
+        1,
+        "accepted",
+        0,
+        [],
+    )
     assert told["series"] == {"name": "series", "change-id": "id"}
-    assert told["patches"] == [{"number": 1, "title": "mptcp: a", "digest": "d1", "status": "applies"}]
-    assert {"suite": "s", "name": "a", "base": "fail", "patched": "pass", "change": "fixed"} in told["cases"]  # type: ignore[operator]
+    assert told["patches"] == [
+        {"number": 1, "title": "mptcp: a", "digest": "d1", "status": "applies"}
+    ]
+    assert {
+        "suite": "s",
+        "name": "a",
+        "base": "fail",
+        "patched": "pass",
+        "change": "fixed",
+    } in told["cases"]  # type: ignore[operator]
     assert list(told["counts"]) == [one.value for one in Change]  # type: ignore[call-overload]
     assert sum(told["counts"].values()) == len(told["cases"])  # type: ignore[attr-defined, arg-type]
     assert told["run"] == "run.json"
@@ -332,7 +424,9 @@ def test_verdict_json() -> None:
 def test_a_script_that_the_series_lets_hang_on_both_kernels_is_the_series_fault() -> None:
     stuck = guest(result(own=E, a=P), Ended.HANG_SCRIPT)
     verdict = judge(stuck, stuck, fine(a=P, b=P))
-    assert verdict.exit_code == 1 and any("did not end in time" in reason for reason in verdict.reasons)
+    assert verdict.exit_code == 1 and any(
+        "did not end in time" in reason for reason in verdict.reasons
+    )
     assert of(verdict)["b"] is Change.LOST
     assert judge(stuck, stuck, stuck).exit_code == 3
     assert judge(stuck, stuck).exit_code == 3

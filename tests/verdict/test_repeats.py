@@ -14,8 +14,10 @@ def test_the_same_is_no_difference() -> None:
 def test_the_first_line_that_differs_with_its_time() -> None:
     found = first_difference("kernel.log", LOG, LOG.replace("one", "two"))
     assert found and (found.line, found.stamp_s) == (2, 1.5)
-    assert str(found) == (
-        "kernel.log, line 2, at 1.500000 s:\n  one:   [    1.500000][  T1] one\n  other: [    1.500000][  T1] two"
+    assert (
+        str(found)
+        == "kernel.log, line 2, at 1.500000 s:\n  one:   [    1.500000][  T1] one\n  other: [   "
+        " 1.500000][  T1] two"
     )
     later = first_difference("kernel.log", LOG, LOG.replace("no stamp", "any stamp"))
     assert later and (later.line, later.stamp_s) == (3, 1.5)
@@ -29,11 +31,13 @@ def test_a_log_that_ends_early_or_differs_in_its_line_ends() -> None:
 
 def test_a_tally() -> None:
     p, f, s, m = State.PASS, State.FAIL, State.SKIP, State.MISSING
-    rows = tally({
-        1: {("s", "good"): p, ("s", "bad"): f, ("s", "odd"): p},
-        2: {("s", "good"): p, ("s", "bad"): f, ("s", "odd"): f, ("s", "new"): p},
-        3: {("s", "good"): p, ("s", "bad"): s, ("s", "odd"): p, ("s", "new"): p},
-    })  # fmt: skip
+    rows = tally(
+        {
+            1: {("s", "good"): p, ("s", "bad"): f, ("s", "odd"): p},
+            2: {("s", "good"): p, ("s", "bad"): f, ("s", "odd"): f, ("s", "new"): p},
+            3: {("s", "good"): p, ("s", "bad"): s, ("s", "odd"): p, ("s", "new"): p},
+        }
+    )
     assert rows == (
         Tally("s", "good", 3, 3, ()),
         Tally("s", "bad", 0, 3, ((1, f), (2, f), (3, s))),
