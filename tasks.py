@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Invoke tasks: `inv --list` shows them, `inv --help TASK` the options of one."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # ci/bootstrap.sh TASK [ARGS...]: install what is missing, run `inv TASK ARGS`, exit with its code; without words, list the tasks.
 #
 # Needs git, Python 3.11 or newer, and Debian 12 or 13 or Ubuntu 24.04 (elsewhere: the tools installed by hand).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A firmware of 64 KiB that does what a kernel's start does, and nothing else: real mode, protected mode, paging,
  * long mode, a million loops, page touches, SSE, CPUID and a timer interrupt taken from HLT. Then it writes 0x15 to

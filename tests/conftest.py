@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What many tests need: a workspace of their own, and small git repositories that look like kernel
 trees."""
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * A host at its worst for QEMU, to be preloaded: the main loop never sleeps for long, so that it looks at the CPU at any
  * moment, and the CPU's thread loses the processor each time it leaves translated code, as on a halt.

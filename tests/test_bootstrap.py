@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci/bootstrap.sh: what it installs, what it passes on, and how it gives up. Its real work is done
 by whoever runs us."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The import graph is the data flow: a package imports only from those above it, and within one
 there is no circle."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The README's commands on series, run as they stand there, on a home that has what they name."""
 
 import gzip

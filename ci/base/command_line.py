@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The words of a command line: what they mean is checked before anything runs, so that a slip of
 the finger is told with what was probably meant, and with exit code 3: Invoke's own 1 would read as
 "rejected"."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The two ways in which a stage ends without its record, and how any error is told."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The way in and out of every task: exit codes, signals, streams that are closed or full, one line
 for whatever went wrong.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Git as a function of its arguments: no user or system configuration, hooks, filters, prompts or
 clock."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The only door to processes: an argument list in, a :class:`CommandResult` out, nothing left
 running.
 

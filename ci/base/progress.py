@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where long work tells how far it is: a live line in a terminal, plain lines in a pipe, groups on
 GitHub."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run commands and leave none of their descendants behind, whatever ends them or us.
 
 Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.processes`, never imported by it:

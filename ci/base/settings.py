@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the user asked for, merged and checked once; no input or output later."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Text that came from a patch or a guest, made fit for a terminal and for GitHub's runner."""
 
 import re

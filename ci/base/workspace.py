@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every path below the cache and ``results/``: digests, locks, and entries that exist only when
 finished."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`inv bench`: this pipeline against `vng` with its defaults, in one run on one machine.
 
 The peer is what a user would otherwise do: ``vng --build`` with its generic configuration plus the

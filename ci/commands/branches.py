@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The branches that a series may have to go to: rows of ``ci/commands/branches.toml``, or named on
 the command line."""
 

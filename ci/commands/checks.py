@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The project's own checks: format, lint, types, shell scripts, tests."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Is this machine fit? Tools, versions, modes, disk, memory, the guest's root; each problem with
 its remedy."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What each branch needs of a series and how it gets it, found out without building anything."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What can be found out before anything is built, for `doctor` and for each run that has something
 to build."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A series on every branch: plan, then base and patched of each affected branch, then one table and
 one exit code."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The stages put together: settings in, a run's evidence and verdict out. The only module that sees
 all of them."""
 

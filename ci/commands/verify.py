@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`inv verify`: the same suite several times in virtual time, compared."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Archives for a guest's RAM: entries in, one reproducible newc cpio out (the format that the
 kernel unpacks).
 

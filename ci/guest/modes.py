@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How guests run here: hardware virtualisation where a probe that runs guest code says so, else
 emulation."""
 

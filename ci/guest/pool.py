@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Several guests at once. Which one runs when is a matter of speed only: no result can depend on
 it."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The guest's root in RAM: packages from a recipe, the guest's own files, and a tree's selftests,
 as one cpio."""
 

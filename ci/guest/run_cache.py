@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finished runs in virtual time, kept by all that they depend on: the same question is answered
 without a guest."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One guest: one selftest script on one kernel. How it ended, and the raw logs; this module knows
 no TAP."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Configure and build a kernel: one object directory for base and patched, the result kept by its
 inputs."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which kernel is inside a bzImage: the build id in what its loader inflates."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kconfig fragments: what is asked for, why, and what a finished configuration lost of it. Pure.
 
 A fragment is kbuild's own format (``CONFIG_X=y``, ``# CONFIG_X is not set``) plus a reason behind

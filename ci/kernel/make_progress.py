@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How much of an object directory make will compile: by make's own rule, from what kbuild noted
 beside each object."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The object directory that base and patched share: what make may take over from the builds before.
 
 make goes by the times of files, and those are right only while the clock runs on. So nothing here

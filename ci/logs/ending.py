@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How a guest came to its end: the word that control, evidence and reports share."""
 
 from enum import Enum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a selftest printed, as cases: (K)TAP, and the live lines that MPTCP's scripts print on the
 way.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The lines that MPTCP's selftests print while they run, as cases under the names that their TAP
 will use.
 

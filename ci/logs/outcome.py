@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A test case and the text it is made of: the leaf that the readers of logs share.
 
 Logs are hostile: what is kept of them is cleaned and bounded here, in linear time, and nothing

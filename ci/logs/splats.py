@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's complaints on its console: a table of rows, and one scan that uses it.
 
 One complaint is one splat. A block begins with a line that a row knows (or with a bare

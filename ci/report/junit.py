@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A verdict as a JUnit file that strict readers accept.
 
 ``junit-xml`` builds it, then one pure pass (:func:`conform`) makes it what the schema junit-10.xsd

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A stored run -> evidence -> verdict -> reports. Nothing is run; the raw logs and ``run.json`` are
 all there is."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A verdict for people: a few lines for a terminal, and Markdown for a job summary.
 
 Names and messages come from guests, patches and compilers. Nothing of theirs may act: no control

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The change in the text of a patch: where it begins, and what is wrong with one that git refuses.
 Pure.
 

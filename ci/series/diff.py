@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The text of a change taken apart into files and hunks; pure. What it reads may be hostile: a hunk
 is as long as its header counts, no name is used as one of a file here, and what is no part of a
 change is passed over. Git alone changes trees.

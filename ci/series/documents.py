@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The mails and patch files that a path holds: a file of any kind, a folder of patches, a quilt
 series, a maildir, stdin.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The series of ``kernel-patches/`` that a series is, however it came: what is known of that one
 then counts for it."""
 

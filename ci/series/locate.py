@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where a series comes from: a folder, a file, stdin, a range of the user's tree, a message-id."""
 
 import hashlib

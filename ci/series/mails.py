@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One mail or patch file, taken apart: its headers, its message, and the change alone.
 
 Mails are by strangers. git takes every one of them apart (``git mailinfo``), whichever way it came,

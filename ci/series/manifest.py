@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What ``series.toml`` says of a series beyond its patches; each key is read here, and an unknown
 one is refused."""
 

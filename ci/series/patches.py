@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A patch series as a value: its patches in order, and what its ``series.toml`` says more of it."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which of many mails make up the series: its version, its numbers, each patch once and none
 missing."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What to run: suites are rows of scripts."""
 
 import re

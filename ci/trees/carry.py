@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One patch and one tree: taken out where the tree carries it, in whichever form; put on where it
 does not."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What Debian's archive offers: kernel source packages by apt, of any suite, verified, without
 root.
 

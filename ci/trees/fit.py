@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whether a tree's files have a change in another form, or can take it in one; pure. No git here:
 what comes out is the new content of files, and words on what was adapted or what is missing."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What git sources fetch: one bare repository in the cache, whose objects all their work trees
 borrow."""
 

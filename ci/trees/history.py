@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A patch looked up in the history that a tree comes with, as far as it is there and in bounded
 time."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A git index of our own, on which changes are tried: no work tree is touched, nothing is left half
 done."""
 

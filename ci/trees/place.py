@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where the hunks of a change stand in the files of a tree that has them, or what they are made
 for, in another form; pure.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where the kernel comes from: a git commit, the user's own checkout, a distribution's source
 package."""
 

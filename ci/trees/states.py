@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What becomes of each patch of a series on a tree: taken out of it, the last first, and put on
 again in order."""
 

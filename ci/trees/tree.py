@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Base and patched trees of a series, made by taking it out of the shipped tree and putting it on.
 
 All of it happens in a git index of its own (:mod:`ci.trees.index`): no work tree is touched, so

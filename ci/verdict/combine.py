@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Several guests as one: what was run again, and a script that was run in parts. Pure."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Evidence -> findings: the state of every case on both kernels. What a state amounts to is for
 :mod:`ci.verdict.judge`.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a verdict rests on: the records that a pipeline fills in and :mod:`ci.verdict.judge` judges.
 No logic here."""
 

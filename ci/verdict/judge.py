@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The only place that decides: what was found out on both kernels -> the verdict. Pure.
 
 It is one fold. :mod:`ci.verdict.compare` gives every case a state on base and on patched;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs compared: byte for byte where they have to be the same, case by case where only the seed
 differs. Pure."""
 

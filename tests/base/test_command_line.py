@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.base.command_line and the tasks: each option is explained, and what is mistyped is told with
 what was meant."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.base.git: what git says of a patch, and what it says of the machine."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`inv stable` killed at random moments and started again: the same verdict, and nothing
 half-written in the cache."""
 

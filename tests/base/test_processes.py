@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.base.processes and ci.base.reaper: real processes, and none of them left."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.base.progress: hostile text does nothing, pipes get plain lines, GitHub groups."""
 
 import os

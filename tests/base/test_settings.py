@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.base.settings: options checked once, each error naming its option."""
 
 from pathlib import Path

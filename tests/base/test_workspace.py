@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.base.workspace: an entry exists when it is finished, and only then."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.commands.bench: what can be seen without an hour of two cores."""
 
 import json

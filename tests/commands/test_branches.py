@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.commands.branches: rows, names, sources."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every task with every fault of the machine: none ends with 1, which would read as "rejected", or
 with a traceback."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.commands.plan and ci.commands.stable on real repositories: what each branch needs, and one
 answer for all of them."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.commands.preflight: what is found out before anything is built, and what it costs where
 nothing is to be built."""
 

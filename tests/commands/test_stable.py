@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`inv stable` on branches of Debian: one that is not affected, and one whose scripts print no
 TAP."""
 

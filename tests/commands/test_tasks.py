@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """tasks.py as users call it: exit codes, words on the right stream, verdicts of runs that end
 before a guest."""
 

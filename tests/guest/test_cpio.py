@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.guest.cpio: archives that another reader takes, the same bytes for the same entries."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The whole way on a real kernel in real guests. Sources, kernels and images are kept in the user's
 cache."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.guest.modes: the probe runs real guest code, and a mode is chosen by its answer."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.guest.pool: how many guests are still to come."""
 
 from ci.guest import pool

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.guest.rootfs: the guest's root can be made by anybody, anywhere, and is the same whoever made
 it."""
 

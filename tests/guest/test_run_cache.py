@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.guest.run_cache: the same question is answered once; what is not a function of its inputs
 never is. Guests are stood in for by a function here; test_guests has real ones."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Virtual time with real guests: the same inputs give the same bytes, a seed changes them, and
 whatever hangs ends."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.guest.vm: the composed command line, what the guest is told, and what its records say. Real
 guests: test_guests."""
 

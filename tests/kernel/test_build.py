@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.kernel.build: what a key depends on, what of a failing build is told. Real builds:
 test_guests."""
 

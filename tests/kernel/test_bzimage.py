@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.kernel.bzimage, and what ci.kernel.build does where an image holds another kernel than the one
 built. ELF files are the linker's, packed by lz4; only the loader around them is made up."""
 

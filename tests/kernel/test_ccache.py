@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci/bin/checked-ccache: what embeds a file never comes from ccache, however it says so. gcc and
 ccache are real."""
 

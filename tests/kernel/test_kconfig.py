@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.kernel.kconfig: fragments read, merged, and compared with what a configuration became."""
 
 import pytest

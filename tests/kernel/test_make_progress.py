@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.kernel.make_progress: what make will compile again, from files in kbuild's notation."""
 
 import os

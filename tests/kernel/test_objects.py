@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.kernel.objects: what make may take over from the builds before, whatever the clock did. make
 is real here."""
 

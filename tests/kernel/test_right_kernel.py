@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel that boots is the kernel that was built: kernels that differ in one constant of equal
 width, in one object directory, with a full ccache, whatever the clock does in between. Fifty of a
 tiny configuration, and two in guests.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.logs.ktap, ci.logs.live_lines, ci.logs.outcome: what scripts print, whole, cut off, and
 hostile."""
 

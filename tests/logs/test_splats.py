@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.logs.splats: every row against its example, whole blocks, clean consoles, hostile ones."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.report.junit: the file against the rules of Jenkins' junit-10 schema, checked by a reader of
 our own, and hostile text."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.report.stored: a stored run judged from its logs alone, again and again."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.report.summary: what people read fits, says what matters first, and cannot be made to act."""
 
 import re

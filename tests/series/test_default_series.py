@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The project's own series on the lines that it was made for: taken out of what shipped, put on
 what was there before.
 

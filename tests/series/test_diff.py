@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.series.diff: every form that git and diff write, and text that means no good."""
 
 import pytest

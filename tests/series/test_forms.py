@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every form in which patches come gives the tree that git made, or an error that says what it is.
 All by real git."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.series.known: a series of kernel-patches/ is recognised however it came, and what differs is
 told."""
 

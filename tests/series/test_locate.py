@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.series.locate, ci.series.mails: one series, brought in every way, is one series; real git, the
 real b4, an archive on localhost."""
 

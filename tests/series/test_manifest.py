@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.series.manifest: what series.toml may say; each wrong value is told with its place, before
 anything is fetched."""
 

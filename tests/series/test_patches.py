@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.series.patches: the project's own five patches, and folders that somebody else wrote."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.suites.selection: what the tables and a tree's own Makefile make a suite of."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.trees.fit and ci.trees.place: whether a tree has a change in another form, on code of the
 shape that the path manager has. What looks like it and is not it must never pass for it."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.trees.git_store and git sources: real git against a local server that counts, dies half-way,
 hangs or is gone."""
 

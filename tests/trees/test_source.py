@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.trees.source: a user's checkout is never written, git is real git, Debian's packages come from
 a real apt repository."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.trees.states, ci.trees.carry and ci.trees.history on real repositories: what a tree has in
 another form, by its commits, its blobs and its lines; what can be put on in another one; and that
 base and what was taken out give what was shipped.

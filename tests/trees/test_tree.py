@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.trees.tree: taking out, putting on and refusing, on real repositories."""
 
 from collections.abc import Callable

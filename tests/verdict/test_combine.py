@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.verdict.combine: parts of a script as one, attempts as one."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.verdict.judge and ci.verdict.compare: the fold over all permutations, against tables written
 down here on their own."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ci.verdict.repeats: where two logs part, and what many seeds say of a case."""
 
 from ci.logs.outcome import State
