@@ -18,7 +18,7 @@ from invoke import Collection, Context, Program, Task
 
 from ci.base.command_line import DocumentedTask, mistake
 from ci.base.errors import PatchError
-from ci.base.exits import COULD_NOT_FIND_OUT
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings, make, numbers
 from ci.base.text import lines
@@ -144,18 +144,18 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _stages(settings: Settings, *names: str) -> int:
-    """Run single stages into a folder of results; a problem of the patches is exit code 2, as in
-    validate."""
+def _stages(settings: Settings, *names: str) -> ExitCode:
+    """Run single stages into a folder of results; a fault of the series is exit code 2, as in
+    validate, a base that does not build 3."""
     try:
         with validate_stage.new_run(settings, Progress()) as run:
             for name in names:
                 getattr(run, name)
     except PatchError as error:
         print(lines(str(error), "rejected: "), file=sys.stderr)
-        return 2
+        return ExitCode.BROKEN
     _say(f"{names[-1]}: done, logs in {run.folder}")
-    return 0
+    return ExitCode.ACCEPTED
 
 
 @stage
@@ -369,7 +369,7 @@ if "invoke.main" in sys.modules:
         words = sys.argv[1:] or ["--list"]
         if wrong := mistake(ns, words):
             print(lines(wrong, "error: "), file=sys.stderr)
-            raise exits.Ended(COULD_NOT_FIND_OUT)
+            raise exits.Ended(ExitCode.UNKNOWN)
         Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(
             ["inv", *words]
         )

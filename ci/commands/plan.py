@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ci.base.errors import PatchError, StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
 from ci.base.progress import Progress
 from ci.base.settings import Settings
+from ci.base.sides import Side
 from ci.base.text import printable
 from ci.commands.branches import Branch
 from ci.series import locate
@@ -43,15 +45,15 @@ class BranchPlan:
     @property
     def affected(self) -> bool:
         """Whether the branch needs any of the patches."""
-        return any(state.status != "not affected" for state in self.states)
+        return any(state.affected for state in self.states)
 
     @property
-    def exit_code(self) -> int:
-        """2 where a patch does not apply, 3 where it could not be found out."""
+    def exit_code(self) -> ExitCode:
+        """BROKEN where a patch does not apply, UNKNOWN where it could not be found out."""
         if self.trouble:
-            return 3
+            return ExitCode.UNKNOWN
         conflict = self.trees.conflict if self.trees else None
-        return 0 if not conflict else 2 if isinstance(conflict, PatchError) else 3
+        return conflict.exit_code if conflict else ExitCode.ACCEPTED
 
 
 class Reach:
@@ -113,7 +115,7 @@ def _one(
                     found,
                     tree.derive(wanted, found, settings.without, adapt=settings.adapt),
                 )
-        except StageError as error:
+        except (StageError, PatchError) as error:
             tries.append(error.message.splitlines()[0])
     return BranchPlan(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
 
@@ -126,10 +128,10 @@ def show(
     on: str = "",
     form: str = "text",
     shards: int = 1,
-) -> int:
+) -> ExitCode:
     """Print the plan; 2 where a patch does not apply somewhere, 3 where nothing but trouble was
     found out."""
-    for option, given, there in (("on", on, ("", "base")), ("format", form, ("text", "json"))):
+    for option, given, there in (("on", on, ("", Side.BASE)), ("format", form, ("text", "json"))):
         if given not in there:
             raise StageError(
                 "options", f"--{option} {given}: there is {' and '.join(filter(None, there))}"
@@ -142,15 +144,17 @@ def show(
     if form == "json":
         print(matrix(settings, plans, shards))
     else:
-        print(table(plans, loaded, on_base=on == "base"), end="")
+        print(table(plans, loaded, on_base=on == Side.BASE), end="")
     codes = {plan.exit_code for plan in plans}
-    return 2 if 2 in codes else 3 if codes == {3} else 0
+    if ExitCode.BROKEN in codes:
+        return ExitCode.BROKEN
+    return ExitCode.UNKNOWN if codes == {ExitCode.UNKNOWN} else ExitCode.ACCEPTED
 
 
 def word(state: PatchState, *, on_base: bool) -> str:
     """The state of a patch on the branch as it comes, or on its base: the tree with the series
     taken out."""
-    return state.form if on_base and state.form else state.status
+    return state.form if on_base and state.form else state.words
 
 
 def table(plans: Sequence[BranchPlan], wanted: Series, *, on_base: bool) -> str:
@@ -221,8 +225,8 @@ def facts(plan: BranchPlan) -> Mapping[str, object]:
                 "number": state.patch.number,
                 "title": state.patch.title,
                 "digest": state.patch.digest,
-                "affected": state.status != "not affected",
-                "status": state.status,
+                "affected": state.affected,
+                "status": state.words,
                 "on_base": word(state, on_base=True),
                 "why": state.why,
             }

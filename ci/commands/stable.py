@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import StageError
+from ci.base.exit_codes import ExitCode, first_code
 from ci.base.progress import Progress
 from ci.base.settings import Settings, check_suite
 from ci.base.workspace import write_text
@@ -20,8 +21,8 @@ from ci.commands.validate import Run, collect
 from ci.report import junit, stored, summary
 from ci.series import locate
 from ci.series.patches import Series
+from ci.series.status import PatchStatus
 from ci.trees.tree import Tree
-from ci.verdict.judge import WORDS, first_code
 
 SELFTESTS = ("own", "newest")
 
@@ -33,7 +34,7 @@ class Outcome:
 
     plan: BranchPlan
     verdict: str
-    exit_code: int
+    exit_code: ExitCode
     reasons: tuple[str, ...] = ()
 
 
@@ -54,10 +55,12 @@ def stable(
     whole = True
     for one in plans:
         if not whole:
-            outcomes.append(Outcome(one, plan.UNTESTED, 3, ("interrupted before it was tested",)))
+            outcomes.append(
+                Outcome(one, plan.UNTESTED, ExitCode.UNKNOWN, ("interrupted before it was tested",))
+            )
             continue
         if not one.trees or not one.affected:
-            word = "not affected" if one.trees else plan.UNTESTED
+            word = PatchStatus.NOT_AFFECTED if one.trees else plan.UNTESTED
             outcomes.append(
                 Outcome(one, word, one.exit_code, (one.trouble,) if one.trouble else ())
             )
@@ -105,7 +108,7 @@ def _publish(
     of = f" ({tests.source.name})" if tests else ""
     text = (
         table(outcomes, wanted)
-        + f"\nselftests: {selftests}{of}\noverall: {WORDS[code]} (exit {code})\n"
+        + f"\nselftests: {selftests}{of}\noverall: {code.verdict} (exit {code})\n"
     )
     write_text(
         folder / "run.json",
@@ -128,11 +131,11 @@ def _publish(
     return code
 
 
-def facts(wanted: Series, outcomes: Sequence[Outcome], code: int) -> Mapping[str, object]:
+def facts(wanted: Series, outcomes: Sequence[Outcome], code: ExitCode) -> Mapping[str, object]:
     """``verdict.json`` of the whole: no time, host, path or run id is in it."""
     return {
         "schema": stored.SCHEMA,
-        "verdict": WORDS[code],
+        "verdict": code.verdict,
         "exit_code": code,
         "series": {"name": wanted.name, "change-id": wanted.change_id},
         "branches": [
@@ -172,7 +175,7 @@ def markdown(outcomes: Sequence[Outcome], wanted: Series, note: str) -> str:
         "|---" * (len(numbers) + 3) + "|",
     ]
     for one in outcomes:
-        words = [state.status for state in one.plan.states] or [plan.UNTESTED] * len(numbers)
+        words = [state.words for state in one.plan.states] or [plan.UNTESTED] * len(numbers)
         lines.append(f"| {one.plan.name} | {' | '.join(words)} | {one.verdict} | {one.exit_code} |")
     for one in outcomes:
         lines += [
@@ -198,7 +201,7 @@ def merged(folder: Path, outcomes: Sequence[Outcome]) -> str:
         case = ET.SubElement(
             suite, "testcase", name="branch", classname=f"{one.plan.name}.plan", time="0"
         )
-        lost = one.exit_code != 0
+        lost = one.exit_code is not ExitCode.ACCEPTED
         suite.attrib |= {"errors": str(int(lost)), "skipped": str(int(not lost))}
         message = junit.xml_text(
             one.reasons[0] if one.reasons else one.verdict, junit.MAX_ATTRIBUTE

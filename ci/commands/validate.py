@@ -14,9 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ci.base.errors import PatchError, StageError, describe
+from ci.base.errors import BuildError, PatchError, StageError, describe
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings, check_suite
+from ci.base.sides import SIDES, Side
 from ci.base.workspace import file_digest, write_text
 from ci.commands import preflight
 from ci.guest import modes, pool, rootfs, run_cache, vm
@@ -31,21 +33,26 @@ from ci.logs.ending import Ended
 from ci.logs.outcome import State
 from ci.report import stored, summary
 from ci.series import locate, patches
+from ci.series.status import PatchStatus
 from ci.suites import selection
 from ci.suites.selection import Script, Suite
 from ci.trees import source, tree
 from ci.trees.source import Source
-from ci.trees.states import CONFLICTS, PatchState
+from ci.trees.states import PatchState
 from ci.trees.tree import Tree, Trees
 from ci.verdict import judge
 from ci.verdict.judge import Verdict
 
-SIDES = ("base", "patched")
 # A case that would reject has to do so so many times: with other seeds in virtual time, else in
 # other moments.
 ATTEMPTS = 3
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
-PATCH_STATES = {"conflicts": State.FAIL, "left out": State.SKIP, "not affected": State.SKIP}
+PATCH_STATES = {
+    PatchStatus.CONFLICTS: State.FAIL,
+    PatchStatus.DEPENDS: State.MISSING,
+    PatchStatus.LEFT_OUT: State.SKIP,
+    PatchStatus.NOT_AFFECTED: State.SKIP,
+}
 
 
 class Run:
@@ -126,24 +133,24 @@ class Run:
             lines = list(made.notes)
             for state in made.states:
                 why = f" ({state.why.splitlines()[0]})" if state.why else ""
-                lines.append(f"{state.patch.number}: {state.patch.title}: {state.status}{why}")
+                lines.append(f"{state.patch.number}: {state.patch.title}: {state.words}{why}")
                 self.facts["patches"].append(
                     {
                         "number": state.patch.number,
                         "title": state.patch.title,
                         "digest": state.patch.digest,
-                        "status": state.status,
+                        "status": state.words,
                         "state": _weight(state).value,
                         "detail": (
                             f"{state.patch.path.name}: {state.why}"
-                            if state.status == CONFLICTS
+                            if state.status is PatchStatus.CONFLICTS
                             else state.why
                         ),
                         "adapted": state.adapted,
                     }
                 )
             if made.conflict:
-                lines.append(made.conflict.message)
+                lines.append(made.conflict.text)
             self.progress.note("\n".join(lines))
             lines += [
                 f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}"
@@ -151,7 +158,7 @@ class Run:
                 if state.adapted
             ]
             write_text(self.folder / "patched" / "apply.log", "\n".join(lines) + "\n")
-        affected = {state.patch.number for state in made.states if state.status != "not affected"}
+        affected = {state.patch.number for state in made.states if state.affected}
         self.facts["must_flip"] = [
             [flip.script, flip.case]
             for flip in self.series.must_flip
@@ -168,9 +175,9 @@ class Run:
 
     def tree(self, side: str) -> Tree:
         """The tree of one side; a conflict is raised here."""
-        if side == "patched" and self.trees.conflict:
-            raise self.trees.conflict
-        return self.trees.base if side == "base" else self.trees.patched
+        if side == Side.PATCHED and self.trees.conflict:
+            raise self.trees.conflict.error()
+        return self.trees.base if side == Side.BASE else self.trees.patched
 
     @functools.cached_property
     def tools(self) -> build.Toolchain:
@@ -195,7 +202,8 @@ class Run:
     def built(self) -> dict[str, tuple[Kernel, Path]]:
         """Kernel and selftests of both sides; the base is built first, and what does not build is
         recorded."""
-        tools, made = self.tools, {}
+        tools = self.tools
+        made: dict[str, tuple[Kernel, Path]] = {}
         keys = [build.key_of(self.workspace, self.tree(side), tools) for side in SIDES]
         if not all(self.workspace.entry("kernels", key).exists() for key in keys):
             self._room()
@@ -228,8 +236,10 @@ class Run:
         )
         try:
             yield
-        except PatchError as error:
+        except BuildError as error:
             row[side], row["detail"] = "fail", error.message
+            if side == Side.PATCHED:  # base builds, for it came first
+                raise PatchError(error.stage, error.message, log=error.log) from None
             raise
         row[side] = "pass"
 
@@ -374,7 +384,9 @@ class Run:
             ]
             done |= self._run([("base", "base", script) for script in own], attempt)
         judged = judge.decide(stored.evidence(self.folder, self.facts))
-        rejecting = {(case.suite, case.name) for case in judged.cases if case.exit_code == 1}
+        rejecting = {
+            (case.suite, case.name) for case in judged.cases if case.exit_code is ExitCode.REJECTED
+        }
         return [
             script for script in scripts if _doubtful(script, done, rejecting, tap=self.suite.tap)
         ]
@@ -417,8 +429,8 @@ def _short(base: Sequence[GuestRun], patched: Sequence[GuestRun], *, tap: bool) 
     return bool(reached[1] - reached[0]) or all(stuck)
 
 
-def apply(settings: Settings, progress: Progress) -> int:
-    """Make the trees; 2 where a patch conflicts, whose words have been shown."""
+def apply(settings: Settings, progress: Progress) -> ExitCode:
+    """Make the trees; BROKEN where a patch conflicts, whose words have been shown."""
     with new_run(settings, progress) as run:
         trees = run.trees
     for side, made in (
@@ -427,9 +439,9 @@ def apply(settings: Settings, progress: Progress) -> int:
         ("patched", trees.patched),
     ):
         print(f"{side}: tree {made.tree_id}, commit {made.commit} of {made.source.slot / 'src'}")
-    if trees.conflict and not isinstance(trees.conflict, PatchError):
-        raise trees.conflict
-    return 2 if trees.conflict else 0
+    if trees.conflict and not trees.conflict.at_fault:
+        raise trees.conflict.error()
+    return trees.conflict.exit_code if trees.conflict else ExitCode.ACCEPTED
 
 
 @contextlib.contextmanager
@@ -444,12 +456,12 @@ def new_run(settings: Settings, progress: Progress) -> Iterator[Run]:
         raise
 
 
-def show(folder: Path) -> int:
+def show(folder: Path) -> ExitCode:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
     return _print(folder, stored.write(folder))
 
 
-def _print(folder: Path, judged: Verdict) -> int:
+def _print(folder: Path, judged: Verdict) -> ExitCode:
     """Print the summary of a run whose reports are written; the verdict's exit code."""
     replay = stored.read(folder).get("replay", "")
     width = shutil.get_terminal_size().columns
@@ -464,7 +476,7 @@ def _print(folder: Path, judged: Verdict) -> int:
     return judged.exit_code
 
 
-def validate(settings: Settings, progress: Progress) -> int:
+def validate(settings: Settings, progress: Progress) -> ExitCode:
     """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is
     part of it."""
     with new_run(settings, progress) as run:
@@ -489,15 +501,15 @@ def collect(run: Run) -> bool:
         run.suite  # noqa: B018
         run.tree("patched")
         run.guests  # noqa: B018
-    except PatchError as error:
+    except (PatchError, BuildError) as error:
         progress.note(str(error))
-        if not _blamed(run, error):
-            run.facts["troubles"].append([error.stage, error.told])
+        if not _blamed(run):
+            run.facts["troubles"].append([error.stage, error.text])
     except StageError as error:
         if error.asked and not run.branch:
             raise
         progress.note(str(error))
-        run.facts["troubles"].append([error.stage, error.told])
+        run.facts["troubles"].append([error.stage, error.text])
     except KeyboardInterrupt as signal:
         run.facts["troubles"].append(
             ["pipeline", f"interrupted ({signal})" if str(signal) else "interrupted"]
@@ -519,21 +531,17 @@ def collect(run: Run) -> bool:
 def _weight(state: PatchState) -> State:
     """How the state of a patch weighs in the verdict; what another patch keeps from being tried was
     never tried."""
-    return (
-        State.MISSING
-        if state.status.startswith("depends on ")
-        else PATCH_STATES.get(state.status, State.PASS)
-    )
+    return PATCH_STATES.get(state.status, State.PASS)
 
 
-def _blamed(run: Run, error: PatchError) -> bool:
+def _blamed(run: Run) -> bool:
     """Whether a row of the evidence already carries what the error says."""
     return any(row["state"] == "fail" for row in run.facts["patches"]) or any(
         row["patched"] == "fail" or row["base"] == "fail" for row in run.facts["builds"].values()
     )
 
 
-def open_shell(settings: Settings, progress: Progress) -> int:
+def open_shell(settings: Settings, progress: Progress) -> ExitCode:
     """An interactive shell in the patched guest, on this terminal."""
     with new_run(settings, progress) as run:
         mode = run.mode  # a wrong one is told before anything is built
@@ -544,10 +552,10 @@ def open_shell(settings: Settings, progress: Progress) -> int:
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'shell' / 'kernel.log'}")
     return (
-        0
+        ExitCode.ACCEPTED
         if vm.shell(
             kernels["patched"][0], images["patched"], mode, settings.workspace, folder / "shell"
         )
         in (0, 255)
-        else 3
+        else ExitCode.UNKNOWN
     )

@@ -63,7 +63,7 @@ def planned(
 
 
 def statuses(one: BranchPlan) -> list[str]:
-    return [state.status for state in one.states]
+    return [state.words for state in one.states]
 
 
 def test_what_each_branch_needs(planned: Callable[..., dict[str, BranchPlan]]) -> None:
