@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ci.base.errors import StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.text import lines
@@ -18,7 +19,7 @@ from ci.logs.outcome import State
 from ci.verdict import repeats
 
 
-def repeat(settings: Settings, progress: Progress, times: int) -> int:
+def repeat(settings: Settings, progress: Progress, times: int) -> ExitCode:
     """Run the suite ``times`` times on the patched kernel, side by side; 0 where all logs are the
     same, else 1."""
     run = _virtual(settings, progress)
@@ -47,10 +48,10 @@ def repeat(settings: Settings, progress: Progress, times: int) -> int:
         f"{total - different} of {total} logs are the same in {times} runs with seed"
         f" {run.mode.seed}, QEMU's build {run.facts['versions']['qemu build'][:12]}: {run.folder}"
     )
-    return 1 if different else 0
+    return ExitCode.REJECTED if different else ExitCode.ACCEPTED
 
 
-def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> int:
+def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> ExitCode:
     """Run the suite once for each seed on the patched kernel and count each case's passes; 0 where
     every case has the same outcome for all seeds, else 1, with the seeds that show it and the
     command that shows it again.
@@ -85,7 +86,7 @@ def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> 
             )
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
-    return 1 if any(row.flaky for row in rows) else 0
+    return ExitCode.REJECTED if any(row.flaky for row in rows) else ExitCode.ACCEPTED
 
 
 def _virtual(settings: Settings, progress: Progress) -> Run:
