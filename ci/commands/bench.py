@@ -40,8 +40,8 @@ from ci.kernel import build
 from ci.kernel.build import Kernel
 from ci.suites import selection
 from ci.suites.selection import SELFTESTS, Script
-from ci.trees import source, tree
-from ci.trees.tree import Tree
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Tree, derive_trees
 
 ROWS = ("build", "rebuild", "boot", "smoke", "default", "scripts")
 SUITES = ("smoke", "default")
@@ -100,8 +100,8 @@ class _Ours:
             ignore_dirty=True,
         )
         loaded = run.series
-        borrowed = source.fetch(wanted, loaded, run.progress)
-        self.trees = tree.derive(
+        borrowed = fetch_source(wanted, loaded, run.progress)
+        self.trees = derive_trees(
             loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
         )
         self.tools = build.toolchain()

@@ -19,7 +19,7 @@ from ci.commands.branches import Branch
 from ci.commands.plan import BranchPlan
 from ci.commands.validate import Run, collect
 from ci.report import junit, stored, summary
-from ci.series import locate
+from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.trees.tree import Tree
@@ -44,7 +44,7 @@ def stable(
     """Validate the series on each branch; the first of 2, 1, 3, 0 that a branch calls for."""
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
-    loaded = locate.bring(settings, progress)
+    loaded = bring_series(settings, progress)
     check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
     folder = settings.workspace.new_run()
     # What came on stdin, or from an archive, comes once.

@@ -32,14 +32,15 @@ from ci.logs import ktap
 from ci.logs.ending import Ended
 from ci.logs.outcome import State
 from ci.report import stored, summary
-from ci.series import locate, patches
+from ci.series import patches
+from ci.series.locate import bring_series
 from ci.series.status import PatchStatus
 from ci.suites import selection
 from ci.suites.selection import Script, Suite
-from ci.trees import source, tree
+from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
 from ci.trees.states import PatchState
-from ci.trees.tree import Tree, Trees
+from ci.trees.tree import Tree, Trees, derive_trees
 from ci.verdict import judge
 from ci.verdict.judge import Verdict
 
@@ -96,7 +97,7 @@ class Run:
     @functools.cached_property
     def series(self) -> patches.Series:
         """The patches."""
-        loaded = self.loaded or locate.bring(self.settings, self.progress)
+        loaded = self.loaded or bring_series(self.settings, self.progress)
         # What came on stdin can be asked for again only where it is kept.
         self.settings = replace(self.settings, series=loaded.spec)
         check_suite(loaded.suite, f"suite {loaded.suite[:80]!r} of {loaded.folder / 'series.toml'}")
@@ -114,7 +115,7 @@ class Run:
         if not (self.workspace.cache / "trees").exists():
             self._room()
         with self.progress.stage("fetch", str(self.settings.tree or self.settings.source)):
-            found = source.fetch(self.settings, wanted, self.progress)
+            found = fetch_source(self.settings, wanted, self.progress)
             self.progress.note(f"{found.name} ({found.why})")
         self.facts["trees"]["source"] = {"name": found.name, "why": found.why}
         return found
@@ -127,7 +128,7 @@ class Run:
             "apply", f"{self.series.name}, {len(self.series.patches)} patches"
         ):
             with self.workspace.lock(f"trees-{origin.slot.name}", stage="apply"):
-                made = tree.derive(
+                made = derive_trees(
                     self.series, origin, self.settings.without, adapt=self.settings.adapt
                 )
             lines = list(made.notes)

@@ -107,7 +107,7 @@ def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
     return git.line("commit-tree", tree_id, "-p", parent, "-m", message)
 
 
-def derive(
+def derive_trees(
     series: Series, source: Source, without: frozenset[int], *, adapt: bool = False
 ) -> Trees:
     """Base is ``source`` minus what it carries of the affected patches (last first), patched is

@@ -16,7 +16,7 @@ from ci.commands import branches, plan, stable
 from ci.commands.plan import BranchPlan
 from ci.kernel import build
 from ci.report import stored
-from ci.series import patches
+from ci.series.patches import load_series
 from tests.conftest import DEMO_C, KERNEL_FILES, commit, git, write
 
 TOML = """
@@ -56,7 +56,7 @@ def planned(
     def made(*names: str) -> dict[str, BranchPlan]:
         words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in names)
         wanted, chosen = settings_for(series=str(demo_series)), branches.select(words)
-        plans = plan.of_branches(wanted, patches.load(demo_series), chosen, progress)
+        plans = plan.of_branches(wanted, load_series(demo_series), chosen, progress)
         return {one.name: one for one in plans}
 
     return made
@@ -114,7 +114,7 @@ def test_what_was_moved_is_there_and_told(
     )
     chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
     wanted = settings_for(series=str(folder))
-    (one,) = plan.of_branches(wanted, patches.load(folder), chosen, progress)
+    (one,) = plan.of_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["already there"] and one.exit_code == 0
     why = (
         "taken out adapted: hunk 1 of net/demo.c is at net/more.c:6, 6 of 6 lines of context are"
@@ -122,12 +122,12 @@ def test_what_was_moved_is_there_and_told(
     )
     assert one.states[0].why == why
     assert "-+++ net/demo.c\n+--- net/more.c\n++++ net/more.c" in one.states[0].adapted
-    shown = plan.table([one], patches.load(folder), on_base=False)
+    shown = plan.table([one], load_series(folder), on_base=False)
     assert f"moved: patch 1: {why}" in shown
 
     # With one line of it missing it is a conflict like any other.
     commit(kernel_tree, {"net/more.c": more.replace("int a_long_second_line;\n", "")}, "half of it")
-    (one,) = plan.of_branches(wanted, patches.load(folder), chosen, progress)
+    (one,) = plan.of_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["conflicts"] and one.exit_code == 2
     assert "1 of 2 added lines are there, at net/more.c:6" in one.states[0].why
 
@@ -154,7 +154,7 @@ def test_one_repository_that_is_gone_says_nothing_of_another(
 ) -> None:
     chosen = branches.select(f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main")
     plans = plan.of_branches(
-        settings_for(series=str(demo_series)), patches.load(demo_series), chosen, progress
+        settings_for(series=str(demo_series)), load_series(demo_series), chosen, progress
     )
     assert [bool(one.trouble) for one in plans] == [True, False]
 
