@@ -48,6 +48,10 @@ class PatchError(StageError):
         self.asked = False  # a bad patch is an answer
 
 
+class BuildError(PatchError):
+    """A tree does not build; whose fault that is, the caller says."""
+
+
 def describe(error: BaseException) -> str:
     """What to tell of any exception: what the system says and of which file, or, where it is a
     fault of ours, its place."""

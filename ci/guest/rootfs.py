@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.base import processes
-from ci.base.errors import PatchError, StageError
+from ci.base.errors import BuildError, StageError
 from ci.base.workspace import Workspace, digest, file_digest, read_json, write_text
 from ci.guest import cpio
 from ci.kernel import build, objects
@@ -122,7 +122,7 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
             argv, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=env, log=log, ok=None
         )
         if done.returncode != 0:
-            raise PatchError("build", build.errors(tree, done.stdout + done.stderr), log=log)
+            raise BuildError("build", build.errors(tree, done.stdout + done.stderr), log=log)
 
     with tree.checked_out(workspace), workspace.publish(folder) as fresh:
         if folder.exists():

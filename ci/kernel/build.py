@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ci.base import processes
-from ci.base.errors import PatchError, StageError
+from ci.base.errors import BuildError, StageError
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace, digest, file_digest, remove_tree, write_text
 from ci.kernel import bzimage, kconfig, make_progress, objects
@@ -170,13 +170,13 @@ def configure(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
         ok=None,
     )
     if done.returncode != 0:
-        raise PatchError(
+        raise BuildError(
             "build", f"the configuration fails:\n{errors(tree, done.stdout + done.stderr)}", log=log
         )
     final = kconfig.parse_config((obj / ".config").read_text(encoding="utf-8"))
     short = kconfig.short(asked, final)
     if lost := kconfig.lost(short, final, _definitions(tree, short)):
-        raise PatchError(
+        raise BuildError(
             "build",
             "the configuration lost what was asked for:\n" + "\n".join(map(str, lost)),
             log=log,
@@ -218,7 +218,7 @@ def errors(tree: Tree, output: str) -> str:
 def build(
     tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
 ) -> Kernel:
-    """The kernel of ``tree``, from the cache where its inputs are known. A :class:`PatchError`
+    """The kernel of ``tree``, from the cache where its inputs are known. A :class:`BuildError`
     carries the compiler's lines; whose fault it is depends on whether the base builds, which the
     caller knows.
     """
@@ -274,7 +274,7 @@ def _compile(
             "build", f"no space left for {obj}; `inv clean --cache` frees some", log=log
         )
     if done.returncode != 0:
-        raise PatchError("build", errors(tree, output), log=log)
+        raise BuildError("build", errors(tree, output), log=log)
     return tuple(counter.compiled)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ci.base.errors import PatchError, StageError
+from ci.base.errors import BuildError, StageError
 from ci.base.workspace import remove_tree, write_text
 from ci.trees.tree import Tree
 
@@ -54,7 +54,7 @@ def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
     try:
         made = work(obj)
     except (
-        PatchError
+        BuildError
     ):  # make came to its own end, and has removed what was half done; the rest is of these commits
         _end(
             obj,

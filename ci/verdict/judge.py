@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from ci.logs.outcome import State, tidy
 from ci.verdict.compare import Finding, findings
-from ci.verdict.evidence import Evidence, Patch
+from ci.verdict.evidence import Evidence, PatchRow
 
 SCHEMA = 1
 # So many cases of one script and kind are named in the reasons, the others are counted.
@@ -70,7 +70,7 @@ class Verdict:
     reasons: tuple[str, ...]
     series: str
     change_id: str
-    patches: tuple[Patch, ...]
+    patches: tuple[PatchRow, ...]
     cases: tuple[CaseVerdict, ...]
     notes: tuple[str, ...] = ()
 

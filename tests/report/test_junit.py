@@ -15,7 +15,7 @@ from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
 from ci.logs.splats import Splat
 from ci.report.junit import conform, render, xml_text
-from ci.verdict.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
+from ci.verdict.evidence import Evidence, Guest, PatchRow, ScriptRun, Trouble
 from ci.verdict.judge import CaseVerdict, Change, Verdict, decide
 
 # element -> (required attributes, optional attributes, children); what the schema says, in our
@@ -99,7 +99,7 @@ def full() -> Evidence:
     return Evidence(
         "deny-join-id0",
         "id",
-        patches=(Patch(1, 'mptcp: a <b> & "c"', "d", "applies"),),
+        patches=(PatchRow(1, 'mptcp: a <b> & "c"', "d", "applies"),),
         runs=(
             ScriptRun("userspace_pm", guest("userspace_pm", base), guest("userspace_pm", patched)),
         ),
@@ -219,7 +219,7 @@ def test_hostile_text_stays_text(name: str, title: str, detail: str, prefix: str
     evidence = Evidence(
         name,
         title,
-        patches=(Patch(1, title, name, detail, State.FAIL, detail),),
+        patches=(PatchRow(1, title, name, detail, State.FAIL, detail),),
         runs=(
             ScriptRun(
                 "s", guest("s", {"a": State.PASS}), guest("s", {"a": State.FAIL}, (splat,), detail)

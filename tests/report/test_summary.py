@@ -11,7 +11,7 @@ from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
 from ci.report.summary import MAX_ROWS, console, markdown
-from ci.verdict.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
+from ci.verdict.evidence import Evidence, Guest, PatchRow, ScriptRun, Trouble
 from ci.verdict.judge import CaseVerdict, Change, Verdict, decide, to_json
 
 P, F = State.PASS, State.FAIL
@@ -30,7 +30,7 @@ def run(script: str, base: dict[str, State], patched: dict[str, State]) -> Scrip
 
 
 def accepted() -> Verdict:
-    patches = (Patch(1, "mptcp: set remote_deny_join_id0 on SYN recv", "d", "applies"),)
+    patches = (PatchRow(1, "mptcp: set remote_deny_join_id0 on SYN recv", "d", "applies"),)
     runs = (
         run("userspace_pm", {FLIP: F, "b": P}, {FLIP: P, "b": P}),
         run("diag", {"c": P}, {"c": P}),
@@ -122,7 +122,7 @@ def attacked(text: str) -> Verdict:
         Evidence(
             text,
             text,
-            (Patch(1, text, text, text, F, text, text),),
+            (PatchRow(1, text, text, text, F, text, text),),
             runs=(run("s", {text: P}, {text: F}),),
             troubles=(Trouble(text, text),),
         )
@@ -167,7 +167,7 @@ def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
 
 
 def test_what_was_adapted_is_never_silent() -> None:
-    patch = Patch(
+    patch = PatchRow(
         2,
         "t",
         "d",
@@ -233,8 +233,8 @@ def test_how_the_series_was_read_is_told_and_judges_nothing() -> None:
         "these are the patches of kernel-patches/x, by their change-id; `what` differs: | the"
         " message of patch 1"
     )
-    verdict = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),), notes=(note,)))
-    bare = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),)))
+    verdict = decide(Evidence("x", "", (PatchRow(1, "a", "d", "applies"),), notes=(note,)))
+    bare = decide(Evidence("x", "", (PatchRow(1, "a", "d", "applies"),)))
     assert "\nnote: these are the patches of kernel-patches/x" in console(
         verdict, width=200, color=False
     )
