@@ -17,7 +17,7 @@ from collections.abc import Callable
 from invoke import Collection, Context, Program, Task
 
 from ci.base.command_line import DocumentedTask, mistake
-from ci.base.exits import COULD_NOT_FIND_OUT
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings, make, numbers
 from ci.base.text import lines
@@ -351,7 +351,7 @@ if "invoke.main" in sys.modules:
         words = sys.argv[1:] or ["--list"]
         if wrong := mistake(ns, words):
             print(lines(wrong, "error: "), file=sys.stderr)
-            raise exits.Ended(COULD_NOT_FIND_OUT)
+            raise exits.Ended(ExitCode.UNKNOWN)
         Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(
             ["inv", *words]
         )

@@ -16,9 +16,9 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from ci.base.errors import describe
+from ci.base.exit_codes import ExitCode
 from ci.base.text import lines
 
-COULD_NOT_FIND_OUT = 3
 DEBUG = ("-d", "--debug")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _working = False
@@ -68,7 +68,7 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     with contextlib.suppress(OSError):
         # Rich hides the cursor.
         os.write(2, b"interrupted\n" + (b"\033[?25h" if os.isatty(2) else b""))
-    os._exit(COULD_NOT_FIND_OUT)
+    os._exit(ExitCode.UNKNOWN)
 
 
 def _last_word(
@@ -78,12 +78,12 @@ def _last_word(
     os._exit(_tell(error))
 
 
-def _tell(error: BaseException) -> int:
+def _tell(error: BaseException) -> ExitCode:
     """Say on stderr what went wrong, the first thing alone, with the traceback where --debug asks
     for it; the exit code."""
     global _told
     if _told:
-        return COULD_NOT_FIND_OUT
+        return ExitCode.UNKNOWN
     _told = True
     text = (
         "interrupted" if isinstance(error, KeyboardInterrupt) else lines(describe(error), "error: ")
@@ -92,7 +92,7 @@ def _tell(error: BaseException) -> int:
         if any(word in DEBUG for word in sys.argv[1:]):
             traceback.print_exception(error)
         print(text, file=sys.stderr, flush=True)
-    return COULD_NOT_FIND_OUT
+    return ExitCode.UNKNOWN
 
 
 def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
@@ -104,7 +104,7 @@ def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
         global _working
         try:
             _working = True
-            code = body(*args, **options) or 0
+            code = body(*args, **options) or ExitCode.ACCEPTED
         except BaseException as error:
             code = _tell(error)
         finally:
@@ -117,13 +117,13 @@ def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
 
 def leave(program: Callable[[], None]) -> NoReturn:
     """Run Invoke's program and end with the code of its task; what was said has to have arrived."""
-    code = 0
+    code: int = ExitCode.ACCEPTED
     try:
         program()
     except Ended as end:
         code = int(str(end.code))
     except SystemExit as end:
-        code = COULD_NOT_FIND_OUT if end.code else 0
+        code = ExitCode.UNKNOWN if end.code else ExitCode.ACCEPTED
     except BaseException as error:
         code = _tell(error)
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):

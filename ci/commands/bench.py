@@ -27,6 +27,7 @@ from pathlib import Path
 
 from ci.base import processes
 from ci.base.errors import StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress, cpu_s
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace, remove_tree, write_text
@@ -273,7 +274,7 @@ def _one_line_more(src: Path) -> None:
 Figures = dict[str, dict[str, list[Spent]]]
 
 
-def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: int) -> int:
+def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: int) -> ExitCode:
     """Measure the named rows, guests ``times`` times; the figures as JSON, the ratios on stdout."""
     unknown = set(rows) - set(ROWS)
     if unknown:
@@ -367,7 +368,7 @@ def _peer_suite(figures: Figures, name: str) -> Spent:
     return Spent(2 * sum(one.wall_s for one in medians), 2 * sum(one.cpu_s for one in medians))
 
 
-def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> int:
+def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> ExitCode:
     print(
         f"{'median of each':<16}{'ours: wall':>12}{'CPU s':>9}{'vng: wall':>12}{'CPU s':>9}"
         f"{'wall':>9}{'CPU':>8}"
@@ -398,4 +399,4 @@ def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -
                 f"{drawn.instructions_m:>18}{drawn.cpu_s:>9.1f}{vng_s:>12}"
             )
     print(f"raw figures: {run.folder / 'bench.json'}")
-    return 0
+    return ExitCode.ACCEPTED

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ci.base import processes
 from ci.base.errors import StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 
 LIMIT_S = 600.0
 TESTS_LIMIT_S = 5400.0
 
 
-def check(root: Path, progress: Progress) -> int:
+def check(root: Path, progress: Progress) -> ExitCode:
     """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said. A
     :class:`StageError` where one broke down itself and none found a fault."""
     tool = Path(sys.executable).parent
@@ -36,7 +37,7 @@ def check(root: Path, progress: Progress) -> int:
         ("types", (tool / "mypy",)),
         ("shell", (processes.require("check", "shellcheck", "shellcheck"), *scripts)),
     )
-    failed, broken = 0, ""
+    failed, broken = False, ""
     for name, argv in rows:
         done = processes.run(argv, stage="check", timeout_s=LIMIT_S, cwd=root, ok=None)
         # 1 is their word for faults; what does not parse breaks some of them, but is one for the
@@ -46,12 +47,12 @@ def check(root: Path, progress: Progress) -> int:
         if done.returncode != 0:
             print((done.stdout + done.stderr).rstrip())
         failed, broken = (
-            failed or int(done.returncode == 1),
+            failed or done.returncode == 1,
             broken or (name if done.returncode > 1 else ""),
         )
     if broken and not failed:
         raise StageError("check", f"{broken} did not get to its end; see above")
-    return failed
+    return ExitCode.REJECTED if failed else ExitCode.ACCEPTED
 
 
 def _is_shell(path: Path) -> bool:
@@ -62,7 +63,7 @@ def _is_shell(path: Path) -> bool:
         return file.readline(40).rstrip() in (b"#!/bin/sh", b"#!/bin/bash")
 
 
-def test(root: Path, *, unit: bool, choice: str) -> int:
+def test(root: Path, *, unit: bool, choice: str) -> ExitCode:
     """pytest: what takes seconds on all cores; unless ``unit``, then what runs many whole commands,
     likewise, and what boots guests, one after another, for those use all cores themselves.
     ``choice`` is pytest's -k. 0 only when every test passed.
@@ -85,4 +86,4 @@ def test(root: Path, *, unit: bool, choice: str) -> int:
             f"pytest ended with exit code {max(codes)}: "
             + ("nothing is chosen" if max(codes) == 5 else "see above"),
         )
-    return int(1 in codes)
+    return ExitCode.REJECTED if 1 in codes else ExitCode.ACCEPTED

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ci.base import processes
-from ci.base.errors import StageError
+from ci.base.errors import PatchError, StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.settings import Settings
 from ci.base.text import lines
 from ci.base.workspace import Workspace
@@ -78,12 +79,12 @@ def _series(settings: Settings) -> Finding:
     """The project's own series, which is taken where none is named."""
     try:
         loaded = patches.load(Path(settings.series))
-    except StageError as error:
+    except (StageError, PatchError) as error:
         return Finding("series", error.message, "check out kernel-patches/ anew")
     return Finding("series", f"{loaded.name}, {len(loaded.patches)} patches")
 
 
-def report(settings: Settings) -> int:
+def report(settings: Settings) -> ExitCode:
     """Print the findings; 0 when nothing is missing, else 3."""
     bad = 0
     for finding in examine(settings):
@@ -92,4 +93,4 @@ def report(settings: Settings) -> int:
         print(lines(f"{finding.name}: {finding.said}{more}", f"{mark:8} "), flush=True)
         bad += bool(finding.remedy)
     print(f"{bad} problems" if bad else "no problems")
-    return 3 if bad else 0
+    return ExitCode.UNKNOWN if bad else ExitCode.ACCEPTED

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ci.base.errors import PatchError, StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
 from ci.base.progress import Progress
 from ci.base.records import to_json
 from ci.base.settings import Settings
+from ci.base.sides import Side
 from ci.commands.branches import Branch
-from ci.report.branches import NOT_AFFECTED, BranchPlan, PatchPlan, plan_table
+from ci.report.branches import BranchPlan, PatchPlan, plan_table
 from ci.series import locate
 from ci.series.patches import Series
 from ci.suites import selection
@@ -50,19 +52,15 @@ class BranchTrees:
     @property
     def affected(self) -> bool:
         """Whether the branch needs any of the patches."""
-        return any(map(_is_affected, self.trees.states)) if self.trees else False
+        return any(state.affected for state in self.trees.states) if self.trees else False
 
     @property
-    def exit_code(self) -> int:
-        """2 where a patch does not apply, 3 where it could not be found out."""
+    def exit_code(self) -> ExitCode:
+        """BROKEN where a patch does not apply, UNKNOWN where it could not be found out."""
         if self.trouble:
-            return 3
+            return ExitCode.UNKNOWN
         conflict = self.trees.conflict if self.trees else None
-        return 0 if not conflict else 2 if isinstance(conflict, PatchError) else 3
-
-
-def _is_affected(state: PatchState) -> bool:
-    return state.status != NOT_AFFECTED
+        return conflict.exit_code if conflict else ExitCode.ACCEPTED
 
 
 def _patch_plan(state: PatchState) -> PatchPlan:
@@ -70,9 +68,9 @@ def _patch_plan(state: PatchState) -> PatchPlan:
         number=state.patch.number,
         title=state.patch.title,
         digest=state.patch.digest,
-        affected=_is_affected(state),
-        status=state.status,
-        on_base=state.form or state.status,
+        affected=state.affected,
+        status=state.words,
+        on_base=state.form or state.words,
         why=state.why,
     )
 
@@ -155,7 +153,7 @@ def _one(
                     found,
                     tree.derive(wanted, found, settings.without, adapt=settings.adapt),
                 )
-        except StageError as error:
+        except (StageError, PatchError) as error:
             tries.append(error.message.splitlines()[0])
     return BranchTrees(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
 
@@ -168,10 +166,10 @@ def show_plan(
     on: str = "",
     form: str = "text",
     shards: int = 1,
-) -> int:
+) -> ExitCode:
     """Print the plan; 2 where a patch does not apply somewhere, 3 where nothing but trouble was
     found out."""
-    for option, given, there in (("on", on, ("", "base")), ("format", form, ("text", "json"))):
+    for option, given, there in (("on", on, ("", Side.BASE)), ("format", form, ("text", "json"))):
         if given not in there:
             raise StageError(
                 "options", f"--{option} {given}: there is {' and '.join(filter(None, there))}"
@@ -185,9 +183,11 @@ def show_plan(
         print(matrix_text(settings, plans, shards))
     else:
         rows = [one.plan for one in plans]
-        print(plan_table(rows, loaded.titles, on_base=on == "base"), end="")
+        print(plan_table(rows, loaded.titles, on_base=on == Side.BASE), end="")
     codes = {plan.exit_code for plan in plans}
-    return 2 if 2 in codes else 3 if codes == {3} else 0
+    if ExitCode.BROKEN in codes:
+        return ExitCode.BROKEN
+    return ExitCode.UNKNOWN if codes == {ExitCode.UNKNOWN} else ExitCode.ACCEPTED
 
 
 def matrix_text(settings: Settings, plans: Sequence[BranchTrees], shards: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ci.base.errors import StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.records import save_record
 from ci.base.settings import Settings, check_suite
@@ -22,6 +23,7 @@ from ci.report.branches import UNTESTED, BranchesRecord, BranchesReport, BranchO
 from ci.report.record import SCHEMA, SeriesRow
 from ci.series import locate
 from ci.series.patches import Series
+from ci.series.status import PatchStatus
 from ci.trees.tree import Tree
 
 SELFTESTS = ("own", "newest")
@@ -30,7 +32,7 @@ INTERRUPTED = "interrupted before it was tested"
 
 def validate_branches(
     settings: Settings, progress: Progress, branches: Sequence[Branch], selftests: str
-) -> int:
+) -> ExitCode:
     """Validate the series on each branch; the first of 2, 1, 3, 0 that a branch calls for."""
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
@@ -45,9 +47,9 @@ def validate_branches(
     whole = True
     for branch in plans:
         if not whole:
-            outcomes.append(BranchOutcome(branch.plan, UNTESTED, 3, (INTERRUPTED,)))
+            outcomes.append(BranchOutcome(branch.plan, UNTESTED, ExitCode.UNKNOWN, (INTERRUPTED,)))
         elif not branch.affected:
-            word = text.NOT_AFFECTED if branch.trees else UNTESTED
+            word = PatchStatus.NOT_AFFECTED if branch.trees else UNTESTED
             reasons = (branch.trouble,) if branch.trouble else ()
             outcomes.append(BranchOutcome(branch.plan, word, branch.exit_code, reasons))
         else:
@@ -92,7 +94,7 @@ def _newest_tree(plans: Sequence[BranchTrees]) -> Tree:
     )
 
 
-def _publish(settings: Settings, folder: Path, report: BranchesReport) -> int:
+def _publish(settings: Settings, folder: Path, report: BranchesReport) -> ExitCode:
     """The files of the whole, ``verdict.json`` last, and the table on stdout."""
     plans = tuple(outcome.plan for outcome in report.outcomes)
     save_record(folder / "run.json", BranchesRecord(SCHEMA, report.selftests, plans))

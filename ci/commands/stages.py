@@ -10,6 +10,7 @@ from pathlib import Path
 from ci.base.errors import BuildError
 from ci.base.progress import Progress
 from ci.base.settings import Settings, check_suite
+from ci.base.sides import SIDES, Side
 from ci.base.workspace import Workspace, write_text
 from ci.commands import preflight
 from ci.guest import modes, rootfs, run_cache
@@ -18,10 +19,10 @@ from ci.guest.rootfs import Image
 from ci.kernel import build
 from ci.kernel.build import Kernel, Toolchain
 from ci.logs.outcome import State
-from ci.logs.sides import BOTH, Side
 from ci.report.record import SCHEMA, KernelRow, RunRecord, SeriesRow, SuiteRow, TreesRow
 from ci.series import locate
 from ci.series.patches import Series
+from ci.series.status import PatchStatus
 from ci.suites import selection
 from ci.suites.selection import Suite
 from ci.trees import source, tree
@@ -32,9 +33,10 @@ from ci.verdict.evidence import BuildRow, Guest, PatchRow
 
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
-    "conflicts": State.FAIL,
-    "left out": State.SKIP,
-    "not affected": State.SKIP,
+    PatchStatus.CONFLICTS: State.FAIL,
+    PatchStatus.DEPENDS: State.MISSING,  # what another patch keeps from being tried
+    PatchStatus.LEFT_OUT: State.SKIP,
+    PatchStatus.NOT_AFFECTED: State.SKIP,
 }
 
 
@@ -60,7 +62,7 @@ class Run:
             SCHEMA, SeriesRow(Path(settings.series).name), replay=_replay(settings)
         )
         self.guests: list[Guest] = []
-        for side in BOTH:
+        for side in SIDES:
             (folder / side).mkdir()
 
     @property
@@ -140,7 +142,7 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
             trees = tree.derive(series, fetched, run.settings.without, adapt=run.settings.adapt)
         lines = [*trees.notes, *map(_state_line, trees.states)]
         if trees.conflict:
-            lines.append(trees.conflict.message)
+            lines.append(trees.conflict.text)
         run.progress.note("\n".join(lines))
         lines += [
             f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}"
@@ -148,7 +150,7 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
             if state.adapted
         ]
         write_text(run.folder / Side.PATCHED / "apply.log", "\n".join(lines) + "\n")
-    affected = {state.patch.number for state in trees.states if state.status != "not affected"}
+    affected = {state.patch.number for state in trees.states if state.affected}
     flips = [flip for flip in series.must_flip if set(flip.patches) <= affected]
     version = trees.base.version
     run.record = replace(
@@ -169,21 +171,18 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
 
 def _state_line(state: PatchState) -> str:
     why = f" ({state.why.splitlines()[0]})" if state.why else ""
-    return f"{state.patch.number}: {state.patch.title}: {state.status}{why}"
+    return f"{state.patch.number}: {state.patch.title}: {state.words}{why}"
 
 
 def _patch_row(state: PatchState) -> PatchRow:
-    """A patch in the verdict; what another patch keeps from being tried was never tried."""
-    weight = PATCH_STATES.get(state.status, State.PASS)
+    conflicts = state.status is PatchStatus.CONFLICTS
     return PatchRow(
         number=state.patch.number,
         title=state.patch.title,
         digest=state.patch.digest,
-        status=state.status,
-        state=State.MISSING if state.status.startswith("depends on ") else weight,
-        detail=(
-            f"{state.patch.path.name}: {state.why}" if state.status == "conflicts" else state.why
-        ),
+        status=state.words,
+        state=PATCH_STATES.get(state.status, State.PASS),
+        detail=f"{state.patch.path.name}: {state.why}" if conflicts else state.why,
         adapted=state.adapted,
     )
 
@@ -205,7 +204,7 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
 def demand_whole(trees: Trees) -> None:
     """Raise what keeps the series from being whole: trees that conflict are none to be built."""
     if trees.conflict:
-        raise trees.conflict
+        raise trees.conflict.error()
 
 
 def make_root(run: Run) -> Path:

@@ -4,6 +4,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ci.base.exit_codes import ExitCode
+from ci.base.sides import SIDES, Side
 from ci.base.workspace import file_digest
 from ci.commands.stages import Run, Sides
 from ci.guest import pool, vm
@@ -12,7 +14,6 @@ from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.logs.ending import Ended
-from ci.logs.sides import BOTH, Side
 from ci.report import stored
 from ci.report.record import GuestRow
 from ci.suites.selection import Script, Suite
@@ -78,13 +79,15 @@ def _attempt(
     """The scripts on both kernels, and those that came short on base with base's own; the verdict
     as things stand, and the scripts with a case that rejects."""
     differ = len({image.image_digest for image in bench.images.values()}) > 1
-    both = [(side, script) for script in scripts for side in BOTH]
+    both = [(side, script) for script in scripts for side in SIDES]
     trials = _run_guests(run, bench, both, attempt, later=len(scripts) if differ else 0)
     if differ:
         short = [(Side.BASE_OWN, script) for script in scripts if _is_short(script, trials)]
         trials += _run_guests(run, bench, short, attempt)
     verdict = judge.decide(stored.gather(run.record, run.guests))
-    rejecting = {(case.suite, case.name) for case in verdict.cases if case.exit_code == 1}
+    rejecting = {
+        (case.suite, case.name) for case in verdict.cases if case.exit_code is ExitCode.REJECTED
+    }
     return verdict, [script for script in scripts if _is_doubtful(script, trials, rejecting)]
 
 
@@ -153,7 +156,7 @@ def _is_short(script: Script, trials: Iterable[Trial]) -> bool:
     """Whether base did not reach a case that patched has, or the script ended on neither."""
     base, patched = (
         [one for one in trials if one.row.side is side and one.row.script == script.name]
-        for side in BOTH
+        for side in SIDES
     )
     missing = {name for one in patched for name in one.cases} - {
         name for one in base for name in one.cases

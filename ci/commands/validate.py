@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ci.base.errors import BuildError, PatchError, StageError, describe
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.records import save_record
 from ci.base.settings import Settings
+from ci.base.sides import SIDES, Side
 from ci.base.text import lines
 from ci.commands import stages
 from ci.commands.stages import Run
@@ -22,7 +24,6 @@ from ci.commands.trials import Bench, run_suite
 from ci.guest import vm
 from ci.guest.modes import Mode
 from ci.logs.outcome import State
-from ci.logs.sides import BOTH, Side
 from ci.report import outputs, stored, summary
 from ci.report.outputs import RunReport
 from ci.series.patches import Series
@@ -30,8 +31,6 @@ from ci.suites import selection
 from ci.verdict import judge
 from ci.verdict.evidence import Trouble
 from ci.verdict.judge import Verdict
-
-REJECTED_BY_PATCH = 2
 
 
 @contextlib.contextmanager
@@ -61,12 +60,12 @@ def prepare_guests(run: Run) -> Bench:
     images = stages.make_images(run, sides, root, tools)
     taps = {
         side: selection.prints_tap(run.tests or one)
-        for side, one in zip(BOTH, (trees.base, trees.patched), strict=True)
+        for side, one in zip(SIDES, (trees.base, trees.patched), strict=True)
     }
     return Bench(suite, mode, sides, images, taps)
 
 
-def validate_series(settings: Settings, progress: Progress) -> int:
+def validate_series(settings: Settings, progress: Progress) -> ExitCode:
     """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is
     part of it."""
     with new_run(settings, progress) as run:
@@ -87,12 +86,12 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
     except (PatchError, BuildError) as error:
         run.progress.note(str(error))
         if not _is_told(run):
-            _note_trouble(run, error.stage, error.told)
+            _note_trouble(run, error.stage, error.text)
     except StageError as error:
         if error.asked and not run.branch:
             raise
         run.progress.note(str(error))
-        _note_trouble(run, error.stage, error.told)
+        _note_trouble(run, error.stage, error.text)
     except KeyboardInterrupt as signal:
         _note_trouble(run, "pipeline", f"interrupted ({signal})" if str(signal) else "interrupted")
         whole = False
@@ -122,13 +121,13 @@ def _is_told(run: Run) -> bool:
     return State.FAIL in states
 
 
-def show_run(folder: Path) -> int:
+def show_run(folder: Path) -> ExitCode:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
     verdict = stored.judge_stored(folder)
     return _print_verdict(folder, verdict, stored.read_run(folder).replay)
 
 
-def _print_verdict(folder: Path, verdict: Verdict, replay: str) -> int:
+def _print_verdict(folder: Path, verdict: Verdict, replay: str) -> ExitCode:
     """Print the summary of a run whose reports are written; the verdict's exit code."""
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -139,7 +138,7 @@ def _print_verdict(folder: Path, verdict: Verdict, replay: str) -> int:
     return verdict.exit_code
 
 
-def apply_series(settings: Settings, progress: Progress) -> int:
+def apply_series(settings: Settings, progress: Progress) -> ExitCode:
     """Make the trees; 2 where a patch conflicts, whose words have been shown."""
     with new_run(settings, progress) as run:
         series = stages.load_series(run)
@@ -150,14 +149,14 @@ def apply_series(settings: Settings, progress: Progress) -> int:
         ("patched", trees.patched),
     ):
         print(f"{side}: tree {made.tree_id}, commit {made.commit} of {made.source.slot / 'src'}")
-    if trees.conflict and not isinstance(trees.conflict, PatchError):
-        raise trees.conflict
-    return REJECTED_BY_PATCH if trees.conflict else 0
+    if trees.conflict and not trees.conflict.at_fault:
+        raise trees.conflict.error()
+    return trees.conflict.exit_code if trees.conflict else ExitCode.ACCEPTED
 
 
 def _run_part(
     name: str, settings: Settings, progress: Progress, work: Callable[[Run], object]
-) -> int:
+) -> ExitCode:
     """A part of the way into a folder of results; what the patches are to blame for is exit code 2,
     as in validate."""
     try:
@@ -165,18 +164,18 @@ def _run_part(
             work(run)
     except PatchError as error:
         print(lines(str(error), "rejected: "), file=sys.stderr)
-        return REJECTED_BY_PATCH
+        return ExitCode.BROKEN
     except BuildError as error:
         if any(row.base is State.FAIL for row in run.record.builds):
             message = f"base does not build, so nothing is known of the series:\n{error.message}"
             raise StageError(error.stage, message, log=error.log) from None
         print(lines(str(error), "rejected: "), file=sys.stderr)
-        return REJECTED_BY_PATCH
+        return ExitCode.BROKEN
     print(f"{name}: done, logs in {run.folder}", flush=True)
-    return 0
+    return ExitCode.ACCEPTED
 
 
-def fetch_only(settings: Settings, progress: Progress) -> int:
+def fetch_only(settings: Settings, progress: Progress) -> ExitCode:
     """The kernel's source."""
 
     def work(run: Run) -> None:
@@ -185,7 +184,7 @@ def fetch_only(settings: Settings, progress: Progress) -> int:
     return _run_part("fetch", settings, progress, work)
 
 
-def build_only(settings: Settings, progress: Progress) -> int:
+def build_only(settings: Settings, progress: Progress) -> ExitCode:
     """Both kernels and their selftests."""
 
     def work(run: Run) -> None:
@@ -197,17 +196,17 @@ def build_only(settings: Settings, progress: Progress) -> int:
     return _run_part("build", settings, progress, work)
 
 
-def make_image(settings: Settings, progress: Progress) -> int:
+def make_image(settings: Settings, progress: Progress) -> ExitCode:
     """All that a guest needs, and no guest."""
     return _run_part("image", settings, progress, prepare_guests)
 
 
-def run_only(settings: Settings, progress: Progress) -> int:
+def run_only(settings: Settings, progress: Progress) -> ExitCode:
     """The guests, without a verdict."""
     return _run_part("run", settings, progress, lambda run: run_suite(run, prepare_guests(run)))
 
 
-def open_shell(settings: Settings, progress: Progress) -> int:
+def open_shell(settings: Settings, progress: Progress) -> ExitCode:
     """An interactive shell in the patched guest, on this terminal."""
     with new_run(settings, progress) as run:
         bench = prepare_guests(run)
@@ -217,4 +216,5 @@ def open_shell(settings: Settings, progress: Progress) -> int:
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'kernel.log'}")
     kernel, image = bench.sides[Side.PATCHED].kernel, bench.images[Side.PATCHED]
-    return 0 if vm.shell(kernel, image, mode, settings.workspace, folder) in (0, 255) else 3
+    code = vm.shell(kernel, image, mode, settings.workspace, folder)
+    return ExitCode.ACCEPTED if code in (0, 255) else ExitCode.UNKNOWN

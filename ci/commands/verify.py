@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ci.base.errors import StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings
+from ci.base.sides import Side
 from ci.base.text import lines
 from ci.commands.stages import Run
 from ci.commands.trials import Bench
@@ -17,7 +19,6 @@ from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.logs import ktap
 from ci.logs.outcome import State
-from ci.logs.sides import Side
 from ci.series import locate
 from ci.verdict import repeats
 from ci.verdict.repeats import Tally
@@ -25,7 +26,7 @@ from ci.verdict.repeats import Tally
 Runs = Mapping[tuple[str, str], GuestRun]
 
 
-def repeat_suite(settings: Settings, progress: Progress, times: int) -> int:
+def repeat_suite(settings: Settings, progress: Progress, times: int) -> ExitCode:
     """Run the suite ``times`` times on the patched kernel, side by side; 0 where all logs are the
     same, else 1."""
     run, bench = _prepare(settings, progress)
@@ -41,7 +42,7 @@ def repeat_suite(settings: Settings, progress: Progress, times: int) -> int:
         f"{sum(same)} of {len(same)} logs are the same in {times} runs with seed"
         f" {bench.mode.seed}, QEMU's build {build}: {run.folder}"
     )
-    return int(not all(same))
+    return ExitCode.ACCEPTED if all(same) else ExitCode.REJECTED
 
 
 def _print_comparison(what: str, runs: Sequence[GuestRun]) -> bool:
@@ -55,7 +56,7 @@ def _print_comparison(what: str, runs: Sequence[GuestRun]) -> bool:
     return same
 
 
-def try_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> int:
+def try_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> ExitCode:
     """Run the suite once for each seed on the patched kernel and count each case's passes; 0 where
     every case has the same outcome for all seeds, else 1, with the seeds that show it and the
     command that shows it again."""
@@ -67,7 +68,7 @@ def try_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> i
         _print_tally(run.settings, row)
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
-    return int(any(row.flaky for row in rows))
+    return ExitCode.REJECTED if any(row.flaky for row in rows) else ExitCode.ACCEPTED
 
 
 def _read_states(bench: Bench, runs: Runs, name: str) -> dict[tuple[str, str], State]:

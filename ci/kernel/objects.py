@@ -53,9 +53,8 @@ def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
     commits, before, begin = _ready(tree, key, obj)
     try:
         made = work(obj)
-    except (
-        BuildError
-    ):  # make came to its own end, and has removed what was half done; the rest is of these commits
+    except BuildError:
+        # make came to its own end, and has removed what was half done; the rest is of these commits
         _end(
             obj,
             before,

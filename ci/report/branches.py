@@ -5,13 +5,13 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ci.base.exit_codes import ExitCode, first_code
 from ci.base.text import printable
 from ci.report import junit, summary
 from ci.report.record import SeriesRow
 from ci.verdict import judge
 
 UNTESTED = "untested"
-NOT_AFFECTED = "not affected"
 MAX_CELL = 30
 
 
@@ -49,7 +49,7 @@ class BranchOutcome:
 
     plan: BranchPlan
     verdict: str
-    exit_code: int
+    exit_code: ExitCode
     reasons: tuple[str, ...] = ()
     junit: str = ""
 
@@ -74,9 +74,9 @@ class BranchesReport:
     outcomes: tuple[BranchOutcome, ...]
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """The first of 2, 1, 3, 0 that a branch calls for."""
-        return judge.first_code(outcome.exit_code for outcome in self.outcomes)
+        return first_code(outcome.exit_code for outcome in self.outcomes)
 
 
 def plan_table(
@@ -124,7 +124,7 @@ def console_text(report: BranchesReport) -> str:
         name = outcome.plan.name.ljust(width)
         lines.append(f"{name}  {outcome.verdict} (exit {outcome.exit_code}){why}")
     code = report.exit_code
-    lines += ["", f"selftests: {report.selftests}", f"overall: {judge.WORDS[code]} (exit {code})"]
+    lines += ["", f"selftests: {report.selftests}", f"overall: {code.verdict} (exit {code})"]
     return "\n".join(lines) + "\n"
 
 
@@ -160,7 +160,7 @@ def junit_text(report: BranchesReport) -> str:
         if outcome.junit:
             root.extend(ET.fromstring(outcome.junit.encode()))
             continue
-        name, lost = f"{outcome.plan.name}.plan", outcome.exit_code != 0
+        name, lost = f"{outcome.plan.name}.plan", outcome.exit_code is not ExitCode.ACCEPTED
         suite = ET.SubElement(root, "testsuite", name=name, tests="1", failures="0")
         case = ET.SubElement(suite, "testcase", name="branch", classname=name, time="0")
         suite.attrib |= {"errors": str(int(lost)), "skipped": str(int(not lost))}
@@ -177,7 +177,7 @@ def verdict_facts(report: BranchesReport) -> Mapping[str, object]:
     code = report.exit_code
     return {
         "schema": judge.SCHEMA,
-        "verdict": judge.WORDS[code],
+        "verdict": code.verdict,
         "exit_code": code,
         "series": {"name": report.series.name, "change-id": report.series.change_id},
         "branches": [

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import junit_xml
 
+from ci.base.exit_codes import ExitCode
 from ci.logs.outcome import clean_lines
 from ci.verdict.judge import CaseVerdict, Change, Verdict
 
@@ -73,7 +74,7 @@ def _test_case(case: CaseVerdict, prefix: str) -> junit_xml.TestCase:
         stdout=xml_text(out + case.detail),
     )
     message, text = _attribute(case.reason) or str(case.change), xml_text(case.detail) or None
-    if case.exit_code == 3:
+    if case.exit_code is ExitCode.UNKNOWN:
         made.add_error_info(message, text, str(case.change))
     elif case.exit_code:
         made.add_failure_info(message, text, str(case.change))
@@ -104,8 +105,10 @@ def _hold(document: str, verdict: Verdict) -> None:
         tag: len(root.findall(f".//testcase/{tag}")) for tag in ("failure", "error", "skipped")
     }
     due = {
-        "failure": sum(case.exit_code in (1, 2) for case in verdict.cases),
-        "error": sum(case.exit_code == 3 for case in verdict.cases),
+        "failure": sum(
+            case.exit_code in (ExitCode.REJECTED, ExitCode.BROKEN) for case in verdict.cases
+        ),
+        "error": sum(case.exit_code is ExitCode.UNKNOWN for case in verdict.cases),
         "skipped": sum(bool(_skip_message(case)) for case in verdict.cases),
     }
     total = len(root.findall(".//testcase"))
@@ -120,7 +123,7 @@ def _hold(document: str, verdict: Verdict) -> None:
         raise ValueError(
             f"junit: the file has {total} cases, {count}; the verdict {len(verdict.cases)}, {due}"
         )
-    if (due["failure"] + due["error"] == 0) != (verdict.exit_code == 0):
+    if (due["failure"] + due["error"] == 0) != (verdict.exit_code is ExitCode.ACCEPTED):
         raise ValueError(f"junit: {due} do not go with exit code {verdict.exit_code}")
 
 

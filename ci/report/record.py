@@ -8,9 +8,9 @@ has. Nothing in it is read by name: what is misspelt is seen by the type checker
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ci.base.sides import Side
 from ci.guest.modes import Mode
 from ci.logs.ending import GuestEnd
-from ci.logs.sides import Side
 from ci.verdict.evidence import BuildRow, PatchRow, Trouble
 
 SCHEMA = 2

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.records import from_json
+from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import ktap, splats
-from ci.logs.sides import Side
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
 from ci.report.record import SCHEMA, GuestRow, RunRecord

@@ -10,6 +10,7 @@ every line begins with a word or mark of ours, and ``##[`` is broken up.
 import unicodedata
 from collections import Counter
 
+from ci.base.exit_codes import ExitCode
 from ci.logs.outcome import clean_lines
 from ci.verdict.judge import CaseVerdict, Change, Verdict
 
@@ -83,7 +84,7 @@ def _wrapped(first: str, text: str, width: int) -> list[str]:
 
 def _line(verdict: Verdict) -> str:
     """What a verdict comes to, in half a sentence."""
-    limits = verdict.exit_code == 0 and any(case.excuse for case in verdict.cases)
+    limits = verdict.exit_code is ExitCode.ACCEPTED and any(case.excuse for case in verdict.cases)
     return _LINES[verdict.verdict] + (" but for known limits" if limits else "")
 
 

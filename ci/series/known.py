@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci.base.errors import StageError
+from ci.base.errors import PatchError, StageError
 from ci.series import patches
 from ci.series.diff import parse, shown
 from ci.series.patches import Patch, Series
@@ -73,7 +73,7 @@ def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
     for folder in sorted((root / "kernel-patches").glob("*")):
         try:
             known = patches.load(folder)
-        except StageError as error:
+        except (StageError, PatchError) as error:
             given = _noted(
                 given,
                 f"not compared with kernel-patches/{folder.name}, which cannot be read:"

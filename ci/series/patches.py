@@ -14,12 +14,9 @@ from ci.base.git import TRANSPORTS, Git
 from ci.series import change, documents, mails, manifest, thread
 from ci.series.documents import Given
 from ci.series.manifest import SERIES_TOML, Facts, MustFlip, PatchFacts, Version
+from ci.series.status import PatchStatus
 from ci.series.thread import Letter, Posting
 
-# The form of a patch that is in the tree, while another is to be put on.
-EDITED = "edited since"
-APPLIES = "applies"
-BACKPORT = "applies as backport"
 # Where a base commit is from, if series.toml does not say it: `git format-patch --base` and b4
 # write that line.
 TRAILER = "trailer"
@@ -101,23 +98,23 @@ class Series:
         """Number -> title."""
         return {patch.number: patch.title for patch in self.patches}
 
-    def forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
+    def forms(self, patch: Patch, version: Version) -> tuple[tuple[PatchStatus, Patch], ...]:
         """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its
         backports in the order of their names, each to be tried in turn."""
         own = [patch, *([replace(patch, diff=patch.crlf)] if patch.crlf else [])]
         # Read when they are asked for: a run is of one version, and each patch costs three
         # processes.
         paths = self.backports.get(version, {}).get(patch.number, ())
-        backports = [(BACKPORT, read_patch(path, patch.number)) for path in paths]
-        others = [(BACKPORT, one) for one in self.others.get(patch.number, ())]
-        return (*((APPLIES, one) for one in own), *others, *backports)
+        backports = [(PatchStatus.BACKPORT, read_patch(path, patch.number)) for path in paths]
+        others = [(PatchStatus.BACKPORT, one) for one in self.others.get(patch.number, ())]
+        return (*((PatchStatus.APPLIES, one) for one in own), *others, *backports)
 
-    def merged_forms(self, patch: Patch, version: Version) -> tuple[tuple[str, Patch], ...]:
+    def merged_forms(self, patch: Patch, version: Version) -> tuple[tuple[PatchStatus, Patch], ...]:
         """What a tree may carry of ``patch``: its forms; where a file was edited, as its repository
         has it, too."""
         forms = self.forms(patch, version)
         old = (self.committed.get(form.path) for _, form in forms)
-        return (*forms, *((EDITED, form) for form in old if form))
+        return (*forms, *((PatchStatus.EDITED, form) for form in old if form))
 
     def part(self, numbers: Collection[int]) -> "Series":
         """The patches of those ``numbers`` alone, and the cases that they have to flip by
@@ -308,7 +305,8 @@ def _committed(folder: Path, patches: Iterable[tuple[int, Path]]) -> dict[Path, 
         if blob in {_blob(data, len(blob)) for data in (raw, mails.plain(raw))}:
             continue
         old = git.run(*local, "cat-file", "blob", blob, ok=None)
-        with contextlib.suppress(StageError):  # it may have been edited because it was no patch
+        # It may have been edited because it was no patch.
+        with contextlib.suppress(StageError, PatchError):
             found[path] = parse_patch(old.stdout.encode("utf-8", "surrogateescape"), path, number)
     return found
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ci.series.diff import names, parse, shown
-from ci.series.patches import EDITED, Patch
+from ci.series.patches import Patch
+from ci.series.status import PatchStatus
 from ci.trees import fit
 from ci.trees.history import Found, History
 from ci.trees.index import Index
 
-ADAPTED = "applies adapted"
 MERGED = "merged, with the blobs that it names"
 MOST_LINES = 2000  # of a change that is compared; more says no more
 
@@ -27,7 +27,7 @@ class Carried:
     there."""
 
     form: Patch
-    how: str
+    how: PatchStatus
     before: str
     after: str
     why: str = ""
@@ -55,7 +55,7 @@ def difference(given: str, made: str) -> str:
 
 
 def _become(
-    index: Index, patch: Patch, how: str, before: str, after: str, why: str
+    index: Index, patch: Patch, how: PatchStatus, before: str, after: str, why: str
 ) -> Carried | None:
     """A patch whose form is what lies between two trees, given that nothing of it was lost on the
     way."""
@@ -66,7 +66,7 @@ def _become(
 
 
 def take_out(
-    index: Index, forms: Sequence[tuple[str, Patch]], history: History
+    index: Index, forms: Sequence[tuple[PatchStatus, Patch]], history: History
 ) -> Carried | Refused:
     """Take a patch out of the tree, the first of its forms that is there; without one the index
     stays as it was."""
@@ -84,7 +84,9 @@ def take_out(
         if taken := _eased(index, own, how, why, f"{why}, adapted", reverse=True):
             same = fit.same(parse(patch.diff), parse(taken.form.diff))
             return replace(
-                taken, how=how if same else EDITED, adapted=difference(patch.diff, taken.form.diff)
+                taken,
+                how=how if same else PatchStatus.EDITED,
+                adapted=difference(patch.diff, taken.form.diff),
             )
     if taken := _eased(
         index, patch, how, f"taken out adapted: {MERGED}", "taken out adapted", reverse=True
@@ -94,7 +96,7 @@ def take_out(
 
 
 def _eased(
-    index: Index, patch: Patch, how: str, merged: str, fitted: str, *, reverse: bool
+    index: Index, patch: Patch, how: PatchStatus, merged: str, fitted: str, *, reverse: bool
 ) -> Carried | None:
     """By a three-way merge, else by where its hunks stand; ``merged`` and ``fitted`` are the words
     for either. Without success the index is as it was."""
@@ -126,7 +128,9 @@ def _checked(index: Index, taken: Carried, history: History) -> Carried:
     return replace(taken, form=replace(taken.form, diff=made), why=why, adapted=adapted)
 
 
-def _merged(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) -> Carried | None:
+def _merged(
+    index: Index, patch: Patch, how: PatchStatus, why: str, *, reverse: bool
+) -> Carried | None:
     """By a three-way merge, where the blobs that the patch names are here: the way of
     ``git am -3``."""
     start = index.tree
@@ -136,7 +140,9 @@ def _merged(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) ->
     return _become(index, patch, how, *((end, start) if reverse else (start, end)), why)
 
 
-def _fitted(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) -> Carried | None:
+def _fitted(
+    index: Index, patch: Patch, how: PatchStatus, why: str, *, reverse: bool
+) -> Carried | None:
     """By where its hunks stand, with less context or in other files."""
     start, files = index.tree, parse(patch.diff)
     made = fit.fit(files, "+" if reverse else "-", index.read(files))
@@ -148,7 +154,9 @@ def _fitted(index: Index, patch: Patch, how: str, why: str, *, reverse: bool) ->
     return _become(index, patch, how, *((end, start) if reverse else (start, end)), why)
 
 
-def put_on(index: Index, forms: Iterable[tuple[str, Patch]], *, adapt: bool) -> Carried | Refused:
+def put_on(
+    index: Index, forms: Iterable[tuple[PatchStatus, Patch]], *, adapt: bool
+) -> Carried | Refused:
     """Put a patch on, the first of its forms that applies as it is; adapted only where that is
     asked for, else what could be done is said. Without one the index stays as it was."""
     before = index.tree
@@ -160,7 +168,7 @@ def put_on(index: Index, forms: Iterable[tuple[str, Patch]], *, adapt: bool) -> 
             return Carried(form, how, before, index.write())
         words.append((form, said))
     patch = forms[0][1]
-    adapted = _eased(index, patch, ADAPTED, MERGED, "adapted", reverse=False)
+    adapted = _eased(index, patch, PatchStatus.ADAPTED, MERGED, "adapted", reverse=False)
     if adapted and adapt:
         return adapted
     index.reset(before)

@@ -9,31 +9,41 @@ from dataclasses import dataclass
 from ci.base.git import Git
 from ci.series.diff import names, parse
 from ci.series.manifest import Version
-from ci.series.patches import BACKPORT, EDITED, Patch, Series
+from ci.series.patches import Patch, Series
+from ci.series.status import PatchStatus
 from ci.trees.carry import Carried, Refused, explain, put_on, take_out
 from ci.trees.history import History
 from ci.trees.index import Index
 from ci.trees.source import Source
 
 BEFORE = "the tree has it as it was before it was edited"
-THERE, CONFLICTS = "already there", "conflicts"
 
 
 @dataclass(frozen=True)
 class PatchState:
-    """What became of one patch: ``applies``, ``applies as backport``, ``already there``,
-    ``not affected``, ``left out``, ``conflicts``, ``depends on N`` (it cannot be tried without
-    patch N, which conflicts), or with --adapt ``applies adapted``; ``form`` is which holds on base,
-    ``on_patched`` tells whether the patched tree carries it. ``adapted`` shows how what was taken
-    out or put on differs from what was given, where it does.
+    """What became of one patch. ``depends_on`` is the number of the patch which conflicts, and
+    without which this one cannot be tried; ``form`` is which holds on base, ``on_patched`` tells
+    whether the patched tree carries it. ``adapted`` shows how what was taken out or put on differs
+    from what was given, where it does.
     """
 
     patch: Patch
-    status: str
+    status: PatchStatus
     on_patched: bool = False
     why: str = ""
-    form: str = ""
+    form: PatchStatus | None = None
     adapted: str = ""
+    depends_on: int = 0
+
+    @property
+    def words(self) -> str:
+        """The status as it is told: ``applies``, ``depends on 2``."""
+        return f"{self.status} {self.depends_on}" if self.depends_on else self.status.value
+
+    @property
+    def affected(self) -> bool:
+        """Whether the tree needs the patch."""
+        return self.status is not PatchStatus.NOT_AFFECTED
 
 
 def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mapping[int, str]:
@@ -121,24 +131,27 @@ class Work:
         failed: dict[int, frozenset[str]] = {}
         for patch in self.series.patches:
             if patch.number in self.spared:
-                states.append(PatchState(patch, "not affected", why=self.spared[patch.number]))
+                why = self.spared[patch.number]
+                states.append(PatchState(patch, PatchStatus.NOT_AFFECTED, why=why))
             elif patch.number in without:
-                states.append(PatchState(patch, "left out", why="--without"))
+                states.append(PatchState(patch, PatchStatus.LEFT_OUT, why="--without"))
             else:
                 state, blamed = self._one(patch)
-                if state.status == CONFLICTS:
+                if state.status is PatchStatus.CONFLICTS:
                     needed = [number for number, others in failed.items() if blamed <= others]
                     failed[patch.number] = frozenset(names(parse(patch.diff)))
                     if needed:
                         why = f"it does not apply without patch {needed[0]}\n{state.why}"
-                        state = PatchState(patch, f"depends on {needed[0]}", why=why)
+                        state = PatchState(
+                            patch, PatchStatus.DEPENDS, why=why, depends_on=needed[0]
+                        )
                 states.append(state)
         return states
 
     def _one(self, patch: Patch) -> tuple[PatchState, frozenset[str]]:
         """Put one patch on the index: its state, and the files in which it does not apply."""
         taken, kept = self.there.get(patch.number), self.kept.get(patch.number)
-        if taken and taken.how != EDITED:
+        if taken and taken.how is not PatchStatus.EDITED:
             return self._again(patch, taken)
         result = put_on(self.index, self.series.forms(patch, self.version), adapt=self.adapt)
         if isinstance(result, Carried):
@@ -158,7 +171,9 @@ class Work:
                 f"as {kept.commit.words}, and it cannot be taken out: later commits changed the"
                 " same lines; "
             )
-            return PatchState(patch, THERE, why=why + self._advice(kept.commit.commit)), frozenset()
+            return PatchState(
+                patch, PatchStatus.THERE, why=why + self._advice(kept.commit.commit)
+            ), frozenset()
         said = "\n".join(explain(form, said) for form, said in result.words)
         words = [*result.missing, said, *result.more]
         if kept:
@@ -166,7 +181,7 @@ class Work:
                 "nor is it in the tree already; taking it out fails too:",
                 explain(*kept.words[0], reverse=True),
             ]
-        return PatchState(patch, CONFLICTS, why="\n".join(words)), _blamed(
+        return PatchState(patch, PatchStatus.CONFLICTS, why="\n".join(words)), _blamed(
             said, names(parse(patch.diff))
         )
 
@@ -178,12 +193,14 @@ class Work:
             self.index.reset(taken.after)
         elif said := self.index.apply(taken.form.diff):
             why = f"{why}\n{explain(taken.form, said)}".strip()
-            return PatchState(patch, CONFLICTS, why=why), _blamed(
+            return PatchState(patch, PatchStatus.CONFLICTS, why=why), _blamed(
                 said, names(parse(taken.form.diff))
             )
         else:
             self.index.write()
-        return PatchState(patch, THERE, True, why, taken.how, taken.adapted), frozenset()
+        return PatchState(
+            patch, PatchStatus.THERE, True, why, taken.how, taken.adapted
+        ), frozenset()
 
     def _advice(self, commit: str) -> str:
         """What can be done about a patch that the tree has for good."""
@@ -199,7 +216,7 @@ class Work:
 def _named(carried: Carried) -> str:
     """Which file of the series' backports it was, ``6.12/0002-title.patch``; empty for none."""
     path = carried.form.path
-    return f"{path.parent.name}/{path.name}" if carried.how == BACKPORT else ""
+    return f"{path.parent.name}/{path.name}" if carried.how is PatchStatus.BACKPORT else ""
 
 
 def _blamed(words: str, own: Iterable[str]) -> frozenset[str]:

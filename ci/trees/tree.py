@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
+from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
+from ci.base.sides import Side
 from ci.base.workspace import Workspace
 from ci.series.manifest import Version
 from ci.series.patches import Series
+from ci.series.status import PatchStatus
 from ci.trees.index import Index
 from ci.trees.source import Source
-from ci.trees.states import CONFLICTS, THERE, PatchState, Work
+from ci.trees.states import PatchState, Work
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,37 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Trees:
-    """The three trees of a run. Without a ``conflict``, patched is complete; it is a
-    :class:`PatchError` where a patch does not apply, and no more than a :class:`StageError` where
-    the tree has one in a form that cannot be taken out.
+class Conflict:
+    """What keeps the patched tree from being whole: the numbers of the ``patches``, and why.
+    ``at_fault`` tells whether it is the series' fault, as they do not apply; else the tree has them
+    in a form that cannot be taken out, and nothing can be found out on it.
     """
+
+    patches: tuple[int, ...]
+    text: str
+    at_fault: bool
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What it calls for."""
+        return ExitCode.BROKEN if self.at_fault else ExitCode.UNKNOWN
+
+    def error(self) -> PatchError | StageError:
+        """The conflict as what a stage that needs a whole patched tree raises."""
+        if self.at_fault:
+            return PatchError("apply", self.text, patch=self.patches[0])
+        return StageError("apply", self.text)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The three trees of a run. Without a ``conflict``, patched is complete."""
 
     shipped: Tree
     base: Tree
     patched: Tree
     states: tuple[PatchState, ...]
-    conflict: StageError | None = None
+    conflict: Conflict | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -108,7 +131,7 @@ def derive(
         work = Work(series, source, version, index, adapt=adapt)
         work.take_out()
         states = work.put_on(without)
-        clashing = [state.patch for state in states if state.status == CONFLICTS]
+        clashing = [state.patch for state in states if state.status is PatchStatus.CONFLICTS]
         if clashing and work.history.look_closer(clashing):
             work.take_out()
             states = work.put_on(without)
@@ -120,28 +143,26 @@ def derive(
         titles = "".join(f"{state.patch.title}\n" for state in states if state.on_patched)
         commit = _commit(git, work.index.tree, base.commit, f"patched: series put on\n\n{titles}")
         patched = replace(base, commit=commit, tree_id=work.index.tree)
-    for side, tree in (("base", base), ("patched", patched)):
+    for side, tree in ((Side.BASE, base), (Side.PATCHED, patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
     return Trees(
         shipped, base, patched, tuple(states), _conflict(states), tuple(work.history.notes)
     )
 
 
-def _conflict(states: Sequence[PatchState]) -> StageError | None:
-    """What keeps the series from being whole: patches that do not apply, else one that cannot be
+def _conflict(states: Sequence[PatchState]) -> Conflict | None:
+    """What keeps the series from being whole: patches that do not apply, else those that cannot be
     taken out."""
-    said = [
+    refused = [state for state in states if state.status is PatchStatus.CONFLICTS]
+    stuck = [
+        state for state in states if state.status is PatchStatus.THERE and not state.on_patched
+    ]
+    if not refused and not stuck:
+        return None
+    lines = [
         f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}") does not'
         f" apply:\n{state.why}"
-        for state in states
-        if state.status == CONFLICTS
-    ]
-    if said:
-        first = next(state.patch.number for state in states if state.status == CONFLICTS)
-        return PatchError("apply", "\n".join(said), patch=first)
-    stuck = [
-        f"the tree has patch {state.patch.number}, {state.why}"
-        for state in states
-        if state.status == THERE and not state.on_patched
-    ]
-    return StageError("apply", "\n".join(stuck)) if stuck else None
+        for state in refused
+    ] or [f"the tree has patch {state.patch.number}, {state.why}" for state in stuck]
+    numbers = tuple(state.patch.number for state in refused or stuck)
+    return Conflict(numbers, "\n".join(lines), at_fault=bool(refused))

@@ -5,10 +5,10 @@ No logic here."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ci.base.sides import Side
 from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import State
-from ci.logs.sides import Side
 from ci.logs.splats import Splat
 
 

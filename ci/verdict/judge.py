@@ -8,10 +8,11 @@ that shows them all shows every reason there is.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ci.base.exit_codes import PRECEDENCE, ExitCode, first_code
 from ci.logs.outcome import State, tidy
 from ci.verdict.compare import Finding, findings
 from ci.verdict.evidence import Evidence, PatchRow
@@ -42,11 +43,10 @@ _ABSENT = (State.SKIP, State.MISSING)
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for: 0, 1
-    (it rejects), 2 (so it does, before any test) or 3 (unknown); ``reason`` the sentence where that
-    is not 0. ``excuse`` is the known limit that explains a failure on a side, and keeps it from
-    counting. ``detail`` is bounded, uncleaned text; ``time_ms`` guest time on patched, else on
-    base."""
+    """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for;
+    ``reason`` the sentence where that is not 0. ``excuse`` is the known limit that explains a
+    failure on a side, and keeps it from counting. ``detail`` is bounded, uncleaned text;
+    ``time_ms`` guest time on patched, else on base."""
 
     suite: str
     name: str
@@ -54,7 +54,7 @@ class CaseVerdict:
     patched: State
     change: Change
     detail: str = ""
-    exit_code: int = 0
+    exit_code: ExitCode = ExitCode.ACCEPTED
     reason: str = ""
     excuse: str = ""
     time_ms: float | None = None
@@ -66,7 +66,7 @@ class Verdict:
     first; ``notes`` say how the series was read."""
 
     verdict: str
-    exit_code: int
+    exit_code: ExitCode
     reasons: tuple[str, ...]
     series: str
     change_id: str
@@ -104,18 +104,9 @@ _WORDS = {
     Change.NEW_FAILURE: "did not run on base and fails on patched",
     Change.LOST: "passes on base and did not run on patched",
 }
-# The exit code where several hold is the first of these.
-_CODES = (2, 1, 3, 0)
-WORDS = {0: "accepted", 1: "rejected", 2: "rejected", 3: "error"}
 
 
-def first_code(codes: Iterable[int]) -> int:
-    """The exit code of the whole, from those of its parts; 3 where there is none: nothing was found
-    out."""
-    return min(codes, key=_CODES.index, default=3)
-
-
-def _sentence(row: Finding, what: Change, code: int, *, must_flip: bool) -> str:
+def _sentence(row: Finding, what: Change, code: ExitCode, *, must_flip: bool) -> str:
     """Why a case is not fine, naming script and case."""
     label = (
         f"{row.suite}: {row.name}" if row.name != row.suite else f"{row.suite} (the script itself)"
@@ -123,7 +114,7 @@ def _sentence(row: Finding, what: Change, code: int, *, must_flip: bool) -> str:
     sides = f"base: {row.base}, patched: {row.patched}"
     if what is Change.UNKNOWN:
         return f"{label} could not be found out: {row.story or tidy(row.detail[:400]) or sides}"
-    if code == 2:
+    if code is ExitCode.BROKEN:
         verb = "does not apply" if row.suite == "apply" else "does not build with the series"
         return f"{label} {verb}" + (f": {row.story}" if row.story else "")
     if must_flip:
@@ -136,16 +127,17 @@ def _judged(row: Finding, evidence: Evidence) -> CaseVerdict:
     excuses it."""
     what = change(row.base, row.patched)
     must_flip = (row.suite, row.name) in evidence.must_flip
-    code, excuse = 0, ""
+    code, excuse = ExitCode.ACCEPTED, ""
     if what is Change.UNKNOWN:
-        code = 3
+        code = ExitCode.UNKNOWN
     elif row.suite in ("apply", "build") and row.patched is State.FAIL:
-        code = 2
+        code = ExitCode.BROKEN
     elif must_flip and what is not Change.FIXED:
-        code = 1
+        code = ExitCode.REJECTED
     elif not must_flip and what in (*REJECTING, Change.STILL_FAILING, Change.FIXED):
         excuse = evidence.known.get((row.suite, row.name), "")
-        code = int(what in REJECTING and not excuse)
+        if what in REJECTING and not excuse:
+            code = ExitCode.REJECTED
     reason = _sentence(row, what, code, must_flip=must_flip) if code else ""
     return CaseVerdict(
         row.suite,
@@ -168,12 +160,12 @@ def _reasons(cases: list[CaseVerdict], evidence: Evidence) -> Iterator[str]:
         flip = (case.suite, case.name) in evidence.must_flip
         first = 0 if flip or case.suite == "pipeline" else 1 if case.suite == "kernel" else 2
         return (
-            _CODES.index(case.exit_code),
+            PRECEDENCE.index(case.exit_code),
             first,
             REJECTING.index(case.change) if case.change in REJECTING else 9,
         )
 
-    said: Counter[tuple[str, Change, int]] = Counter()
+    said: Counter[tuple[str, Change, ExitCode]] = Counter()
     ordered = sorted((case for case in cases if case.exit_code), key=rank)
     for case in ordered:
         group = (case.suite, case.change, case.exit_code)
@@ -207,7 +199,7 @@ def decide(evidence: Evidence) -> Verdict:
         cases.insert(0, _judged(nothing, evidence))
     code = first_code(case.exit_code for case in cases)
     return Verdict(
-        verdict=WORDS[code],
+        verdict=code.verdict,
         exit_code=code,
         reasons=tuple(_reasons(cases, evidence)),
         series=evidence.series,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.base.errors import PatchError
+from ci.base.errors import BuildError
 from ci.kernel import objects
 from ci.kernel.objects import StaleError
 from ci.trees.source import Source
@@ -132,7 +132,7 @@ def test_a_build_that_fails_after_a_step_says_nothing_of_the_patch(tree: Tree) -
         failing.pop()
         (obj / "a.o").touch()
         os.utime(obj / "a.o", (1, 1))
-        raise PatchError("build", "undefined reference")
+        raise BuildError("build", "undefined reference")
 
     assert built(tree, fails) == ("a0b0", ["a.o", "b.o"])
 
@@ -178,10 +178,10 @@ def test_what_failed_half_way_is_of_two_commits(tree: Tree) -> None:
 
     def fails(obj: Path) -> list[str]:
         subprocess.run(["make", "-s", "-f", "../src/Makefile", "a.o"], cwd=obj, check=True)
-        raise PatchError("build", "b.c does not compile")
+        raise BuildError("build", "b.c does not compile")
 
     for _ in range(2):
-        with pytest.raises(PatchError):
+        with pytest.raises(BuildError):
             objects.used(both, "key", fails)
     shift(tree.source.slot / "src", -HOUR)  # whatever the times of the sources say
     git(tree.source.slot / "src", "update-index", "-q", "--refresh")
@@ -194,9 +194,9 @@ def test_a_build_that_fails_by_itself_loses_nothing(tree: Tree) -> None:
     built(tree)
 
     def fails(obj: Path) -> list[str]:
-        raise PatchError("build", "two.c does not compile")
+        raise BuildError("build", "two.c does not compile")
 
-    with pytest.raises(PatchError):
+    with pytest.raises(BuildError):
         objects.used(tree, "key", fails)
     assert built(tree) == ("a0b0", [])
 

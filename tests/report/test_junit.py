@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ci.base.exit_codes import ExitCode
 from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
@@ -166,8 +167,10 @@ def test_trouble_alone_is_a_red_file() -> None:
 
 
 def test_a_failure_without_any_text_is_still_one() -> None:
-    bare = CaseVerdict("s", "a", State.PASS, State.FAIL, Change.REGRESSED, exit_code=1)
-    verdict = Verdict("rejected", 1, (), "x", "", (), (bare,))
+    bare = CaseVerdict(
+        "s", "a", State.PASS, State.FAIL, Change.REGRESSED, exit_code=ExitCode.REJECTED
+    )
+    verdict = Verdict("rejected", ExitCode.REJECTED, (), "x", "", (), (bare,))
     (case,) = check(render(verdict, prefix="p")).iter("testcase")
     assert result_of(case) == "failure"
 
@@ -175,10 +178,13 @@ def test_a_failure_without_any_text_is_still_one() -> None:
 def test_a_verdict_that_does_not_add_up_is_refused() -> None:
     verdict = decide(full())
     with pytest.raises(ValueError, match="junit"):
-        render(replace(verdict, exit_code=0, cases=verdict.cases), prefix="p")
+        render(replace(verdict, exit_code=ExitCode.ACCEPTED, cases=verdict.cases), prefix="p")
     with pytest.raises(ValueError, match="junit"):
         render(
-            replace(verdict, cases=tuple(replace(case, exit_code=0) for case in verdict.cases)),
+            replace(
+                verdict,
+                cases=tuple(replace(case, exit_code=ExitCode.ACCEPTED) for case in verdict.cases),
+            ),
             prefix="p",
         )
 

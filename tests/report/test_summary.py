@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ci.base.exit_codes import ExitCode
 from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
@@ -189,7 +190,7 @@ def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
         CaseVerdict("simult_flows", "a", State.PASS, State.FLAKY, Change.FLAKY),
         CaseVerdict("diag", "b", State.PASS, State.PASS, Change.KEPT),
     )
-    verdict = Verdict("accepted", 0, (), "x", "", (), cases)
+    verdict = Verdict("accepted", ExitCode.ACCEPTED, (), "x", "", (), cases)
     command = "inv validate --mode virtual --suite simult_flows"
     assert f"again: {command}\n" in console(
         verdict, width=80, color=False, replay="inv validate --mode virtual"

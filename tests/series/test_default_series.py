@@ -125,7 +125,7 @@ def test_taken_out_of_what_shipped(version: str, derive: Callable[..., Trees]) -
     lines, rest, statuses = TREES[version]
     trees = derive(version, {**read("now", lines), **rest})
     expected = ["already there" if status != SPARED else SPARED for status in statuses]
-    assert [state.status for state in trees.states] == expected and trees.conflict is None
+    assert [state.words for state in trees.states] == expected and trees.conflict is None
     assert content(trees.base, lines) == read("was", lines)
     assert trees.patched.tree_id == trees.shipped.tree_id
 
@@ -134,7 +134,7 @@ def test_taken_out_of_what_shipped(version: str, derive: Callable[..., Trees]) -
 def test_put_on_what_was_there(version: str, derive: Callable[..., Trees]) -> None:
     lines, rest, statuses = TREES[version]
     trees = derive(version, {**read("was", lines), **rest})
-    assert [state.status for state in trees.states] == list(statuses) and trees.conflict is None
+    assert [state.words for state in trees.states] == list(statuses) and trees.conflict is None
     assert trees.base.tree_id == trees.shipped.tree_id
     assert content(trees.patched, lines) == read("now", lines)
 

@@ -194,7 +194,7 @@ def test_the_same_tree_from_every_form(
     ]
     assert loaded.patches[0].body == "It was zero."
     made = trees(loaded)
-    assert [state.status for state in made.states] == ["applies", "applies"]
+    assert [state.words for state in made.states] == ["applies", "applies"]
     assert made.patched.tree_id == tree_of(kernel_tree, "with-series")
     assert str(tmp_path / "given") in loaded.patches[0].where
 
@@ -373,10 +373,10 @@ def test_what_cannot_be_read_is_told_with_the_file(
         tmp_path / "given",
         {"one.mbox": change(sorted(demo_series.glob("*.patch"))[0].read_bytes())},
     )
-    with pytest.raises(StageError) as caught:
+    damaged = what in ("wrapped", "blanks lost", "edited")
+    with pytest.raises(PatchError if damaged else StageError) as caught:
         bring(given / "one.mbox")
     assert said in caught.value.message and f"{given}/one.mbox" in caught.value.message
-    assert isinstance(caught.value, PatchError) == (what in ("wrapped", "blanks lost", "edited"))
 
 
 def test_the_line_that_is_wrong_is_named(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ci.base.errors import PatchError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.series import patches
@@ -72,7 +71,7 @@ def tree_id(folder: Path, name: str = "HEAD") -> str:
 
 
 def statuses(trees: Trees) -> list[str]:
-    return [state.status for state in trees.states]
+    return [state.words for state in trees.states]
 
 
 def mode(folder: Path) -> None:
@@ -149,7 +148,7 @@ def test_a_file_that_is_gone_may_never_have_been_there(kernel_tree: Path, states
     trees = states()
     assert statuses(trees) == ["applies", "conflicts"]
     assert trees.states[1].why.startswith("the tree has no net/other.c\n")
-    assert isinstance(trees.conflict, PatchError) and trees.conflict.patch == 2
+    assert trees.conflict and trees.conflict.at_fault and trees.conflict.patches == (2,)
 
 
 def test_the_lines_without_the_mode_are_told(kernel_tree: Path, states: Made) -> None:
@@ -258,11 +257,7 @@ def test_the_history_has_the_same_change_under_another_title(
         " later commits changed"
     )
     assert trees.states[0].why.startswith(said) and f"{first[:12]}^" in trees.states[0].why
-    assert (
-        trees.conflict
-        and not isinstance(trees.conflict, PatchError)
-        and said in trees.conflict.message
-    )
+    assert trees.conflict and not trees.conflict.at_fault and said in trees.conflict.text
 
 
 def test_a_commit_that_was_reverted_is_not_there(kernel_tree: Path, states: Made) -> None:
@@ -366,7 +361,7 @@ def test_one_that_does_not_fit_does_not_hide_the_others(kernel_tree: Path, state
     trees = states()
     assert statuses(trees) == ["conflicts", "depends on 1", "already there"]
     assert trees.states[1].why.startswith("it does not apply without patch 1\n")
-    assert isinstance(trees.conflict, PatchError) and trees.conflict.patch == 1
+    assert trees.conflict and trees.conflict.at_fault and trees.conflict.patches[0] == 1
 
 
 def test_a_large_patch_whose_lines_are_all_there_takes_seconds(
