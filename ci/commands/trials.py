@@ -84,9 +84,9 @@ def _attempt(
     if differ:
         short = [(Side.BASE_OWN, script) for script in scripts if _is_short(script, trials)]
         trials += _run_guests(run, bench, short, attempt)
-    verdict = judge.decide(stored.gather(run.record, run.guests))
+    verdict = judge.decide(stored.gather_evidence(run.record, run.guests))
     rejecting = {
-        (case.suite, case.name) for case in verdict.cases if case.exit_code is ExitCode.REJECTED
+        (case.group, case.name) for case in verdict.cases if case.exit_code is ExitCode.REJECTED
     }
     return verdict, [script for script in scripts if _is_doubtful(script, trials, rejecting)]
 

@@ -104,7 +104,7 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
     spent = run.progress
     run.record = replace(run.record, durations_s=spent.durations_s, cpu_s=spent.cpu_s)
     save_record(run.folder / "run.json", run.record)
-    evidence = stored.gather(run.record, run.guests)
+    evidence = stored.gather_evidence(run.record, run.guests)
     report = RunReport(run.record, evidence, verdict or judge.decide(evidence))
     stored.write_reports(run.folder, report)
     return report.verdict, whole
@@ -132,7 +132,7 @@ def _print_verdict(folder: Path, verdict: Verdict, replay: str) -> ExitCode:
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     where = os.path.relpath(folder)
-    text = summary.console(verdict, width=width, color=color, where=where, replay=replay)
+    text = summary.console_text(verdict, width=width, color=color, where=where, replay=replay)
     print(text, end="")
     outputs.add_job_summary(folder)
     return verdict.exit_code

@@ -50,7 +50,7 @@ def _print_comparison(what: str, runs: Sequence[GuestRun]) -> bool:
     label, _, name = what.partition(" ")
     first, *others = (run.log(name.removesuffix(".log")) for run in runs)
     same = all(text == first for text in others)
-    print(f"{'same     ' if same else 'DIFFERENT'} {repeats.digest(first)} {what}")
+    print(f"{'same     ' if same else 'DIFFERENT'} {repeats.log_digest(first)} {what}")
     for text in dict.fromkeys(text for text in others if text != first):
         print(lines(str(repeats.first_difference(f"{label}/{name}", first, text)), "  "))
     return same
@@ -63,7 +63,7 @@ def try_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> E
     run, bench = _prepare(settings, progress)
     of_seed = {f"seed-{seed}": replace(bench.mode, seed=seed) for seed in seeds}
     runs = _run_each(run, bench, of_seed, again=settings.rerun)
-    rows = repeats.tally({seed: _read_states(bench, runs, f"seed-{seed}") for seed in seeds})
+    rows = repeats.tally_states({seed: _read_states(bench, runs, f"seed-{seed}") for seed in seeds})
     for row in rows:
         _print_tally(run.settings, row)
     good = sum(not row.others for row in rows)
@@ -87,7 +87,7 @@ def _print_tally(settings: Settings, row: Tally) -> None:
     """Print a case that does not pass with each seed, and how to see that again."""
     if row.others:
         word = "flaky" if row.flaky else "never passes"
-        seeds = repeats.seeds(row.others)
+        seeds = repeats.seed_words(row.others)
         line = f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed {seeds}"
         print(lines(line, ""))
     if row.flaky:

@@ -120,7 +120,7 @@ def console_text(report: BranchesReport) -> str:
     width = max((len(plan.name) for plan in plans), default=0)
     lines = [plan_table(plans, report.titles)]
     for outcome in report.outcomes:
-        why = f": {summary.plain(outcome.reasons[0], 200)}" if outcome.reasons else ""
+        why = f": {summary.plain_line(outcome.reasons[0], 200)}" if outcome.reasons else ""
         name = outcome.plan.name.ljust(width)
         lines.append(f"{name}  {outcome.verdict} (exit {outcome.exit_code}){why}")
     code = report.exit_code
@@ -132,7 +132,7 @@ def markdown_text(report: BranchesReport) -> str:
     """A job summary: branches by patches, with the verdict of each."""
     outcomes, numbers = report.outcomes, list(map(str, report.titles))
     lines = [
-        f"## {summary.code(report.series.name)} on {len(outcomes)} branches",
+        f"## {summary.code_span(report.series.name)} on {len(outcomes)} branches",
         "",
         f"selftests: {report.selftests}",
         "",
@@ -145,10 +145,10 @@ def markdown_text(report: BranchesReport) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     for outcome in outcomes:
         lines += [
-            f"\n{outcome.plan.name}: {summary.code(reason)}"
+            f"\n{outcome.plan.name}: {summary.code_span(reason)}"
             for reason in outcome.reasons[: summary.MAX_REASONS]
         ]
-    lines += ["", *(f"{number}. {summary.code(one)}" for number, one in report.titles.items())]
+    lines += ["", *(f"{number}. {summary.code_span(one)}" for number, one in report.titles.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +169,7 @@ def junit_text(report: BranchesReport) -> str:
         ET.SubElement(case, "error" if lost else "skipped", message=message)
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
-    return junit.conform(ET.tostring(root, encoding="unicode"))
+    return junit.conform_document(ET.tostring(root, encoding="unicode"))
 
 
 def verdict_facts(report: BranchesReport) -> Mapping[str, object]:

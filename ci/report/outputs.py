@@ -64,11 +64,11 @@ def _json(facts: Mapping[str, object]) -> str:
 OUTPUTS = (
     Output(_ktap_files, lambda _: {}),
     Output(
-        lambda run: {"junit.xml": junit.render(run.verdict, prefix=run.record.prefix)},
+        lambda run: {"junit.xml": junit.render_verdict(run.verdict, prefix=run.record.prefix)},
         lambda all_: {"junit.xml": branches.junit_text(all_)},
     ),
     Output(
-        lambda run: {"summary.md": summary.markdown(run.verdict, replay=run.record.replay)},
+        lambda run: {"summary.md": summary.markdown_text(run.verdict, replay=run.record.replay)},
         lambda all_: {"summary.md": branches.markdown_text(all_)},
     ),
     # The last: it means done.

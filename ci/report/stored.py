@@ -71,7 +71,7 @@ def parse_guest(row: GuestRow, console: str, output: str) -> Guest:
     return Guest(result, row.end.ended, splats.scan(console), bool(console.strip()), note)
 
 
-def gather(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
+def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
     """The evidence of a run: its record, and its guests in the order of their rows."""
     virtual = record.mode is not None and record.mode.name == "virtual"
     tries: dict[tuple[str, Side], dict[str, list[Guest]]] = {}
@@ -80,8 +80,8 @@ def gather(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
         parts = tries.setdefault((row.script, row.side), {})
         parts.setdefault(row.part, []).append(replace(guest, attempt=attempt))
     whole = {
-        (script, side): combine.parts(
-            script, [combine.attempts(script, of_part) for of_part in parts.values()]
+        (script, side): combine.combine_parts(
+            script, [combine.combine_attempts(script, of_part) for of_part in parts.values()]
         )
         for (script, side), parts in tries.items()
     }
@@ -136,7 +136,7 @@ def write_branches(folder: Path, report: BranchesReport) -> None:
 def judge_stored(folder: Path) -> Verdict:
     """Judge a stored run from its logs, and write its outputs anew."""
     record = read_run(folder)
-    evidence = gather(record, read_guests(folder, record))
+    evidence = gather_evidence(record, read_guests(folder, record))
     try:
         report = RunReport(record, evidence, judge.decide(evidence))
         write_reports(folder, report)

@@ -81,7 +81,7 @@ def good(tmp_path: Path) -> Path:
 def test_the_verdict_of_a_stored_run(good: Path) -> None:
     found = stored.judge_stored(good)
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
-    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    changes = {case.name: case.change for case in found.cases if case.group == "userspace_pm"}
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
     assert set(changes.values()) == {"kept"} and len(changes) == 5
     facts = json.loads((good / "verdict.json").read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def test_scripts_that_print_no_tap(tmp_path: Path) -> None:
     ]
     found = stored.judge_stored(store(tmp_path, guests))
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
-    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    changes = {case.name: case.change for case in found.cases if case.group == "userspace_pm"}
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
     assert set(changes.values()) == {"kept"} and len(changes) == 34
 

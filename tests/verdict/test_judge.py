@@ -13,7 +13,7 @@ from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
 from ci.logs.splats import Splat
 from ci.verdict.evidence import BuildRow, Evidence, Guest, PatchRow, ScriptRun, Trouble
-from ci.verdict.judge import Change, Verdict, change, decide, to_json
+from ci.verdict.judge import Change, Verdict, change_between, decide, to_json
 
 P, F, S, K, E, M = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR, State.MISSING
 WARN = Splat(
@@ -66,12 +66,12 @@ def fine(**cases: State) -> Guest:
 
 
 def of(verdict: Verdict, suite: str = "s") -> dict[str, Change]:
-    return {case.name: case.change for case in verdict.cases if case.suite == suite}
+    return {case.name: case.change for case in verdict.cases if case.group == suite}
 
 
 @pytest.mark.parametrize(("base", "patched"), CHANGES)
 def test_the_change_of_every_pair(base: State, patched: State) -> None:
-    assert change(base, patched) is CHANGES[base, patched]
+    assert change_between(base, patched) is CHANGES[base, patched]
     verdict = judge(fine(ok=P, a=base), fine(ok=P, a=patched))
     if (base, patched) != (M, M):
         assert of(verdict)["a"] is CHANGES[base, patched]
@@ -379,7 +379,7 @@ def test_names_are_unique_whatever_comes_in() -> None:
             runs=(*runs, again),
         )
     )
-    keys = [(case.suite, case.name) for case in verdict.cases]
+    keys = [(case.group, case.name) for case in verdict.cases]
     assert len(set(keys)) == len(keys)
     with pytest.raises(ValueError, match="more than one run"):
         decide(Evidence("x", "", runs=(again, again)))
