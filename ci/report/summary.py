@@ -31,7 +31,7 @@ _NOTABLE = (
 _LINES = {
     "accepted": "everything was found out, and nothing got worse",
     "rejected": "the series is at fault",
-    "error": "could not find out",
+    "error": "no verdict",
 }
 
 
