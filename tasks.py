@@ -17,7 +17,6 @@ from collections.abc import Callable
 from invoke import Collection, Context, Program, Task
 
 from ci.base.command_line import DocumentedTask, mistake
-from ci.base.errors import PatchError
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings, make, numbers
@@ -140,59 +139,41 @@ def stage(body: Callable[[Settings], int]) -> Task[Any]:
     return task(run)
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-def _stages(settings: Settings, *names: str) -> ExitCode:
-    """Run single stages into a folder of results; a fault of the series is exit code 2, as in
-    validate, a base that does not build 3."""
-    try:
-        with validate_stage.new_run(settings, Progress()) as run:
-            for name in names:
-                getattr(run, name)
-    except PatchError as error:
-        print(lines(str(error), "rejected: "), file=sys.stderr)
-        return ExitCode.BROKEN
-    _say(f"{names[-1]}: done, logs in {run.folder}")
-    return ExitCode.ACCEPTED
-
-
 @stage
 def fetch(settings: Settings) -> int:
     """Get the kernel source into the cache, and say which one and why."""
-    return _stages(settings, "source")
+    return validate_stage.fetch_only(settings, Progress())
 
 
 @stage
 def apply(settings: Settings) -> int:
     """Make the base and the patched tree of the series; shows what became of each patch."""
-    return validate_stage.apply(settings, Progress())
+    return validate_stage.apply_series(settings, Progress())
 
 
 @stage
 def build(settings: Settings) -> int:
     """Build both kernels and their selftests."""
-    return _stages(settings, "built")
+    return validate_stage.build_only(settings, Progress())
 
 
 @stage
 def image(settings: Settings) -> int:
     """Make the guest's root with the selftests in it."""
-    return _stages(settings, "images")
+    return validate_stage.make_image(settings, Progress())
 
 
 @stage
 def run(settings: Settings) -> int:
     """Run the suite on both kernels and show how each script ended; `validate` adds the verdict."""
-    return _stages(settings, "mode", "guests")
+    return validate_stage.run_only(settings, Progress())
 
 
 @stage
 def validate(settings: Settings) -> int:
     """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2
     rejected, 3 unknown."""
-    return validate_stage.validate(settings, Progress())
+    return validate_stage.validate_series(settings, Progress())
 
 
 @stage
@@ -235,8 +216,8 @@ def _verify(
         adapt=adapt,
     )
     if seeds:
-        return verify_stage.over_seeds(settings, Progress(), numbers(seeds, "--seeds"))
-    return verify_stage.repeat(settings, Progress(), max(times, 2))
+        return verify_stage.try_seeds(settings, Progress(), numbers(seeds, "--seeds"))
+    return verify_stage.repeat_suite(settings, Progress(), max(times, 2))
 
 
 _verify.__name__ = "verify"
@@ -272,7 +253,7 @@ def _plan(
     """What each branch needs of the series, in seconds and without building anything."""
     settings = make(ROOT, series=series, tree=tree, suite=suite, only=only, adapt=adapt)
     chosen = select(branches, source or "auto")
-    return plan_stage.show(settings, Progress(), chosen, on=on, form=format, shards=shards)
+    return plan_stage.show_plan(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 
 _plan.__name__ = "plan"
@@ -310,7 +291,8 @@ def _stable(
         timings=timings,
         adapt=adapt,
     )
-    return stable_stage.stable(settings, Progress(), select(branches, source or "auto"), selftests)
+    chosen = select(branches, source or "auto")
+    return stable_stage.validate_branches(settings, Progress(), chosen, selftests)
 
 
 _stable.__name__ = "stable"
@@ -325,7 +307,7 @@ def report(c: Context, run: str = "") -> int:
     """Rebuild all reports of a stored run (default: results/latest) from its logs, without a
     guest."""
     workspace = make(ROOT).workspace
-    return validate_stage.show(Path(run) if run else workspace.latest())
+    return validate_stage.show_run(Path(run) if run else workspace.latest())
 
 
 @task

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The README's commands on series, run as they stand there, on a home that has what they name."""
+"""The commands of kernel-patches/README.md, run as they stand there, on a home that has what they
+name."""
 
 import gzip
 import os
@@ -22,9 +23,9 @@ MESSAGE_ID = "20250912-topic-v1-0-40171884ade8@kernel.org"
 def commands() -> list[str]:
     """The lines of the section's first block."""
     section = (
-        (ROOT / "README.md")
+        (ROOT / "kernel-patches/README.md")
         .read_text(encoding="utf-8")
-        .partition("\n## Your own series\n")[2]
+        .partition("\n## How a series may come\n")[2]
         .partition("\n## ")[0]
     )
     block = re.search(r"```sh\n(.*?)```", section, re.S)

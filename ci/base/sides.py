@@ -6,16 +6,12 @@ from enum import StrEnum
 
 class Side(StrEnum):
     """A kernel with its selftests. Base and patched both run the patched tree's selftests;
-    ``BASE_OWN`` is base's kernel with the selftests of its own tree."""
+    ``BASE_OWN`` is base's kernel with the selftests of its own tree. The value is the name of the
+    folder of its logs in a run."""
 
     BASE = "base"
     PATCHED = "patched"
-    BASE_OWN = "base_own"
-
-    @property
-    def folder(self) -> str:
-        """The name of the side's folder in a run: ``base``, ``patched``, ``base-own``."""
-        return self.replace("_", "-")
+    BASE_OWN = "base-own"
 
 
 # The two that are built and compared; base comes first, for one that does not build is no base.

@@ -31,17 +31,20 @@ from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress, cpu_s
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace, remove_tree, write_text
-from ci.commands.validate import Run, new_run
+from ci.commands import stages
+from ci.commands.stages import Run
+from ci.commands.validate import new_run
 from ci.guest import pool, rootfs, vm
 from ci.guest.modes import Mode
-from ci.guest.pool import Job
+from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
 from ci.kernel import build
 from ci.kernel.build import Kernel
+from ci.series.patches import Series
 from ci.suites import selection
 from ci.suites.selection import SELFTESTS, Script
 from ci.trees.fetch import fetch_source
-from ci.trees.tree import Tree, derive_trees
+from ci.trees.tree import Tree, Trees, derive_trees
 
 ROWS = ("build", "rebuild", "boot", "smoke", "default", "scripts")
 SUITES = ("smoke", "default")
@@ -79,19 +82,34 @@ class Cost:
     cpu_s: float
 
 
+def _cost(run: GuestRun) -> Cost:
+    return Cost(run.end.guest_ms - run.end.idle_ms, round(run.end.cpu_s, 2))
+
+
 def _timed(work: Callable[[], object]) -> Spent:
     begin, cpu = time.monotonic(), cpu_s()
     work()
     return Spent(round(time.monotonic() - begin, 2), round(cpu_s() - cpu, 2))
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured: a series, its trees, and the mode of the guests."""
+
+    run: Run
+    series: Series
+    trees: Trees
+    mode: Mode
+
+
 class _Ours:
     """This pipeline, in a cache of its own that begins empty."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
+    def __init__(self, subject: _Subject, folder: Path) -> None:
+        run, self.mode = subject.run, subject.mode
         self.run, self.folder, self.log = run, folder, run.folder / "ours.log"
         self.workspace = Workspace(run.workspace.root, folder / "cache", folder)
-        shipped = run.trees
+        shipped = subject.trees
         wanted = replace(
             run.settings,
             workspace=self.workspace,
@@ -99,7 +117,7 @@ class _Ours:
             source="auto",
             ignore_dirty=True,
         )
-        loaded = run.series
+        loaded = subject.series
         borrowed = fetch_source(wanted, loaded, run.progress)
         self.trees = derive_trees(
             loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
@@ -128,7 +146,7 @@ class _Ours:
 
     def guests(self, scripts: Sequence[Script], name: str) -> None:
         """A suite on both kernels."""
-        self._guests(self.kernels, scripts, name, self.run.mode)
+        self._guests(self.kernels, scripts, name, self.mode)
 
     def _guests(
         self, kernels: Sequence[Kernel], scripts: Sequence[Script], name: str, mode: Mode
@@ -141,24 +159,22 @@ class _Ours:
             for number, ready in enumerate(kernels)
             for script in scripts
         ]
-        ran = pool.run(jobs, self.workspace, self.run.progress, again=True)
-        _expect(all(one.exit_status is not None for one in ran), "a guest did not end")
+        ran = pool.run_jobs(jobs, self.workspace, self.run.progress, again=True)
+        _expect(all(one.end.exit_status is not None for one in ran), "a guest did not end")
         return ran
 
     def cost(self, layout: str) -> dict[str, Cost]:
         """What each script of the default suite costs on the patched kernel."""
-        mode = replace(self.run.mode, layout=layout)
+        mode = replace(self.mode, layout=layout)
         ran = self._guests(self.kernels[1:], selection.SUITES["default"], layout, mode)
-        return {
-            one.script.label: Cost(one.guest_ms - one.idle_ms, round(one.cpu_s, 2)) for one in ran
-        }
+        return {one.script.label: _cost(one) for one in ran}
 
 
 class _Peer:
     """vng with its defaults, in a work tree of its own."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
-        self.src, self.log = folder / "vng", run.folder / "vng.log"
+    def __init__(self, subject: _Subject, folder: Path) -> None:
+        self.src, self.log = folder / "vng", subject.run.folder / "vng.log"
         self.failed: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         missing = [package for program, package in PEER_NEEDS.items() if not shutil.which(program)]
@@ -167,7 +183,7 @@ class _Peer:
                 "bench",
                 f"vng takes its scripts' programs from the host; install {' '.join(missing)}",
             )
-        made = run.trees.patched
+        made = subject.trees.patched
         made.source.git.run("worktree", "prune")
         made.source.git.run("worktree", "add", "-q", "-f", "--detach", self.src, made.commit)
 
@@ -266,8 +282,10 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
             "options", f"--rows {','.join(sorted(unknown))}: there are {', '.join(ROWS)}"
         )
     with new_run(settings, progress) as run:
-        run.mode  # noqa: B018 - before anything is fetched
-        git = run.trees.patched.source.git
+        series, mode = stages.load_series(run), stages.choose_mode(run)
+        trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
+        stages.demand_whole(trees)
+    subject, git = _Subject(run, series, trees, mode), trees.patched.source.git
     folder = settings.workspace.entry("bench", "now")
     remove_tree(folder)
     folder.mkdir(parents=True)
@@ -283,7 +301,7 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
 
     try:
         with progress.stage("bench", ", ".join(rows)):
-            ours, peer = _Ours(run, folder), _Peer(run, folder)
+            ours, peer = _Ours(subject, folder), _Peer(subject, folder)
             measure("build", "ours", ours.cold)
             ours.build()
             if "scripts" in rows:
@@ -322,7 +340,7 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
 def _keep(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> None:
     """Write the raw figures, as far as there are any."""
     facts = {
-        "mode": run.mode.name,
+        "mode": run.record.mode.name if run.record.mode else "",
         "cores": os.cpu_count(),
         "figures": {
             row: {side: list(map(asdict, many)) for side, many in of.items()}

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each branch needs of a series and how it gets it, found out without building anything."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ci.base.errors import PatchError, StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
 from ci.base.progress import Progress
+from ci.base.records import to_json
 from ci.base.settings import Settings
 from ci.base.sides import Side
-from ci.base.text import printable
 from ci.commands.branches import Branch
+from ci.report.branches import BranchPlan, PatchPlan, plan_table
 from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.suites import selection
@@ -22,12 +22,11 @@ from ci.trees.states import PatchState
 from ci.trees.tree import Trees, derive_trees
 
 REACH_S = 10.0
-UNTESTED = "untested"
 MAX_SHARDS = 64
 
 
 @dataclass(frozen=True)
-class BranchPlan:
+class BranchTrees:
     """A branch with its trees; ``trouble`` says why there are none. ``spec`` is the source that was
     taken, as ``--source`` takes it."""
 
@@ -38,14 +37,22 @@ class BranchPlan:
     trouble: str = ""
 
     @property
-    def states(self) -> tuple[PatchState, ...]:
-        """One for each patch, none where the branch could not be had."""
-        return self.trees.states if self.trees else ()
+    def plan(self) -> BranchPlan:
+        """What the branch needs, for people and files."""
+        states = self.trees.states if self.trees else ()
+        return BranchPlan(
+            name=self.name,
+            source=self.spec,
+            version=self.source.name if self.source else "",
+            trouble=self.trouble,
+            affected=self.affected,
+            patches=tuple(map(_patch_plan, states)),
+        )
 
     @property
     def affected(self) -> bool:
         """Whether the branch needs any of the patches."""
-        return any(state.affected for state in self.states)
+        return any(state.affected for state in self.trees.states) if self.trees else False
 
     @property
     def exit_code(self) -> ExitCode:
@@ -54,6 +61,37 @@ class BranchPlan:
             return ExitCode.UNKNOWN
         conflict = self.trees.conflict if self.trees else None
         return conflict.exit_code if conflict else ExitCode.ACCEPTED
+
+
+def _patch_plan(state: PatchState) -> PatchPlan:
+    return PatchPlan(
+        number=state.patch.number,
+        title=state.patch.title,
+        digest=state.patch.digest,
+        affected=state.affected,
+        status=state.words,
+        on_base=state.form or state.words,
+        why=state.why,
+    )
+
+
+@dataclass(frozen=True)
+class MatrixJob:
+    """A job of a CI matrix: a branch, a part of its suite, the command that runs it."""
+
+    branch: str
+    source: str
+    suite: str
+    shard: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What ``--format json`` prints."""
+
+    include: tuple[MatrixJob, ...]
+    branches: tuple[BranchPlan, ...]
 
 
 class Reach:
@@ -84,9 +122,9 @@ class Reach:
         return f"{url}: {said[0] if said else 'it does not answer'}"
 
 
-def of_branches(
+def plan_branches(
     settings: Settings, wanted: Series, branches: Sequence[Branch], progress: Progress
-) -> tuple[BranchPlan, ...]:
+) -> tuple[BranchTrees, ...]:
     """The branches in their order; one that cannot be had is a row with its trouble."""
     reach = Reach(settings, progress)
     with progress.stage("plan", f"{wanted.name} on {len(branches)} branches"):
@@ -99,7 +137,7 @@ def of_branches(
 
 def _one(
     settings: Settings, wanted: Series, branch: Branch, reach: Reach, progress: Progress
-) -> BranchPlan:
+) -> BranchTrees:
     """The first of the branch's sources that can be had."""
     tries = []
     for spec in branch.sources:
@@ -109,7 +147,7 @@ def _one(
                 raise StageError("plan", trouble)
             found = fetch_source(replace(settings, source=spec, tree=None), wanted, progress)
             with settings.workspace.lock(f"trees-{found.slot.name}", stage="plan"):
-                return BranchPlan(
+                return BranchTrees(
                     branch.name,
                     spec,
                     found,
@@ -117,10 +155,10 @@ def _one(
                 )
         except (StageError, PatchError) as error:
             tries.append(error.message.splitlines()[0])
-    return BranchPlan(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
+    return BranchTrees(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
 
 
-def show(
+def show_plan(
     settings: Settings,
     progress: Progress,
     branches: Sequence[Branch],
@@ -140,58 +178,19 @@ def show(
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
     loaded = bring_series(settings, progress)
     settings = replace(settings, series=loaded.spec)
-    plans = of_branches(settings, loaded, branches, progress)
+    plans = plan_branches(settings, loaded, branches, progress)
     if form == "json":
-        print(matrix(settings, plans, shards))
+        print(matrix_text(settings, plans, shards))
     else:
-        print(table(plans, loaded, on_base=on == Side.BASE), end="")
+        rows = [one.plan for one in plans]
+        print(plan_table(rows, loaded.titles, on_base=on == Side.BASE), end="")
     codes = {plan.exit_code for plan in plans}
     if ExitCode.BROKEN in codes:
         return ExitCode.BROKEN
     return ExitCode.UNKNOWN if codes == {ExitCode.UNKNOWN} else ExitCode.ACCEPTED
 
 
-def word(state: PatchState, *, on_base: bool) -> str:
-    """The state of a patch on the branch as it comes, or on its base: the tree with the series
-    taken out."""
-    return state.form if on_base and state.form else state.words
-
-
-def table(plans: Sequence[BranchPlan], wanted: Series, *, on_base: bool) -> str:
-    """Branches by patches, then the reason of whatever is not plain; lines ended by newlines."""
-    head = ["branch", "source", *(str(patch.number) for patch in wanted.patches)]
-    rows = [head]
-    reasons: list[str] = []
-    untested: dict[str, list[str]] = {}
-    for plan in plans:
-        words = [word(state, on_base=on_base) for state in plan.states] or [UNTESTED] * len(
-            wanted.patches
-        )
-        rows.append([plan.name, plan.source.name if plan.source else "-", *words])
-        if plan.trouble:
-            untested.setdefault(plan.trouble, []).append(plan.name)
-        for state in plan.states:
-            if state.why:
-                reasons += [
-                    f"{plan.name}: patch {state.patch.number}: {line}"
-                    for line in state.why.splitlines()[:6]
-                ]
-    reasons += [f"{', '.join(names)}: {UNTESTED}: {trouble}" for trouble, names in untested.items()]
-    # A commit id says no more by being whole.
-    rows = [[cell if len(cell) <= 30 else f"{cell[:29]}…" for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    titles = [f"{patch.number}: {patch.title}" for patch in wanted.patches]
-    return "".join(
-        f"{printable(line)}\n"
-        for line in [*lines, "", *titles, *([""] if reasons else []), *reasons]
-    )
-
-
-def matrix(settings: Settings, plans: Sequence[BranchPlan], shards: int) -> str:
+def matrix_text(settings: Settings, plans: Sequence[BranchTrees], shards: int) -> str:
     """JSON that a CI matrix takes: ``include`` holds a row a job, one for each affected branch and
     shard of its suite, with the command that runs it; ``branches`` the whole plan."""
     jobs = []
@@ -200,39 +199,9 @@ def matrix(settings: Settings, plans: Sequence[BranchPlan], shards: int) -> str:
             continue
         for number, names in enumerate(_shards(settings, plan.trees, shards), start=1):
             words = replace(settings, source=plan.spec).command("validate", suite=names)
-            jobs.append(
-                {
-                    "branch": plan.name,
-                    "source": plan.spec,
-                    "suite": names,
-                    "shard": f"{number}/{shards}",
-                    "command": words.replace("inv", "ci/bootstrap.sh", 1),
-                }
-            )
-    return json.dumps({"include": jobs, "branches": [facts(plan) for plan in plans]}, indent=1)
-
-
-def facts(plan: BranchPlan) -> Mapping[str, object]:
-    """A branch's plan as plain data."""
-    return {
-        "name": plan.name,
-        "source": plan.spec,
-        "version": plan.source.name if plan.source else "",
-        "trouble": plan.trouble,
-        "affected": plan.affected,
-        "patches": [
-            {
-                "number": state.patch.number,
-                "title": state.patch.title,
-                "digest": state.patch.digest,
-                "affected": state.affected,
-                "status": state.words,
-                "on_base": word(state, on_base=True),
-                "why": state.why,
-            }
-            for state in plan.states
-        ],
-    }
+            command = words.replace("inv", "ci/bootstrap.sh", 1)
+            jobs.append(MatrixJob(plan.name, plan.spec, names, f"{number}/{shards}", command))
+    return to_json(Matrix(tuple(jobs), tuple(plan.plan for plan in plans))).rstrip("\n")
 
 
 def _shards(settings: Settings, trees: Trees, shards: int) -> list[str]:

@@ -1,120 +1,121 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`inv verify`: the same suite several times in virtual time, compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ci.base.errors import StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings
+from ci.base.sides import Side
 from ci.base.text import lines
-from ci.commands.validate import Run, new_run
+from ci.commands.stages import Run
+from ci.commands.trials import Bench
+from ci.commands.validate import new_run, prepare_guests
 from ci.guest import pool
 from ci.guest.modes import Mode
-from ci.guest.pool import Job
+from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.logs import ktap
 from ci.logs.outcome import State
+from ci.series.locate import bring_series
 from ci.verdict import repeats
+from ci.verdict.repeats import Tally
+
+Runs = Mapping[tuple[str, str], GuestRun]
 
 
-def repeat(settings: Settings, progress: Progress, times: int) -> ExitCode:
+def repeat_suite(settings: Settings, progress: Progress, times: int) -> ExitCode:
     """Run the suite ``times`` times on the patched kernel, side by side; 0 where all logs are the
     same, else 1."""
-    run = _virtual(settings, progress)
+    run, bench = _prepare(settings, progress)
     names = [f"time-{number}" for number in range(1, times + 1)]
-    runs = _each(run, dict.fromkeys(names, run.mode), again=True)
-    different = 0
-    for script in run.suite.scripts:
-        first, *more = (runs[name, script.label] for name in names)
-        for log in LOGS:
-            texts = [ran.log(log) for ran in (first, *more)]
-            same = len(set(texts)) == 1
-            print(
-                f"{'same     ' if same else 'DIFFERENT'} {repeats.digest(texts[0])} {script.label}"
-                f" {log}.log"
-            )
-            for text in {text: None for text in texts[1:] if text != texts[0]}:
-                print(
-                    lines(
-                        str(repeats.first_difference(f"{script.label}/{log}.log", texts[0], text)),
-                        "  ",
-                    )
-                )
-            different += not same
-    total = len(run.suite.scripts) * len(LOGS)
+    runs = _run_each(run, bench, dict.fromkeys(names, bench.mode), again=True)
+    same = [
+        _print_comparison(f"{script.label} {log}.log", [runs[name, script.label] for name in names])
+        for script in bench.suite.scripts
+        for log in LOGS
+    ]
+    build = run.record.versions["qemu build"][:12]
     print(
-        f"{total - different} of {total} logs are the same in {times} runs with seed"
-        f" {run.mode.seed}, QEMU's build {run.facts['versions']['qemu build'][:12]}: {run.folder}"
+        f"{sum(same)} of {len(same)} logs are the same in {times} runs with seed"
+        f" {bench.mode.seed}, QEMU's build {build}: {run.folder}"
     )
-    return ExitCode.REJECTED if different else ExitCode.ACCEPTED
+    return ExitCode.ACCEPTED if all(same) else ExitCode.REJECTED
 
 
-def over_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> ExitCode:
+def _print_comparison(what: str, runs: Sequence[GuestRun]) -> bool:
+    """Print whether a log, ``LABEL NAME.log``, is the same in each run, and where it is not."""
+    label, _, name = what.partition(" ")
+    first, *others = (run.log(name.removesuffix(".log")) for run in runs)
+    same = all(text == first for text in others)
+    print(f"{'same     ' if same else 'DIFFERENT'} {repeats.log_digest(first)} {what}")
+    for text in dict.fromkeys(text for text in others if text != first):
+        print(lines(str(repeats.first_difference(f"{label}/{name}", first, text)), "  "))
+    return same
+
+
+def try_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> ExitCode:
     """Run the suite once for each seed on the patched kernel and count each case's passes; 0 where
     every case has the same outcome for all seeds, else 1, with the seeds that show it and the
-    command that shows it again.
-    """
-    run = _virtual(settings, progress)
-    runs = _each(
-        run, {f"seed-{seed}": replace(run.mode, seed=seed) for seed in seeds}, again=settings.rerun
-    )
-    states: dict[int, dict[tuple[str, str], State]] = {}
-    for seed in seeds:
-        of_seed = states.setdefault(seed, {})
-        for script in run.suite.scripts:
-            ran = runs[f"seed-{seed}", script.label]
-            found = ktap.parse_script(
-                script.name, ran.log("tests"), ran.exit_status, expect_tap=run.suite.tap
-            )
-            of_seed |= {(script.label, case.name): case.state for case in (found.own, *found.cases)}
-    rows = repeats.tally(states)
+    command that shows it again."""
+    run, bench = _prepare(settings, progress)
+    of_seed = {f"seed-{seed}": replace(bench.mode, seed=seed) for seed in seeds}
+    runs = _run_each(run, bench, of_seed, again=settings.rerun)
+    rows = repeats.tally_states({seed: _read_states(bench, runs, f"seed-{seed}") for seed in seeds})
     for row in rows:
-        if row.others:
-            word = "flaky" if row.flaky else "never passes"
-            said = (
-                f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed"
-                f" {repeats.seeds(row.others)}"
-            )
-            print(lines(said, ""))
-        if row.flaky:
-            (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
-            print(
-                "  replay:"
-                f" {run.settings.command('run', mode='virtual', seed=str(seed), suite=part)}"
-            )
+        _print_tally(run.settings, row)
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
     return ExitCode.REJECTED if any(row.flaky for row in rows) else ExitCode.ACCEPTED
 
 
-def _virtual(settings: Settings, progress: Progress) -> Run:
+def _read_states(bench: Bench, runs: Runs, name: str) -> dict[tuple[str, str], State]:
+    """(script's label, case) -> state in one of the runs."""
+    states: dict[tuple[str, str], State] = {}
+    for script in bench.suite.scripts:
+        run = runs[name, script.label]
+        result = ktap.parse_script(
+            script.name, run.log("tests"), run.end.exit_status, expect_tap=bench.suite.tap
+        )
+        states |= {(script.label, case.name): case.state for case in (result.own, *result.cases)}
+    return states
+
+
+def _print_tally(settings: Settings, row: Tally) -> None:
+    """Print a case that does not pass with each seed, and how to see that again."""
+    if row.others:
+        word = "flaky" if row.flaky else "never passes"
+        seeds = repeats.seed_words(row.others)
+        line = f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed {seeds}"
+        print(lines(line, ""))
+    if row.flaky:
+        (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
+        command = settings.command("run", mode="virtual", seed=str(seed), suite=part)
+        print(f"  replay: {command}")
+
+
+def _prepare(settings: Settings, progress: Progress) -> tuple[Run, Bench]:
     """A run for comparing runs, which makes sense in virtual time only."""
     if settings.mode not in ("auto", "virtual"):
         raise StageError(
             "options", f"--mode {settings.mode}: only runs in virtual time can be the same"
         )
-    with new_run(replace(settings, mode="virtual"), progress) as run:
-        run.mode  # noqa: B018 - before anything is built, as the suite
-        run.suite  # noqa: B018
-    return run
+    series = bring_series(settings, progress)
+    settings = replace(settings, mode="virtual", series=series.spec)
+    with new_run(settings, progress, loaded=series) as run:
+        return run, prepare_guests(run)
 
 
-def _each(run: Run, modes: dict[str, Mode], *, again: bool) -> dict[tuple[str, str], GuestRun]:
+def _run_each(run: Run, bench: Bench, modes: Mapping[str, Mode], *, again: bool) -> Runs:
     """The suite once for each named mode on the patched kernel; (name, script's label) -> run."""
+    kernel, image = bench.sides[Side.PATCHED].kernel, bench.images[Side.PATCHED]
     jobs = [
-        Job(
-            name,
-            run.built["patched"][0],
-            run.images["patched"],
-            script,
-            mode,
-            run.folder / name / script.label,
-        )
-        for script in run.suite.scripts
+        Job(name, kernel, image, script, mode, run.folder / name / script.label)
+        for script in bench.suite.scripts
         for name, mode in modes.items()
     ]
-    with run.progress.stage("run", f"suite {run.suite.name}, {len(modes)} times"):
-        ran = pool.run(jobs, run.workspace, run.progress, again=again)
-    return {(job.name, job.script.label): one for job, one in zip(jobs, ran, strict=True)}
+    with run.progress.stage("run", f"suite {bench.suite.name}, {len(modes)} times"):
+        guests = pool.run_jobs(jobs, run.workspace, run.progress, again=again)
+    return {(job.name, job.script.label): one for job, one in zip(jobs, guests, strict=True)}

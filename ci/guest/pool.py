@@ -4,33 +4,16 @@ it."""
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import Path
 
 from ci.base import processes
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace
 from ci.guest import run_cache, vm
-from ci.guest.modes import Mode
-from ci.guest.rootfs import Image
+from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
-from ci.kernel.build import Kernel
-from ci.suites.selection import Script
 
 
-@dataclass(frozen=True)
-class Job:
-    """One guest to run: ``name`` is for people, ``folder`` is where its logs go."""
-
-    name: str
-    kernel: Kernel
-    image: Image
-    script: Script
-    mode: Mode
-    folder: Path
-
-
-def run(
+def run_jobs(
     jobs: Sequence[Job],
     workspace: Workspace,
     progress: Progress,
@@ -42,48 +25,42 @@ def run(
     ``later`` is how many more there may be, which these will show: they count among those to go."""
     if not jobs:
         return []
-    done: dict[int, GuestRun] = {}
-    order = sorted(
-        range(len(jobs)), key=lambda n: -run_cache.cost_s(jobs[n].script, jobs[n].mode, workspace)
-    )
+
+    def cost_s(number: int) -> float:
+        return run_cache.cost_s(jobs[number].script, jobs[number].mode, workspace)
+
+    runs: dict[int, GuestRun] = {}
     with ThreadPoolExecutor(max_workers=vm.at_once(jobs[0].mode.machine)) as pool:
-        open_: dict[Future[GuestRun], int] = {}
+        pending: dict[Future[GuestRun], int] = {}
         try:
-            for n in order:
-                job = jobs[n]
-                started = pool.submit(
-                    run_cache.run,
-                    job.kernel,
-                    job.image,
-                    job.script,
-                    job.mode,
-                    workspace,
-                    job.folder,
-                    again=again,
-                )
-                open_[started] = n
-            progress.update(_to_go(len(open_), later))
-            while open_:
-                for ended in wait(open_, return_when=FIRST_COMPLETED).done:
-                    n = open_.pop(ended)
-                    done[n] = ended.result()
-                    progress.note(_told(jobs[n], done[n]))
-                    progress.update(_to_go(len(open_), later))
+            for number in sorted(range(len(jobs)), key=cost_s, reverse=True):
+                future = pool.submit(run_cache.run_job, jobs[number], workspace, again=again)
+                pending[future] = number
+            progress.update(to_go(len(pending), later))
+            while pending:
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    number = pending.pop(future)
+                    runs[number] = future.result()
+                    progress.note(_line(jobs[number], runs[number]))
+                    progress.update(to_go(len(pending), later))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             processes.abort()
             raise
-    return [done[n] for n in range(len(jobs))]
+    return [runs[number] for number in range(len(jobs))]
 
 
-def _to_go(count: int, later: int) -> str:
+def to_go(count: int, later: int) -> str:
+    """How many guests there are still to come, in words."""
     more = f", then up to {later} with base's own scripts" if later else ""
     return f"run: {count} guests to go{more}"
 
 
-def _told(job: Job, ran: GuestRun) -> str:
-    how = f"exit {ran.exit_status}" if ran.exit_status is not None else ran.ended.value
-    spent = "from the record" if ran.from_record else f"{ran.cpu_s:.1f} CPU seconds"
+def _line(job: Job, run: GuestRun) -> str:
+    """How one guest ended."""
+    end = run.end
+    how = f"exit {end.exit_status}" if end.exit_status is not None else end.ended.value
+    spent = "from the record" if run.from_record else f"{end.cpu_s:.1f} CPU seconds"
     return (
-        f"{job.name}: {job.script.label}: {how}, {ran.guest_ms / 1000:.1f} s of guest time, {spent}"
+        f"{job.name}: {job.script.label}: {how}, {end.guest_ms / 1000:.1f} s of guest time, {spent}"
     )

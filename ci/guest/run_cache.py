@@ -3,17 +3,18 @@
 without a guest."""
 
 import importlib.metadata
-import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from ci.base.records import from_json, save_record
 from ci.base.workspace import Workspace, digest, write_text
 from ci.guest import modes, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.vm import LOGS, GuestRun
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended
+from ci.logs.ending import Ended, GuestEnd
 from ci.suites.selection import Script
 
 # Ends that the guest came to by itself, in its own time; the others are of the host's clock or of
@@ -21,7 +22,19 @@ from ci.suites.selection import Script
 OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT)
 
 
-def versions() -> dict[str, str]:
+@dataclass(frozen=True)
+class Job:
+    """One guest to run: ``name`` is for people, ``folder`` is where its logs go."""
+
+    name: str
+    kernel: Kernel
+    image: Image
+    script: Script
+    mode: Mode
+    folder: Path
+
+
+def emulator_versions() -> dict[str, str]:
     """What emulates a guest: the machine that the same words mean may differ between versions."""
     return {
         "qemu": modes.qemu_version(),
@@ -30,79 +43,72 @@ def versions() -> dict[str, str]:
     }
 
 
-def key_of(kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace) -> str:
+def key_of(job: Job, workspace: Workspace) -> str:
     """Digest of all that a run in virtual time depends on."""
-    anywhere = Path()
+    anywhere, mode = Path(), job.mode
     _, *words = vm.vng_argv(
         anywhere, anywhere, mode, vm.cmdline(workspace, mode), anywhere, anywhere
     )
-    job = vm.job(script, "", vm.limit_s(script, mode))
+    orders = vm.job(job.script, "", vm.limit_s(job.script, mode))
+    kernel, image = job.kernel, job.image
     return digest(
-        "run", kernel.image_digest, kernel.build_id, image.image_digest, words, job, versions()
+        "run",
+        kernel.image_digest,
+        kernel.build_id,
+        image.image_digest,
+        words,
+        orders,
+        emulator_versions(),
     )
 
 
-def run(
-    kernel: Kernel,
-    image: Image,
-    script: Script,
-    mode: Mode,
-    workspace: Workspace,
-    folder: Path,
-    *,
-    again: bool = False,
-) -> GuestRun:
+def run_job(job: Job, workspace: Workspace, *, again: bool = False) -> GuestRun:
     """One run, from the record where the mode is repeatable and it is known; ``again`` runs it in
     any case."""
-    if not mode.machine.repeatable:
-        ran = vm.run(kernel, image, script, mode, workspace, folder)
-        _remember(ran, mode, workspace)
-        return ran
-    key = key_of(kernel, image, script, mode, workspace)
-    kept = workspace.entry("runs", key)
-    if not again and (known := _known(kept, kernel, script, folder)):
+    if not job.mode.machine.repeatable:
+        return _run_guest(job, workspace, "")
+    key = key_of(job, workspace)
+    entry = workspace.entry("runs", key)
+    if not again and (known := _load(entry, job)):
         return known
     # Drawn from the key, the nonce is the same in each run and stands in no other file.
-    ran = vm.run(kernel, image, script, mode, workspace, folder, key[:32])
-    _remember(ran, mode, workspace)
-    if ran.ended in OWN_ENDS and (ran.ended is not Ended.HANG_SCRIPT or ran.timed_out):
-        with workspace.lock(f"run-{key[:16]}", stage="run"), workspace.publish(kept) as fresh:
+    run = _run_guest(job, workspace, key[:32])
+    if run.end.ended in OWN_ENDS and (run.end.ended is not Ended.HANG_SCRIPT or run.end.timed_out):
+        with workspace.lock(f"run-{key[:16]}", stage="run"), workspace.publish(entry) as fresh:
             for name in LOGS:
-                shutil.copyfile(folder / f"{name}.log", fresh / f"{name}.log")
-            names = ("build_id", "exit_status", "timed_out", "guest_ms", "idle_ms", "cpu_s")
-            facts = {name: getattr(ran, name) for name in names}
-            write_text(fresh / "run.json", json.dumps(facts | {"ended": ran.ended.name}, indent=1))
-    return ran
+                shutil.copyfile(job.folder / f"{name}.log", fresh / f"{name}.log")
+            save_record(fresh / "end.json", run.end)
+    return run
 
 
-def _known(kept: Path, kernel: Kernel, script: Script, folder: Path) -> GuestRun | None:
-    """The run that ``kept`` holds, with its logs in ``folder``; none where it is damaged, or of
-    another kernel. A guest that panicked before it could say which kernel it runs has no build
-    id."""
+def _run_guest(job: Job, workspace: Workspace, nonce: str) -> GuestRun:
+    """A guest, and a note of what it cost."""
+    run = vm.run(job.kernel, job.image, job.script, job.mode, workspace, job.folder, nonce)
+    path = _cost(job.script, job.mode, workspace)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, f"{run.end.cpu_s:.1f}\n")
+    return run
+
+
+def _load(entry: Path, job: Job) -> GuestRun | None:
+    """The run that a cache entry holds, with its logs in the job's folder; none where it is
+    damaged, or of another kernel. A guest that panicked before it could say which kernel it runs
+    has no build id."""
     try:
-        facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
-        ran = GuestRun(
-            script, folder, **(facts | {"ended": Ended[facts["ended"]]}), from_record=True
-        )
-        if ran.build_id not in ("", kernel.build_id):
+        end = from_json((entry / "end.json").read_bytes(), GuestEnd)
+        if end.build_id not in ("", job.kernel.build_id):
             return None
-        logs = {name: (kept / f"{name}.log").read_bytes() for name in LOGS}
-    except (OSError, ValueError, TypeError, KeyError):
+        logs = {name: (entry / f"{name}.log").read_bytes() for name in LOGS}
+    except (OSError, ValueError):
         return None
-    folder.mkdir(parents=True)
+    job.folder.mkdir(parents=True)
     for name, text in logs.items():
-        (folder / f"{name}.log").write_bytes(text)
-    return ran
+        (job.folder / f"{name}.log").write_bytes(text)
+    return GuestRun(job.script, job.folder, end, from_record=True)
 
 
 def _cost(script: Script, mode: Mode, workspace: Workspace) -> Path:
     return workspace.entry("costs", f"{mode.name}-{script.label}")
-
-
-def _remember(ran: GuestRun, mode: Mode, workspace: Workspace) -> None:
-    path = _cost(ran.script, mode, workspace)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, f"{ran.cpu_s:.1f}\n")
 
 
 def cost_s(script: Script, mode: Mode, workspace: Workspace) -> float:

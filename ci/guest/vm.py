@@ -18,7 +18,7 @@ from ci.base.workspace import Workspace, remove_tree
 from ci.guest.modes import Machine, Mode
 from ci.guest.rootfs import GUEST_SELFTESTS, Image
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended
+from ci.logs.ending import Ended, GuestEnd
 from ci.suites.selection import Script
 
 LOGS = ("kernel", "tests", "control")
@@ -38,22 +38,12 @@ SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
 
 @dataclass(frozen=True)
 class GuestRun:
-    """``folder`` holds kernel.log, tests.log, control.log and vng.log. ``exit_status`` is the
-    script's, ``None`` where it never ended; ``timed_out`` that the guest itself ended it at its
-    limit, healthy enough for that; ``guest_ms`` is the script's guest time and ``idle_ms`` how much
-    of it all CPUs slept (in steps of 10 ms); in virtual time each millisecond that one CPU is awake
-    is a million instructions. ``cpu_s`` is what the host spent; ``from_record`` that no guest ran
-    for it."""
+    """A script in a guest that ended: ``folder`` holds kernel.log, tests.log, control.log and
+    vng.log; ``from_record`` says that no guest ran for it."""
 
     script: Script
     folder: Path
-    ended: Ended
-    build_id: str
-    exit_status: int | None
-    timed_out: bool
-    guest_ms: int
-    idle_ms: int = 0
-    cpu_s: float = 0.0
+    end: GuestEnd
     from_record: bool = False
 
     def log(self, name: str) -> str:
@@ -226,10 +216,11 @@ def run(
     )
     (folder / "job").unlink()
     empty.rmdir()
-    return replace(_result(script, folder, nonce, done.stopped, kernel), cpu_s=done.cpu_s)
+    end = _read_end(folder, nonce, done.stopped, kernel)
+    return GuestRun(script, folder, replace(end, cpu_s=done.cpu_s))
 
 
-def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestRun:
+def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEnd:
     """What the logs say of the end."""
     control = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
     seen = records(control, nonce)
@@ -251,9 +242,7 @@ def _result(script: Script, folder: Path, nonce: str, stopped: str, kernel: Kern
         )
     end = seen.get("end", [])
     whole = len(end) == 3 and all(word.isdigit() for word in end)
-    return GuestRun(
-        script=script,
-        folder=folder,
+    return GuestEnd(
         ended=ended,
         build_id=build_id,
         exit_status=int(end[0]) if whole else None,

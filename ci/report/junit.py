@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A verdict as a JUnit file that strict readers accept.
 
-``junit-xml`` builds it, then one pure pass (:func:`conform`) makes it what the schema junit-10.xsd
-of Jenkins' xunit-plugin allows: no ``disabled`` (which the package always writes), no attributes
-beyond the schema's, times as plain decimals. The package also drops a failure or error that has
-neither message nor text, which turns it into a pass: here both always have a message. At the end
-the counts in the file are held against the verdict.
+``junit-xml`` builds it, then one pure pass (:func:`conform_document`) makes it what the schema
+junit-10.xsd of Jenkins' xunit-plugin allows: no ``disabled`` (which the package always writes), no
+attributes beyond the schema's, times as plain decimals. The package also drops a failure or error
+that has neither message nor text, which turns it into a pass: here both always have a message. At
+the end the counts in the file are held against the verdict.
 """
 
 import re
@@ -69,7 +69,7 @@ def _test_case(case: CaseVerdict, prefix: str) -> junit_xml.TestCase:
     out = f"base: {case.base}\npatched: {case.patched}\nchange: {case.change}\n"
     made = junit_xml.TestCase(
         _attribute(case.name),
-        classname=_attribute(f"{prefix}.{case.suite}"),
+        classname=_attribute(f"{prefix}.{case.group}"),
         elapsed_sec=(case.time_ms or 0.0) / 1000,
         stdout=xml_text(out + case.detail),
     )
@@ -83,7 +83,7 @@ def _test_case(case: CaseVerdict, prefix: str) -> junit_xml.TestCase:
     return made
 
 
-def conform(document: str) -> str:
+def conform_document(document: str) -> str:
     """The one pass: from what ``junit-xml`` writes to what the schema allows, with an XML
     declaration."""
     root = ET.fromstring(document)
@@ -98,7 +98,7 @@ def conform(document: str) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _hold(document: str, verdict: Verdict) -> None:
+def _check_counts(document: str, verdict: Verdict) -> None:
     """Raise ValueError unless the file says what the verdict says."""
     root = ET.fromstring(document.encode())
     count = {
@@ -112,13 +112,13 @@ def _hold(document: str, verdict: Verdict) -> None:
         "skipped": sum(bool(_skip_message(case)) for case in verdict.cases),
     }
     total = len(root.findall(".//testcase"))
-    said = {
+    totals = {
         tag: int(root.attrib[name]) for tag, name in (("failure", "failures"), ("error", "errors"))
     }
     if (
         count != due
         or total != len(verdict.cases)
-        or said != {"failure": due["failure"], "error": due["error"]}
+        or totals != {"failure": due["failure"], "error": due["error"]}
     ):
         raise ValueError(
             f"junit: the file has {total} cases, {count}; the verdict {len(verdict.cases)}, {due}"
@@ -127,7 +127,7 @@ def _hold(document: str, verdict: Verdict) -> None:
         raise ValueError(f"junit: {due} do not go with exit code {verdict.exit_code}")
 
 
-def render(
+def render_verdict(
     verdict: Verdict,
     *,
     prefix: str,
@@ -146,14 +146,14 @@ def render(
     suites = [
         junit_xml.TestSuite(
             _attribute(f"{prefix}.{name}"),
-            [_test_case(case, prefix) for case in verdict.cases if case.suite == name],
+            [_test_case(case, prefix) for case in verdict.cases if case.group == name],
             properties={
                 _attribute(key): _attribute(value) for key, value in (properties or {}).items()
             },
             timestamp=timestamp,
         )
-        for name in dict.fromkeys(case.suite for case in verdict.cases)
+        for name in dict.fromkeys(case.group for case in verdict.cases)
     ]
-    document = conform(junit_xml.to_xml_report_string(suites, prettyprint=False))
-    _hold(document, verdict)
+    document = conform_document(junit_xml.to_xml_report_string(suites, prettyprint=False))
+    _check_counts(document, verdict)
     return document

@@ -20,7 +20,7 @@ MAX_DIFF = 100
 MIN_WIDTH = 40
 _COLOURS = {"accepted": "32", "rejected": "31", "error": "33"}
 # What is worth a row, most important first; the other changes are only counted.
-_TOLD = (
+_NOTABLE = (
     Change.REGRESSED,
     Change.NEW_FAILURE,
     Change.LOST,
@@ -31,11 +31,11 @@ _TOLD = (
 _LINES = {
     "accepted": "everything was found out, and nothing got worse",
     "rejected": "the series is at fault",
-    "error": "could not find out",
+    "error": "no verdict",
 }
 
 
-def plain(text: str, limit: int = 300) -> str:
+def plain_line(text: str, limit: int = 300) -> str:
     """Any text as one line that can be shown anywhere: printable, single blanks, no ``##[``."""
     line = " ".join(" ".join(clean_lines(text[: 4 * limit])).split())[:limit]
     shown = "".join(char if char.isprintable() else "?" for char in line)
@@ -82,56 +82,60 @@ def _wrapped(first: str, text: str, width: int) -> list[str]:
     return lines
 
 
-def _line(verdict: Verdict) -> str:
+def _headline(verdict: Verdict) -> str:
     """What a verdict comes to, in half a sentence."""
     limits = verdict.exit_code is ExitCode.ACCEPTED and any(case.excuse for case in verdict.cases)
     return _LINES[verdict.verdict] + (" but for known limits" if limits else "")
 
 
-def _told(verdict: Verdict) -> list[CaseVerdict]:
+def _notable_cases(verdict: Verdict) -> list[CaseVerdict]:
     """The cases that are worth a row: what rejects first, then what changed."""
-    told = [
+    notable = [
         case
         for case in verdict.cases
-        if case.exit_code or (case.change in _TOLD and not case.excuse)
+        if case.exit_code or (case.change in _NOTABLE and not case.excuse)
     ]
-    return sorted(told, key=lambda case: (not case.exit_code, _place(case.change)))
+    return sorted(notable, key=lambda case: (not case.exit_code, _rank(case.change)))
 
 
-def _place(change: Change) -> int:
-    return _TOLD.index(change) if change in _TOLD else len(_TOLD)
+def _rank(change: Change) -> int:
+    return _NOTABLE.index(change) if change in _NOTABLE else len(_NOTABLE)
 
 
-def _counted(cases: list[CaseVerdict]) -> str:
+def _change_counts(cases: list[CaseVerdict]) -> str:
     """``35 new, 2 fixed``: the changes of some cases, in a fixed order."""
     seen = Counter(case.change for case in cases)
     return ", ".join(f"{seen[change]} {change}" for change in Change if seen[change])
 
 
-def _scripts(verdict: Verdict) -> dict[str, list[CaseVerdict]]:
+def _cases_by_group(verdict: Verdict) -> dict[str, list[CaseVerdict]]:
     of_suite: dict[str, list[CaseVerdict]] = {}
     for case in verdict.cases:
-        of_suite.setdefault(case.suite, []).append(case)
+        of_suite.setdefault(case.group, []).append(case)
     return of_suite
 
 
-def _limits(verdict: Verdict) -> dict[tuple[str, str], list[CaseVerdict]]:
+def _known_limits(verdict: Verdict) -> dict[tuple[str, str], list[CaseVerdict]]:
     """Script and known limit -> the cases that it explains."""
     explained: dict[tuple[str, str], list[CaseVerdict]] = {}
     for case in verdict.cases:
         if case.excuse:
-            explained.setdefault((case.suite, case.excuse), []).append(case)
+            explained.setdefault((case.group, case.excuse), []).append(case)
     return explained
 
 
-def _replays(verdict: Verdict, replay: str) -> list[str]:
+def _replay_commands(verdict: Verdict, replay: str) -> list[str]:
     """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such
     a command."""
-    scripts = dict.fromkeys(case.suite for case in verdict.cases if case.change is Change.FLAKY)
-    return [f"{plain(replay)} --suite {plain(script)}" for script in scripts] if replay else []
+    scripts = dict.fromkeys(case.group for case in verdict.cases if case.change is Change.FLAKY)
+    return (
+        [f"{plain_line(replay)} --suite {plain_line(script)}" for script in scripts]
+        if replay
+        else []
+    )
 
 
-def console(
+def console_text(
     verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = ""
 ) -> str:
     """Lines of at most ``width`` columns (40 at least), each ended by a newline: the verdict, its
@@ -139,46 +143,52 @@ def console(
     where to look. ``where`` is the folder that is named there."""
     width = max(width, MIN_WIDTH)
     word = verdict.verdict
-    head = f" (exit {verdict.exit_code}): {_line(verdict)}"
+    head = f" (exit {verdict.exit_code}): {_headline(verdict)}"
     shown = f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m" if color else word
     lines = [shown + _fit(head, width - len(word))]
-    lines += _wrapped("series: ", f"{plain(verdict.series)}, {len(verdict.patches)} patches", width)
+    lines += _wrapped(
+        "series: ", f"{plain_line(verdict.series)}, {len(verdict.patches)} patches", width
+    )
     for note in verdict.notes[:MAX_REASONS]:
-        lines += _wrapped("note: ", plain(note), width)
+        lines += _wrapped("note: ", plain_line(note), width)
     for reason in verdict.reasons[:MAX_REASONS]:
-        lines += _wrapped("because: ", plain(reason), width)
+        lines += _wrapped("because: ", plain_line(reason), width)
     if len(verdict.reasons) > MAX_REASONS:
         lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
     for patch in verdict.patches:
         if patch.adapted:
             lines += _wrapped(
-                "adapted: ", plain(f"patch {patch.number} {patch.status}: {patch.detail}"), width
+                "adapted: ",
+                plain_line(f"patch {patch.number} {patch.status}: {patch.detail}"),
+                width,
             )
-    told = _told(verdict)
-    for case in told[:MAX_ROWS]:
+    notable = _notable_cases(verdict)
+    for case in notable[:MAX_ROWS]:
         sides = f" ({case.base} -> {case.patched})"
-        label = f"{case.change + ':':<14}{plain(case.suite)}: {plain(case.name)}"
+        label = f"{case.change + ':':<14}{plain_line(case.group)}: {plain_line(case.name)}"
         lines.append(_fit(label, width - len(sides)) + sides)
-    if len(told) > MAX_ROWS:
-        lines.append(f"and {len(told) - MAX_ROWS} more")
-    for (suite, why), cases in _limits(verdict).items():
-        lines += _wrapped("known limit: ", plain(f"{suite}: {_counted(cases)}: {why}"), width)
-    for suite, cases in _scripts(verdict).items():
-        lines.append(_fit(f"in {plain(suite)}: {_counted(cases)}", width))
-    for command in _replays(verdict, replay):
+    if len(notable) > MAX_ROWS:
+        lines.append(f"and {len(notable) - MAX_ROWS} more")
+    for (suite, why), cases in _known_limits(verdict).items():
+        lines += _wrapped(
+            "known limit: ", plain_line(f"{suite}: {_change_counts(cases)}: {why}"), width
+        )
+    for suite, cases in _cases_by_group(verdict).items():
+        lines.append(_fit(f"in {plain_line(suite)}: {_change_counts(cases)}", width))
+    for command in _replay_commands(verdict, replay):
         lines += _wrapped("again: ", command, width)
-    lines += _wrapped("look at: ", plain(f"{where}/summary.md, {where}/junit.xml"), width)
+    lines += _wrapped("look at: ", plain_line(f"{where}/summary.md, {where}/junit.xml"), width)
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def code(text: str, limit: int = 200) -> str:
+def code_span(text: str, limit: int = 200) -> str:
     """Text as a code span that also survives in a table: nothing in it is Markdown, HTML, a mention
     or a link."""
-    inner = plain(text, limit).replace("`", "'").replace("|", "¦")
+    inner = plain_line(text, limit).replace("`", "'").replace("|", "¦")
     return f"`{inner or ' '}`"
 
 
-def _table(title: str, cases: list[CaseVerdict]) -> list[str]:
+def _case_table(title: str, cases: list[CaseVerdict]) -> list[str]:
     """A headed Markdown table of at most 30 cases, nothing where there is none."""
     if not cases:
         return []
@@ -191,60 +201,58 @@ def _table(title: str, cases: list[CaseVerdict]) -> list[str]:
     ]
     for case in cases[:MAX_ROWS]:
         lines.append(
-            f"| {case.change} | {code(case.suite)} | {code(case.name)} | {case.base} |"
+            f"| {case.change} | {code_span(case.group)} | {code_span(case.name)} | {case.base} |"
             f" {case.patched} |"
         )
     return lines + (["", f"And {len(cases) - MAX_ROWS} more."] if len(cases) > MAX_ROWS else [])
 
 
-def _adapted(verdict: Verdict) -> list[str]:
+def _adapted_patches(verdict: Verdict) -> list[str]:
     """What was taken out or put on in another form than it was given, and how the two differ. Each
     line of theirs begins with a mark, so that it is neither Markdown nor a workflow command."""
     lines: list[str] = []
     for patch in verdict.patches:
         if patch.adapted:
-            rows = [_row(row) for row in patch.adapted.split("\n")]
+            rows = [_diff_line(row) for row in patch.adapted.split("\n")]
             more = [f"| and {len(rows) - MAX_DIFF} more lines"] if len(rows) > MAX_DIFF else []
             lines += [
                 "",
-                f"### Patch {patch.number}: {code(patch.status)}",
+                f"### Patch {patch.number}: {code_span(patch.status)}",
                 "",
-                code(patch.detail, 600),
+                code_span(patch.detail, 600),
             ]
             lines += ["", "```text", *(f"| {row}" for row in rows[:MAX_DIFF]), *more, "```"]
     return lines
 
 
-def _row(text: str, limit: int = 200) -> str:
+def _diff_line(text: str, limit: int = 200) -> str:
     """A line of a diff as it can be shown in a fence: its blanks are kept, a tab is eight."""
     shown = "".join(char if char.isprintable() else "?" for char in text.expandtabs()[:limit])
     return shown.replace("##[", "# #[").replace("`", "'")
 
 
-def markdown(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
+def markdown_text(verdict: Verdict, *, where: str = "results/latest", replay: str = "") -> str:
     """A job summary: totals, reasons, then only what changed and what known limits explain (at most
     30 rows each); well under GitHub's 1 MiB."""
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
-    lines += [
-        f"Series {code(verdict.series)}: {len(verdict.patches)} patches, {_line(verdict)}.",
-        "",
-    ]
-    lines += [f"- {code(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + (
+    count = f"{len(verdict.patches)} patches"
+    lines += [f"Series {code_span(verdict.series)}: {count}, {_headline(verdict)}.", ""]
+    lines += [f"- {code_span(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + (
         [""] if verdict.notes else []
     )
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
     if verdict.reasons:
         lines += ["", "### Why", ""]
-        lines += [f"- {code(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
+        lines += [f"- {code_span(reason)}" for reason in verdict.reasons[:MAX_REASONS]]
         if len(verdict.reasons) > MAX_REASONS:
             lines.append(f"- and {len(verdict.reasons) - MAX_REASONS} more")
-    lines += _adapted(verdict)
-    lines += _table("What changed", _told(verdict))
-    for (_, why), cases in _limits(verdict).items():
-        lines += [*_table("Known limit", cases), "", f"Why: {code(why, 600)}"]
-    if commands := _replays(verdict, replay):
+    lines += _adapted_patches(verdict)
+    lines += _case_table("What changed", _notable_cases(verdict))
+    for (_, why), cases in _known_limits(verdict).items():
+        lines += [*_case_table("Known limit", cases), "", f"Why: {code_span(why, 600)}"]
+    if commands := _replay_commands(verdict, replay):
         lines += ["", "What is flaky can be seen again, the same in each run:", ""]
-        lines += [f"- {code(command)}" for command in commands]
-    lines += ["", f"Look at {code(where)}."]
+        lines += [f"- {code_span(command)}" for command in commands]
+    lines += ["", f"Look at {code_span(where)}."]
     return "\n".join(lines) + "\n"

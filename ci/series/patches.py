@@ -53,6 +53,11 @@ class Series:
     others: Mapping[int, tuple[Patch, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def titles(self) -> Mapping[int, str]:
+        """Number -> title."""
+        return {patch.number: patch.title for patch in self.patches}
+
     def forms(self, patch: Patch, version: Version) -> tuple[tuple[PatchStatus, Patch], ...]:
         """What may stand for ``patch`` on a tree of ``version``: the patch itself, then its
         backports in the order of their names, each to be tried in turn."""

@@ -21,7 +21,7 @@ _ENDS = (
 )
 
 
-def parts(script: str, guests: Sequence[Guest]) -> Guest:
+def combine_parts(script: str, guests: Sequence[Guest]) -> Guest:
     """The guests that ran the parts of a script as one that ran all of it: what went worst is how
     it went."""
     if len(guests) == 1:
@@ -46,7 +46,7 @@ def parts(script: str, guests: Sequence[Guest]) -> Guest:
     )
 
 
-def attempts(script: str, guests: Sequence[Guest]) -> Guest:
+def combine_attempts(script: str, guests: Sequence[Guest]) -> Guest:
     """A script's attempts as one: a case whose outcomes differ is flaky, and says how it came out
     each time. What the kernel complained of in any attempt it did complain of; one attempt that
     finished shows that the guest can.
@@ -57,7 +57,7 @@ def attempts(script: str, guests: Sequence[Guest]) -> Guest:
     names = dict.fromkeys(case.name for result in results for case in result.cases)
     tables = [{case.name: case for case in result.cases} for result in results]
     absent = Case("", State.MISSING)
-    told = [
+    labels = [
         guest.attempt or f"attempt {number}"
         for number, guest in enumerate(guests, start=1)
         if guest.result
@@ -65,9 +65,11 @@ def attempts(script: str, guests: Sequence[Guest]) -> Guest:
     return Guest(
         ScriptResult(
             script,
-            _told([result.own for result in results], told),
+            _combine_case([result.own for result in results], labels),
             tuple(
-                _told([replace(table.get(name, absent), name=name) for table in tables], told)
+                _combine_case(
+                    [replace(table.get(name, absent), name=name) for table in tables], labels
+                )
                 for name in names
             ),
             tuple(problem for result in results for problem in result.problems),
@@ -79,7 +81,7 @@ def attempts(script: str, guests: Sequence[Guest]) -> Guest:
     )
 
 
-def _told(cases: Sequence[Case], attempts: Sequence[str]) -> Case:
+def _combine_case(cases: Sequence[Case], attempts: Sequence[str]) -> Case:
     """One case of several attempts."""
     if len({case.state for case in cases}) == 1:
         return cases[0]

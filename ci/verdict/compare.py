@@ -3,7 +3,7 @@
 :mod:`ci.verdict.judge`.
 
 Here it is settled what an absent case, a cut-off script and a clean console mean, given how the
-guests ended on both sides. Scripts have their cases under their names, and there are four suites
+guests ended on both sides. Scripts have their cases under their names, and there are four groups
 more: ``pipeline`` (our own trouble), ``apply`` (a case per patch), ``build``, and ``kernel`` (for
 each script whether its guest finished and its console was read; for each distinct complaint one).
 """
@@ -25,7 +25,7 @@ class Finding:
     """One case with its state on both kernels. ``detail`` is what is known of it, ``story`` the
     same in half a sentence."""
 
-    suite: str
+    group: str
     name: str
     base: State
     patched: State
@@ -48,20 +48,20 @@ _COMMAND = re.compile(r"`(?:\S*/)?(\S+).*` (?=ended with|was ended|did not end|c
 _SHOWN = 170
 
 
-def _of_trouble(text: str) -> str:
+def _trouble_story(text: str) -> str:
     """What went wrong, in short. Of a command that failed its name and how it ended, then its last
     lines as far as they fit: what a program says last is why it failed."""
     head, *lines = [" ".join(line.split()) for line in clean_lines(text)]
     found = _COMMAND.search(head)
     if not found:
         return _in_short(text)
-    told, last = f"{head[: found.start()]}{found[1]} {head[found.end() :]}", list[str]()
+    start, last = f"{head[: found.start()]}{found[1]} {head[found.end() :]}", list[str]()
     log = [lines.pop()] if lines and lines[-1].startswith("log: ") else []
     for line in filter(None, reversed(lines)):
-        if last and sum(map(len, (told, *last, line))) > _SHOWN:
+        if last and sum(map(len, (start, *last, line))) > _SHOWN:
             break
         last.insert(0, line[:_SHOWN])
-    return _in_short(told, *last, *log)
+    return _in_short(start, *last, *log)
 
 
 # What the kernel itself cut short, where the other kernel came through.
@@ -110,10 +110,10 @@ def _side(script: str, guest: Guest | None, other: Guest | None) -> _Side:
     return _Side(own, cases, State.ERROR if doubtful else State.MISSING)
 
 
-def _row(suite: str, name: str, base: Case, patched: Case) -> Finding:
+def _row(group: str, name: str, base: Case, patched: Case) -> Finding:
     time = patched.time_ms if patched.time_ms is not None else base.time_ms
     return Finding(
-        suite, name, base.state, patched.state, patched.detail or base.detail, time_ms=time
+        group, name, base.state, patched.state, patched.detail or base.detail, time_ms=time
     )
 
 
@@ -223,7 +223,7 @@ def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
 def _own_rows(evidence: Evidence) -> Iterator[Finding]:
     """What is known without any guest: our trouble, the patches, the builds."""
     for trouble in evidence.troubles:
-        story = _of_trouble(trouble.text) or "no reason was given"
+        story = _trouble_story(trouble.text) or "no reason was given"
         yield Finding("pipeline", trouble.stage, State.ERROR, State.ERROR, trouble.text, story)
     for patch in evidence.patches:
         before: State = State.PASS if patch.state is State.FAIL else patch.state
@@ -256,11 +256,11 @@ def _all_rows(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(script, name, State.ERROR, State.ERROR, story, story)
 
 
-def findings(evidence: Evidence) -> Iterator[Finding]:
-    """Every finding, in the order of the reports; no two share suite and name (a repeat gets
+def list_findings(evidence: Evidence) -> Iterator[Finding]:
+    """Every finding, in the order of the reports; no two share group and name (a repeat gets
     `` (2)``)."""
     times: Counter[tuple[str, str]] = Counter()
     for row in _all_rows(evidence):
-        times[row.suite, row.name] += 1
-        count = times[row.suite, row.name]
+        times[row.group, row.name] += 1
+        count = times[row.group, row.name]
         yield row if count == 1 else replace(row, name=f"{row.name} ({count})")

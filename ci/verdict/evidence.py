@@ -5,6 +5,7 @@ No logic here."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ci.base.sides import Side
 from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import State
@@ -12,7 +13,7 @@ from ci.logs.splats import Splat
 
 
 @dataclass(frozen=True)
-class Patch:
+class PatchRow:
     """A patch and how it went: ``status`` in the caller's words; ``state`` is PASS, SKIP (left out,
     not affected), FAIL (it does not apply: exit code 2) or MISSING (never tried). ``adapted`` is a
     diff: how what was taken out or put on differs from the patch."""
@@ -27,7 +28,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Build:
+class BuildRow:
     """Something built on both sides (``kernel``, ``selftests``): PASS or FAIL, MISSING where it is
     not needed or was not tried. ``detail`` holds the compiler's lines."""
 
@@ -62,6 +63,11 @@ class ScriptRun:
     patched: Guest | None
     base_own: Guest | None = None
 
+    @property
+    def guests(self) -> Mapping[Side, Guest | None]:
+        """Each side's guest."""
+        return dict(zip(Side, (self.base, self.patched, self.base_own), strict=True))
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -83,8 +89,8 @@ class Evidence:
 
     series: str
     change_id: str
-    patches: tuple[Patch, ...] = ()
-    builds: tuple[Build, ...] = ()
+    patches: tuple[PatchRow, ...] = ()
+    builds: tuple[BuildRow, ...] = ()
     runs: tuple[ScriptRun, ...] = ()
     must_flip: tuple[tuple[str, str], ...] = ()
     known: Mapping[tuple[str, str], str] = field(default_factory=dict)

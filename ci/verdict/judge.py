@@ -2,9 +2,9 @@
 """The only place that decides: what was found out on both kernels -> the verdict. Pure.
 
 It is one fold. :mod:`ci.verdict.compare` gives every case a state on base and on patched;
-:func:`change` is a function of the two; a case calls for an exit code of its own; the verdict's is
-the first of 2, 1, 3, 0 that a case calls for. Nothing is decided outside of the cases, so a report
-that shows them all shows every reason there is.
+:func:`change_between` is a function of the two; a case calls for an exit code of its own; the
+verdict's is the first of 2, 1, 3, 0 that a case calls for. Nothing is decided outside of the cases,
+so a report that shows them all shows every reason there is.
 """
 
 from collections import Counter
@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from ci.base.exit_codes import PRECEDENCE, ExitCode, first_code
 from ci.logs.outcome import State, tidy
-from ci.verdict.compare import Finding, findings
-from ci.verdict.evidence import Evidence, Patch
+from ci.verdict.compare import Finding, list_findings
+from ci.verdict.evidence import Evidence, PatchRow
 
 SCHEMA = 1
 # So many cases of one script and kind are named in the reasons, the others are counted.
@@ -43,12 +43,12 @@ _ABSENT = (State.SKIP, State.MISSING)
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """One case as judged. ``suite`` is the script. ``exit_code`` is what it alone calls for;
-    ``reason`` the sentence where that is not 0. ``excuse`` is the known limit that explains a
-    failure on a side, and keeps it from counting. ``detail`` is bounded, uncleaned text;
-    ``time_ms`` guest time on patched, else on base."""
+    """One case as judged. ``group`` is the script, or one of the four groups more. ``exit_code`` is
+    what it alone calls for; ``reason`` the sentence where that is not 0. ``excuse`` is the known
+    limit that explains a failure on a side, and keeps it from counting. ``detail`` is bounded,
+    uncleaned text; ``time_ms`` guest time on patched, else on base."""
 
-    suite: str
+    group: str
     name: str
     base: State
     patched: State
@@ -70,7 +70,7 @@ class Verdict:
     reasons: tuple[str, ...]
     series: str
     change_id: str
-    patches: tuple[Patch, ...]
+    patches: tuple[PatchRow, ...]
     cases: tuple[CaseVerdict, ...]
     notes: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ class Verdict:
         return {change.value: seen[change] for change in Change}
 
 
-def change(base: State, patched: State) -> Change:
+def change_between(base: State, patched: State) -> Change:
     """The change between two states. An error on a side hides everything, then flaky does; a
     failure that is skipped or missing on patched is *skipped*: it is not fixed, and it was no pass
     that could be lost.
@@ -109,38 +109,38 @@ _WORDS = {
 def _sentence(row: Finding, what: Change, code: ExitCode, *, must_flip: bool) -> str:
     """Why a case is not fine, naming script and case."""
     label = (
-        f"{row.suite}: {row.name}" if row.name != row.suite else f"{row.suite} (the script itself)"
+        f"{row.group}: {row.name}" if row.name != row.group else f"{row.group} (the script itself)"
     )
     sides = f"base: {row.base}, patched: {row.patched}"
     if what is Change.UNKNOWN:
         return f"{label} could not be found out: {row.story or tidy(row.detail[:400]) or sides}"
     if code is ExitCode.BROKEN:
-        verb = "does not apply" if row.suite == "apply" else "does not build with the series"
+        verb = "does not apply" if row.group == "apply" else "does not build with the series"
         return f"{label} {verb}" + (f": {row.story}" if row.story else "")
     if must_flip:
         return f"{label} must be fixed by the series and is {what} ({sides})"
     return f"{label} {_WORDS[what]}" + (f": {row.story}" if row.story else "")
 
 
-def _judged(row: Finding, evidence: Evidence) -> CaseVerdict:
+def _judge_case(row: Finding, evidence: Evidence) -> CaseVerdict:
     """A case with what it calls for. A case that must flip has to be *fixed*; no known limit
     excuses it."""
-    what = change(row.base, row.patched)
-    must_flip = (row.suite, row.name) in evidence.must_flip
+    what = change_between(row.base, row.patched)
+    must_flip = (row.group, row.name) in evidence.must_flip
     code, excuse = ExitCode.ACCEPTED, ""
     if what is Change.UNKNOWN:
         code = ExitCode.UNKNOWN
-    elif row.suite in ("apply", "build") and row.patched is State.FAIL:
+    elif row.group in ("apply", "build") and row.patched is State.FAIL:
         code = ExitCode.BROKEN
     elif must_flip and what is not Change.FIXED:
         code = ExitCode.REJECTED
     elif not must_flip and what in (*REJECTING, Change.STILL_FAILING, Change.FIXED):
-        excuse = evidence.known.get((row.suite, row.name), "")
+        excuse = evidence.known.get((row.group, row.name), "")
         if what in REJECTING and not excuse:
             code = ExitCode.REJECTED
     reason = _sentence(row, what, code, must_flip=must_flip) if code else ""
     return CaseVerdict(
-        row.suite,
+        row.group,
         row.name,
         row.base,
         row.patched,
@@ -157,24 +157,24 @@ def _reasons(cases: list[CaseVerdict], evidence: Evidence) -> Iterator[str]:
     """The sentences, the most important first; many of one script and kind are counted."""
 
     def rank(case: CaseVerdict) -> tuple[int, int, int]:
-        flip = (case.suite, case.name) in evidence.must_flip
-        first = 0 if flip or case.suite == "pipeline" else 1 if case.suite == "kernel" else 2
+        flip = (case.group, case.name) in evidence.must_flip
+        first = 0 if flip or case.group == "pipeline" else 1 if case.group == "kernel" else 2
         return (
             PRECEDENCE.index(case.exit_code),
             first,
             REJECTING.index(case.change) if case.change in REJECTING else 9,
         )
 
-    said: Counter[tuple[str, Change, ExitCode]] = Counter()
+    counts: Counter[tuple[str, Change, ExitCode]] = Counter()
     ordered = sorted((case for case in cases if case.exit_code), key=rank)
     for case in ordered:
-        group = (case.suite, case.change, case.exit_code)
-        said[group] += 1
-        if said[group] <= NAMED:
+        kind = (case.group, case.change, case.exit_code)
+        counts[kind] += 1
+        if counts[kind] <= NAMED:
             yield case.reason
-    for (suite, what, _), count in said.items():
+    for (group, what, _), count in counts.items():
         if count > NAMED:
-            yield f"{suite}: {count - NAMED} more cases are {what}"
+            yield f"{group}: {count - NAMED} more cases are {what}"
 
 
 def decide(evidence: Evidence) -> Verdict:
@@ -185,18 +185,18 @@ def decide(evidence: Evidence) -> Verdict:
     """
     if len({run.script for run in evidence.runs}) != len(evidence.runs):
         raise ValueError("a script has more than one run")
-    cases = [_judged(row, evidence) for row in findings(evidence)]
+    cases = [_judge_case(row, evidence) for row in list_findings(evidence)]
     scripts = {run.script for run in evidence.runs}
     ran = any(
-        case.suite in scripts
-        and case.name != case.suite
+        case.group in scripts
+        and case.name != case.group
         and case.patched in (State.PASS, State.FAIL, State.FLAKY)
         for case in cases
     )
     if not ran and not any(case.exit_code for case in cases):
         story = "no case ran on the patched kernel"
         nothing = Finding("pipeline", "cases", State.ERROR, State.ERROR, story, story)
-        cases.insert(0, _judged(nothing, evidence))
+        cases.insert(0, _judge_case(nothing, evidence))
     code = first_code(case.exit_code for case in cases)
     return Verdict(
         verdict=code.verdict,
@@ -230,7 +230,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
         ],
         "cases": [
             {
-                "suite": case.suite,
+                "suite": case.group,
                 "name": case.name,
                 "base": case.base.value,
                 "patched": case.patched.value,

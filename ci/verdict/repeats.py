@@ -14,7 +14,7 @@ from ci.logs.outcome import State
 _STAMP = re.compile(r"\[ *(\d+\.\d+)\]")
 
 
-def digest(text: str) -> str:
+def log_digest(text: str) -> str:
     """The first 16 hex digits of a log's SHA-256: enough to compare by eye."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -64,21 +64,23 @@ class Tally:
         return len({state for _, state in self.others}) + bool(self.passed) > 1
 
 
-def tally(states: Mapping[int, Mapping[tuple[str, str], State]]) -> tuple[Tally, ...]:
+def tally_states(states: Mapping[int, Mapping[tuple[str, str], State]]) -> tuple[Tally, ...]:
     """From seed -> (script, case) -> state to one row for each case; a case that a seed did not
     show is missing."""
     names = dict.fromkeys(key for of_seed in states.values() for key in of_seed)
     return tuple(
-        _tally(key, [(seed, of_seed.get(key, State.MISSING)) for seed, of_seed in states.items()])
+        _tally_case(
+            key, [(seed, of_seed.get(key, State.MISSING)) for seed, of_seed in states.items()]
+        )
         for key in names
     )
 
 
-def _tally(key: tuple[str, str], seen: Sequence[tuple[int, State]]) -> Tally:
+def _tally_case(key: tuple[str, str], seen: Sequence[tuple[int, State]]) -> Tally:
     others = tuple((seed, state) for seed, state in seen if state is not State.PASS)
     return Tally(*key, len(seen) - len(others), len(seen), others)
 
 
-def seeds(rows: Iterable[tuple[int, State]]) -> str:
+def seed_words(rows: Iterable[tuple[int, State]]) -> str:
     """``3 (fail), 7 (skip)``."""
     return ", ".join(f"{seed} ({state})" for seed, state in rows)

@@ -32,7 +32,7 @@ def test_a_peer_that_would_skip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(
         StageError, match="install iptables nftables tcpdump ethtool iproute2 bsdutils kmod"
     ):
-        bench._Peer(SimpleNamespace(folder=tmp_path), tmp_path)  # type: ignore[arg-type]
+        bench._Peer(SimpleNamespace(run=SimpleNamespace(folder=tmp_path)), tmp_path)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -41,8 +41,9 @@ def peer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bench._Peer:
     monkeypatch.setattr(bench, "PEER_NEEDS", {})
     git = SimpleNamespace(run=lambda *args: None)
     patched = SimpleNamespace(source=SimpleNamespace(git=git), commit="0" * 40)
-    run = SimpleNamespace(folder=tmp_path, trees=SimpleNamespace(patched=patched))
-    return bench._Peer(run, tmp_path)  # type: ignore[arg-type]
+    trees = SimpleNamespace(patched=patched)
+    subject = SimpleNamespace(run=SimpleNamespace(folder=tmp_path), trees=trees)
+    return bench._Peer(subject, tmp_path)  # type: ignore[arg-type]
 
 
 def test_a_peers_guest_that_breaks_down_is_tried_again_and_told(
@@ -74,7 +75,8 @@ def test_a_peers_guest_that_breaks_down_is_tried_again_and_told(
 def test_ratios_are_of_medians_and_the_raw_figures_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = SimpleNamespace(folder=tmp_path, mode=Mode("virtual", ""))
+    record = SimpleNamespace(mode=Mode("virtual", ""))
+    run = SimpleNamespace(folder=tmp_path, record=record)
     figures = {
         "smoke": {"ours": [Spent(10, 8), Spent(90, 9), Spent(11, 7)]},
         "userspace_pm": {"vng": [Spent(20, 16), Spent(30, 24), Spent(90, 72)]},

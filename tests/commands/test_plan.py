@@ -13,9 +13,10 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.commands import branches, plan, stable
-from ci.commands.plan import BranchPlan
+from ci.commands.plan import BranchTrees
 from ci.kernel import build
 from ci.report import stored
+from ci.report.branches import plan_table
 from ci.series.patches import load_series
 from tests.conftest import DEMO_C, KERNEL_FILES, commit, git, write
 
@@ -52,21 +53,21 @@ def upstream(kernel_tree: Path, demo_series: Path) -> Path:
 @pytest.fixture
 def planned(
     upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
-) -> Callable[..., dict[str, BranchPlan]]:
-    def made(*names: str) -> dict[str, BranchPlan]:
+) -> Callable[..., dict[str, BranchTrees]]:
+    def made(*names: str) -> dict[str, BranchTrees]:
         words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in names)
         wanted, chosen = settings_for(series=str(demo_series)), branches.select(words)
-        plans = plan.of_branches(wanted, load_series(demo_series), chosen, progress)
+        plans = plan.plan_branches(wanted, load_series(demo_series), chosen, progress)
         return {one.name: one for one in plans}
 
     return made
 
 
-def statuses(one: BranchPlan) -> list[str]:
-    return [state.words for state in one.states]
+def statuses(one: BranchTrees) -> list[str]:
+    return [patch.status for patch in one.plan.patches]
 
 
-def test_what_each_branch_needs(planned: Callable[..., dict[str, BranchPlan]]) -> None:
+def test_what_each_branch_needs(planned: Callable[..., dict[str, BranchTrees]]) -> None:
     plans = planned("main", "with-series", "conflict", "old")
     assert {name: statuses(one) for name, one in plans.items()} == {
         "main": ["applies", "applies"],
@@ -75,17 +76,17 @@ def test_what_each_branch_needs(planned: Callable[..., dict[str, BranchPlan]]) -
         "old": ["not affected", "not affected"],
     }
     assert [one.exit_code for one in plans.values()] == [0, 0, 2, 0]
-    assert [plan.word(state, on_base=True) for state in plans["with-series"].states] == [
+    assert [patch.on_base for patch in plans["with-series"].plan.patches] == [
         "applies",
         "applies",
     ]
-    whys = [state.why for state in plans["old"].states]
+    whys = [patch.why for patch in plans["old"].plan.patches]
     assert "older than v6.0" in whys[0] and "no int line10 in its net/demo.c" in whys[0]
     assert whys[1] == "it depends on patch 1, which is not needed"
 
 
 def test_code_that_came_to_an_older_branch_is_affected(
-    planned: Callable[..., dict[str, BranchPlan]], upstream: Path
+    planned: Callable[..., dict[str, BranchTrees]], upstream: Path
 ) -> None:
     git(upstream, "checkout", "-q", "old")
     commit(upstream, {"net/demo.c": DEMO_C}, "backport of what the series fixes")
@@ -114,22 +115,23 @@ def test_what_was_moved_is_there_and_told(
     )
     chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
     wanted = settings_for(series=str(folder))
-    (one,) = plan.of_branches(wanted, load_series(folder), chosen, progress)
+    (one,) = plan.plan_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["already there"] and one.exit_code == 0
     why = (
         "taken out adapted: hunk 1 of net/demo.c is at net/more.c:6, 6 of 6 lines of context are"
         " there"
     )
-    assert one.states[0].why == why
-    assert "-+++ net/demo.c\n+--- net/more.c\n++++ net/more.c" in one.states[0].adapted
-    shown = plan.table([one], load_series(folder), on_base=False)
+    assert one.plan.patches[0].why == why
+    assert one.trees
+    assert "-+++ net/demo.c\n+--- net/more.c\n++++ net/more.c" in one.trees.states[0].adapted
+    shown = plan_table([one.plan], load_series(folder).titles)
     assert f"moved: patch 1: {why}" in shown
 
     # With one line of it missing it is a conflict like any other.
     commit(kernel_tree, {"net/more.c": more.replace("int a_long_second_line;\n", "")}, "half of it")
-    (one,) = plan.of_branches(wanted, load_series(folder), chosen, progress)
+    (one,) = plan.plan_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["conflicts"] and one.exit_code == 2
-    assert "1 of 2 added lines are there, at net/more.c:6" in one.states[0].why
+    assert "1 of 2 added lines are there, at net/more.c:6" in one.plan.patches[0].why
 
 
 def test_a_branch_that_can_not_be_had_is_a_row(
@@ -140,7 +142,7 @@ def test_a_branch_that_can_not_be_had_is_a_row(
 ) -> None:
     chosen = branches.select("gone=git:file:///nowhere/linux@main")
     wanted = settings_for(series=str(demo_series))
-    assert plan.show(wanted, progress, chosen) == 3
+    assert plan.show_plan(wanted, progress, chosen) == 3
     shown = capsys.readouterr().out
     assert shown.splitlines()[1].split() == ["gone", "-", "untested", "untested"]
     assert (
@@ -153,7 +155,7 @@ def test_one_repository_that_is_gone_says_nothing_of_another(
     upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
 ) -> None:
     chosen = branches.select(f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main")
-    plans = plan.of_branches(
+    plans = plan.plan_branches(
         settings_for(series=str(demo_series)), load_series(demo_series), chosen, progress
     )
     assert [bool(one.trouble) for one in plans] == [True, False]
@@ -167,7 +169,7 @@ def test_options_that_are_none(
     options: dict[str, str], said: str, settings_for: Callable[..., Settings], progress: Progress
 ) -> None:
     with pytest.raises(StageError, match=said):
-        plan.show(settings_for(), progress, (), **options)  # type: ignore[arg-type]
+        plan.show_plan(settings_for(), progress, (), **options)  # type: ignore[arg-type]
 
 
 def test_a_matrix_for_a_fleet(
@@ -183,7 +185,7 @@ def test_a_matrix_for_a_fleet(
         commit(upstream, {"tools/testing/selftests/net/mptcp/Makefile": makefile}, "selftests")
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "old"))
     wanted = settings_for(series=str(demo_series), suite="full")
-    assert plan.show(wanted, progress, branches.select(words), form="json", shards=2) == 0
+    assert plan.show_plan(wanted, progress, branches.select(words), form="json", shards=2) == 0
     said = json.loads(capsys.readouterr().out)
     assert [(job["branch"], job["shard"], job["suite"]) for job in said["include"]] == [
         ("main", "1/2", "userspace_pm,pm_netlink"),
@@ -212,7 +214,7 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
 ) -> None:
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("conflict", "main", "old"))
     wanted = settings_for(series=str(demo_series), mode="virtual")
-    assert stable.stable(wanted, progress, branches.select(words), "own") == 2
+    assert stable.validate_branches(wanted, progress, branches.select(words), "own") == 2
     folder = wanted.workspace.latest()
     said = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     assert (said["verdict"], said["exit_code"]) == ("rejected", 2)
@@ -237,8 +239,8 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
         StageError,
         match=r"a run over branches; name one of them: .*/branches/conflict, .*/branches/main",
     ):
-        stored.read(folder)
-    assert stored.read(folder / "branches/main")["prefix"] == "main.guest"
+        stored.read_run(folder)
+    assert stored.read_run(folder / "branches/main").prefix == "main.guest"
     assert "| conflict | applies | conflicts | rejected | 2 |" in (folder / "summary.md").read_text(
         encoding="utf-8"
     )
@@ -257,7 +259,7 @@ def test_branches_after_an_interruption_are_untested_rows(
     monkeypatch.setattr(build, "toolchain", interrupt)
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "with-series"))
     wanted = settings_for(series=str(demo_series), mode="virtual")
-    assert stable.stable(wanted, progress, branches.select(words), "own") == 3
+    assert stable.validate_branches(wanted, progress, branches.select(words), "own") == 3
     said = json.loads((wanted.workspace.latest() / "verdict.json").read_text(encoding="utf-8"))
     assert [(one["name"], one["verdict"], one["exit_code"]) for one in said["branches"]] == [
         ("main", "error", 3),

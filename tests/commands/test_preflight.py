@@ -13,7 +13,7 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
-from ci.commands import preflight, validate
+from ci.commands import preflight, stages
 from ci.guest import rootfs
 from ci.trees import apt
 
@@ -58,8 +58,9 @@ def test_no_source_is_fetched_onto_a_full_disk(
 ) -> None:
     wanted = settings_for(tree=str(kernel_tree), series=str(demo_series))
     (tmp_path / "run").mkdir()
+    run = stages.Run(wanted, progress, tmp_path / "run")
     with pytest.raises(StageError, match="4 GB are needed"):
-        validate.Run(wanted, progress, tmp_path / "run").source  # noqa: B018 - a property
+        stages.fetch_source(run, stages.load_series(run))
     assert not (wanted.workspace.cache / "trees").exists()
 
 

@@ -133,9 +133,9 @@ def test_the_series_is_accepted_and_a_second_run_builds_nothing(
 
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert facts["trees"]["patched"] == facts["trees"]["shipped"] != facts["trees"]["base"]
-    assert facts["kernel"]["base"]["build_id"] != facts["kernel"]["patched"]["build_id"]
+    assert facts["kernels"]["base"]["build_id"] != facts["kernels"]["patched"]["build_id"]
     assert facts["mode"]["name"] in ("kvm", "virtual") and facts["mode"]["why"]
-    assert {"gcc", "qemu", "virtme-ng", "image"} <= set(facts["versions"])
+    assert {"gcc", "qemu", "virtme-ng"} <= set(facts["versions"]) and facts["packages"]
 
     # The reports are made from what is stored.
     before = fingerprint(folder)

@@ -5,5 +5,5 @@ from ci.guest import pool
 
 
 def test_bases_own_scripts_count_among_the_guests_to_go() -> None:
-    assert pool._to_go(7, 0) == "run: 7 guests to go"
-    assert pool._to_go(7, 3) == "run: 7 guests to go, then up to 3 with base's own scripts"
+    assert pool.to_go(7, 0) == "run: 7 guests to go"
+    assert pool.to_go(7, 3) == "run: 7 guests to go, then up to 3 with base's own scripts"

@@ -12,9 +12,10 @@ from ci.base.workspace import Workspace
 from ci.guest import run_cache, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
+from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended
+from ci.logs.ending import Ended, GuestEnd
 from ci.suites.selection import Script
 
 KERNEL = Kernel(Path("/k"), "key", "6.12.1", "ab" * 20, "digest", ())
@@ -42,16 +43,16 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for name in LOGS:
             (folder / f"{name}.log").write_text(f"{name} {len(nonces)}", encoding="utf-8")
         ended = Ended[mode.why or "FINISHED"]
-        return GuestRun(script, folder, ended, kernel.build_id, 0, False, 1500, 100, 12.5)
+        end = GuestEnd(ended, kernel.build_id, 0, False, 1500, 100, 12.5)
+        return GuestRun(script, folder, end)
 
     monkeypatch.setattr(vm, "run", run)
     return nonces
 
 
 def ask(workspace: Workspace, name: str, mode: Mode = VIRTUAL, *, again: bool = False) -> GuestRun:
-    return run_cache.run(
-        KERNEL, IMAGE, SCRIPT, mode, workspace, workspace.results / name, again=again
-    )
+    job = Job(name, KERNEL, IMAGE, SCRIPT, mode, workspace.results / name)
+    return run_cache.run_job(job, workspace, again=again)
 
 
 def test_the_second_time_no_guest_runs(workspace: Workspace, ran: list[str]) -> None:
@@ -65,19 +66,22 @@ def test_the_second_time_no_guest_runs(workspace: Workspace, ran: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    "damage", [{"build_id": "cd" * 20}, {"ended": "ELSEWHERE"}, {"more": 1}, {"build_id": None}]
+    "damage",
+    [{"build_id": "cd" * 20}, {"ended": "elsewhere"}, {"exit_status": "0"}, {"build_id": None}],
 )
 def test_a_record_of_another_kernel_or_a_damaged_one_is_replaced(
     workspace: Workspace, ran: list[str], damage: dict[str, str | int | None]
 ) -> None:
     ask(workspace, "one")
-    kept = workspace.entry("runs", run_cache.key_of(KERNEL, IMAGE, SCRIPT, VIRTUAL, workspace))
-    facts = json.loads((kept / "run.json").read_text(encoding="utf-8"))
-    (kept / "run.json").write_text(json.dumps(facts | damage), encoding="utf-8")
+    kept = workspace.entry(
+        "runs", run_cache.key_of(Job("", KERNEL, IMAGE, SCRIPT, VIRTUAL, Path()), workspace)
+    )
+    facts = json.loads((kept / "end.json").read_text(encoding="utf-8"))
+    (kept / "end.json").write_text(json.dumps(facts | damage), encoding="utf-8")
     assert not ask(workspace, "two").from_record
-    assert json.loads((kept / "run.json").read_text(encoding="utf-8")) == facts
+    assert json.loads((kept / "end.json").read_text(encoding="utf-8")) == facts
     assert ask(workspace, "three").from_record
-    for name in ("run.json", "kernel.log"):
+    for name in ("end.json", "kernel.log"):
         (kept / name).unlink()
         assert not ask(workspace, f"without {name}").from_record
         assert ask(workspace, f"with {name}").from_record
@@ -102,7 +106,7 @@ def test_what_the_host_ended_is_never_recorded(
 
 def test_a_panic_is_an_answer(workspace: Workspace, ran: list[str]) -> None:
     ask(workspace, "one", Mode("virtual", "PANIC"))
-    assert ask(workspace, "two", Mode("virtual", "PANIC")).ended is Ended.PANIC
+    assert ask(workspace, "two", Mode("virtual", "PANIC")).end.ended is Ended.PANIC
     assert len(ran) == 1
 
 
@@ -112,7 +116,7 @@ def test_the_key_is_of_all_that_the_run_depends_on(
     def key(
         kernel: Kernel = KERNEL, image: Image = IMAGE, script: Script = SCRIPT, mode: Mode = VIRTUAL
     ) -> str:
-        return run_cache.key_of(kernel, image, script, mode, workspace)
+        return run_cache.key_of(Job("", kernel, image, script, mode, Path()), workspace)
 
     keys = [
         key(),
@@ -124,7 +128,7 @@ def test_the_key_is_of_all_that_the_run_depends_on(
         key(mode=Mode("virtual", "", 2)),
         key(mode=Mode("virtual", "", layout="random")),
     ]
-    monkeypatch.setattr(run_cache, "versions", lambda: {"qemu": "99"})
+    monkeypatch.setattr(run_cache, "emulator_versions", lambda: {"qemu": "99"})
     assert len({*keys, key()}) == len(keys) + 1
     # What says nothing of the machine: why it was chosen, where the kernel lies.
     assert key(mode=Mode("virtual", "because")) == key(

@@ -17,6 +17,7 @@ from ci.base.workspace import Workspace
 from ci.guest import modes, rootfs, run_cache, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
+from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.kernel import build
 from ci.kernel.build import Kernel
@@ -57,11 +58,11 @@ def test_one_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
     )
     for log in LOGS:
         assert one.log(log) == again.log(log), log
-    assert one.guest_ms == again.guest_ms
+    assert one.end.guest_ms == again.end.guest_ms
     assert one.log("tests") != other.log("tests") and one.log("kernel") != other.log("kernel")
     ports = [re.findall(r"Connection info: (\S+) -> ", ran.log("tests")) for ran in (one, other)]
     assert ports[0] and ports[1] and ports[0] != ports[1]
-    assert [ran.exit_status for ran in (one, again, other)] == [0, 0, 0]
+    assert [ran.end.exit_status for ran in (one, again, other)] == [0, 0, 0]
 
 
 def test_addresses_are_drawn_when_asked_for(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_addresses_are_drawn_when_asked_for(tmp_path: Path) -> None:
     )
     assert "norandmaps" not in one.log("kernel").partition("\n\n")[0]
     assert all(one.log(log) == again.log(log) for log in LOGS)
-    assert one.exit_status == 0
+    assert one.end.exit_status == 0
 
 
 def with_init(folder: Path, old: str, new: str) -> Image:
@@ -113,7 +114,7 @@ def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     restless = boot(tmp_path / "restless", Mode("virtual", ""), script, made)
-    assert len(calm.log("tests").splitlines()) == 99 and calm.idle_ms > 900
+    assert len(calm.log("tests").splitlines()) == 99 and calm.end.idle_ms > 900
     assert [restless.log(log) for log in LOGS] == [calm.log(log) for log in LOGS]
 
 
@@ -136,9 +137,9 @@ def test_a_guest_that_hangs_ends_within_its_limit(
     made = with_init(tmp_path, old, f"{old}{HOLDS[hold]}\n")
     begin = time.monotonic()
     ran = boot(tmp_path / "run", Mode("virtual", ""), Script("mptcp_lib.sh"), made)
-    assert ran.ended is {"boot": Ended.HANG_BOOT, "shutdown": Ended.HANG_SHUTDOWN}[part]
+    assert ran.end.ended is {"boot": Ended.HANG_BOOT, "shutdown": Ended.HANG_SHUTDOWN}[part]
     assert time.monotonic() - begin < 90
-    assert (ran.exit_status is None) == (part == "boot")
+    assert (ran.end.exit_status is None) == (part == "boot")
     assert "Linux version" in ran.log("kernel")
 
 
@@ -147,8 +148,8 @@ def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path
     made = with_script(tmp_path, f"trap '' TERM\necho begun\n{HOLDS[hold]}\n")
     begin = time.monotonic()
     ran = boot(tmp_path / "run", Mode("virtual", ""), Script("extra.sh", limit_s=8), made)
-    assert (ran.ended, ran.timed_out) == (Ended.HANG_SCRIPT, True)
-    assert 8000 <= ran.guest_ms < 20000
+    assert (ran.end.ended, ran.end.timed_out) == (Ended.HANG_SCRIPT, True)
+    assert 8000 <= ran.end.guest_ms < 20000
     assert ran.log("tests") == "begun\n"
     assert time.monotonic() - begin < 120
 
@@ -158,12 +159,12 @@ def test_the_record_answers_with_the_same_logs(tmp_path: Path) -> None:
     workspace = Workspace(ROOT, tmp_path / "cache", tmp_path)
     made = rootfs.make(selftests, shipped()[2], root)
     script, mode = Script("mptcp_join.sh", ("-d",), part="d"), Mode("virtual", "")
-    first = run_cache.run(ready, made, script, mode, workspace, tmp_path / "one")
-    second = run_cache.run(ready, made, script, mode, workspace, tmp_path / "two")
+    first = run_cache.run_job(Job("", ready, made, script, mode, tmp_path / "one"), workspace)
+    second = run_cache.run_job(Job("", ready, made, script, mode, tmp_path / "two"), workspace)
     assert (first.from_record, second.from_record) == (False, True)
     assert all(first.log(log) == second.log(log) for log in LOGS)
-    assert (first.exit_status, first.guest_ms, first.ended) == (
-        second.exit_status,
-        second.guest_ms,
-        second.ended,
+    assert (first.end.exit_status, first.end.guest_ms, first.end.ended) == (
+        second.end.exit_status,
+        second.end.guest_ms,
+        second.end.ended,
     )

@@ -19,7 +19,7 @@ from ci.base.workspace import Workspace
 from ci.guest import vm
 from ci.guest.modes import MACHINES, Mode
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended
+from ci.logs.ending import Ended, GuestEnd
 from ci.suites.selection import Script
 from tests.conftest import ROOT
 
@@ -179,10 +179,10 @@ def test_records() -> None:
     assert vm.records(text, "") == {}
 
 
-def ended(folder: Path, control: str, stopped: str = "", console: str = "") -> vm.GuestRun:
+def ended(folder: Path, control: str, stopped: str = "", console: str = "") -> GuestEnd:
     (folder / "control.log").write_text(control, encoding="utf-8")
     (folder / "kernel.log").write_text(console, encoding="utf-8")
-    return vm._result(SCRIPT, folder, NONCE, stopped, KERNEL)
+    return vm._read_end(folder, NONCE, stopped, KERNEL)
 
 
 BOOT, END, DONE = (
@@ -222,7 +222,7 @@ def test_a_kernel_that_is_not_the_one_built_is_an_error(tmp_path: Path) -> None:
     for name, said in (("control.log", f"{NONCE} boot {'cd' * 20} 6.12.1\n"), ("kernel.log", "")):
         (tmp_path / name).write_text(said, encoding="utf-8")
     with pytest.raises(StageError, match=r"not abab.* run this again"):
-        vm._result(SCRIPT, tmp_path, NONCE, "", bad)
+        vm._read_end(tmp_path, NONCE, "", bad)
     assert list(bad.folder.parent.iterdir()) == []
 
 

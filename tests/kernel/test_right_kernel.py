@@ -116,9 +116,8 @@ def test_the_second_of_two_edits_is_not_judged_by_the_first_ones_kernel(
             ).returncode
             == code
         )
-        facts = json.loads((project / "results/latest/run.json").read_text(encoding="utf-8"))[
-            "kernel"
-        ]
+        record = (project / "results/latest/run.json").read_text(encoding="utf-8")
+        facts = json.loads(record)["kernels"]
         for side in ("base", "patched"):
             (control,) = (project / f"results/latest/{side}/userspace_pm").glob("control.log")
             assert facts[side]["build_id"] in control.read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
 from ci.logs.splats import Splat
-from ci.report.junit import conform, render, xml_text
-from ci.verdict.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
+from ci.report.junit import conform_document, render_verdict, xml_text
+from ci.verdict.evidence import Evidence, Guest, PatchRow, ScriptRun, Trouble
 from ci.verdict.judge import CaseVerdict, Change, Verdict, decide
 
 # element -> (required attributes, optional attributes, children); what the schema says, in our
@@ -100,7 +100,7 @@ def full() -> Evidence:
     return Evidence(
         "deny-join-id0",
         "id",
-        patches=(Patch(1, 'mptcp: a <b> & "c"', "d", "applies"),),
+        patches=(PatchRow(1, 'mptcp: a <b> & "c"', "d", "applies"),),
         runs=(
             ScriptRun("userspace_pm", guest("userspace_pm", base), guest("userspace_pm", patched)),
         ),
@@ -116,7 +116,7 @@ def result_of(case: ET.Element) -> str:
 def test_each_case_once_and_as_it_rejects() -> None:
     verdict = decide(full())
     root = check(
-        render(
+        render_verdict(
             verdict,
             prefix="6.12.minimal",
             properties={"seed": "1"},
@@ -128,7 +128,7 @@ def test_each_case_once_and_as_it_rejects() -> None:
     }
     assert len(found) == len(verdict.cases)
     for case in verdict.cases:
-        element = found[f"6.12.minimal.{case.suite}", case.name]
+        element = found[f"6.12.minimal.{case.group}", case.name]
         due = {0: "pass", 1: "failure", 2: "failure", 3: "error"}[case.exit_code]
         if case.exit_code == 0 and (
             case.excuse or case.change in (Change.STILL_FAILING, Change.SKIPPED)
@@ -154,7 +154,7 @@ def test_green_exactly_when_accepted(state: State) -> None:
         guest("s", {"ok": State.PASS, "a": state}),
     )
     verdict = decide(Evidence("x", "", runs=(run,)))
-    root = check(render(verdict, prefix="p"))
+    root = check(render_verdict(verdict, prefix="p"))
     bad = [case for case in root.iter("testcase") if result_of(case) in ("failure", "error")]
     assert bool(bad) == bool(verdict.exit_code)
     assert int(root.attrib["failures"]) + int(root.attrib["errors"]) == len(bad)
@@ -162,7 +162,7 @@ def test_green_exactly_when_accepted(state: State) -> None:
 
 def test_trouble_alone_is_a_red_file() -> None:
     verdict = decide(Evidence("x", "", troubles=(Trouble("fetch", "no route to host"),)))
-    (case,) = check(render(verdict, prefix="p")).iter("testcase")
+    (case,) = check(render_verdict(verdict, prefix="p")).iter("testcase")
     assert (case.attrib["name"], result_of(case)) == ("fetch", "error")
 
 
@@ -171,16 +171,18 @@ def test_a_failure_without_any_text_is_still_one() -> None:
         "s", "a", State.PASS, State.FAIL, Change.REGRESSED, exit_code=ExitCode.REJECTED
     )
     verdict = Verdict("rejected", ExitCode.REJECTED, (), "x", "", (), (bare,))
-    (case,) = check(render(verdict, prefix="p")).iter("testcase")
+    (case,) = check(render_verdict(verdict, prefix="p")).iter("testcase")
     assert result_of(case) == "failure"
 
 
 def test_a_verdict_that_does_not_add_up_is_refused() -> None:
     verdict = decide(full())
     with pytest.raises(ValueError, match="junit"):
-        render(replace(verdict, exit_code=ExitCode.ACCEPTED, cases=verdict.cases), prefix="p")
+        render_verdict(
+            replace(verdict, exit_code=ExitCode.ACCEPTED, cases=verdict.cases), prefix="p"
+        )
     with pytest.raises(ValueError, match="junit"):
-        render(
+        render_verdict(
             replace(
                 verdict,
                 cases=tuple(replace(case, exit_code=ExitCode.ACCEPTED) for case in verdict.cases),
@@ -190,7 +192,7 @@ def test_a_verdict_that_does_not_add_up_is_refused() -> None:
 
 
 def test_it_is_the_same_each_time() -> None:
-    assert render(decide(full()), prefix="p") == render(decide(full()), prefix="p")
+    assert render_verdict(decide(full()), prefix="p") == render_verdict(decide(full()), prefix="p")
 
 
 def test_the_pass_mends_what_the_package_writes() -> None:
@@ -198,7 +200,7 @@ def test_the_pass_mends_what_the_package_writes() -> None:
         '<testsuites disabled="0" time="1e-05"><testsuite assertions="1" disabled="0" name="x"'
         ' tests="0"/></testsuites>'
     )
-    root = ET.fromstring(conform(document).encode())
+    root = ET.fromstring(conform_document(document).encode())
     assert root.attrib == {"time": "0.000"}
     assert root[0].attrib == {"name": "x", "tests": "0"}
 
@@ -225,7 +227,7 @@ def test_hostile_text_stays_text(name: str, title: str, detail: str, prefix: str
     evidence = Evidence(
         name,
         title,
-        patches=(Patch(1, title, name, detail, State.FAIL, detail),),
+        patches=(PatchRow(1, title, name, detail, State.FAIL, detail),),
         runs=(
             ScriptRun(
                 "s", guest("s", {"a": State.PASS}), guest("s", {"a": State.FAIL}, (splat,), detail)
@@ -233,4 +235,4 @@ def test_hostile_text_stays_text(name: str, title: str, detail: str, prefix: str
         ),
         troubles=(Trouble(name or "x", detail),),
     )
-    check(render(decide(evidence), prefix=prefix, properties={name: detail}))
+    check(render_verdict(decide(evidence), prefix=prefix, properties={name: detail}))

@@ -26,37 +26,42 @@ def guest(
     **more: Any,
 ) -> dict[str, Any]:
     """The row of one guest of userspace_pm, and its logs as files."""
-    logs = folder / side.replace("_", "-") / "userspace_pm"
+    logs = folder / side / "userspace_pm"
     logs.mkdir(parents=True)
     shutil.copy(DATA / tests, logs / "tests.log")
     shutil.copy(DATA / console, logs / "kernel.log")
-    row = {
-        "side": side,
-        "script": "userspace_pm",
-        "folder": f"{side.replace('_', '-')}/userspace_pm",
-        "ended": "FINISHED",
+    end = {
+        "ended": "finished",
+        "build_id": "ab" * 20,
         "exit_status": status,
         "timed_out": False,
         "guest_ms": 5000,
+    }
+    row = {
+        "side": side,
+        "script": "userspace_pm",
+        "part": "userspace_pm",
         "attempt": 1,
         "seed": 1,
-        "part": "userspace_pm",
+        "tap": True,
+        "folder": f"{side}/userspace_pm",
+        "end": end | {key: more.pop(key) for key in end if key in more},
+        "from_record": False,
+        "logs": {},
     }
     return row | more
 
 
 def store(folder: Path, guests: list[dict[str, Any]], **more: Any) -> Path:
     facts = {
-        "schema": 1,
-        "series": {"name": "deny-join-id0", "change-id": "x"},
-        "patches": [],
-        "builds": {},
-        "known": [],
+        "schema": 2,
+        "series": {"name": "deny-join-id0", "change_id": "x"},
+        "suite": {"name": "smoke"},
         "must_flip": [["userspace_pm", FLIP]],
         "guests": guests,
         "troubles": [],
         "prefix": "v6.12.guest",
-        "mode": {"name": "virtual"},
+        "mode": {"name": "virtual", "why": ""},
     }
     (folder / "run.json").write_text(json.dumps(facts | more), encoding="utf-8")
     return folder
@@ -68,15 +73,15 @@ def good(tmp_path: Path) -> Path:
     guests = [
         guest(tmp_path, "base", "userspace_pm.early-fail.log", 1),
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
-        guest(tmp_path, "base_own", "userspace_pm.pass.log", 0),
+        guest(tmp_path, "base-own", "userspace_pm.pass.log", 0),
     ]
     return store(tmp_path, guests)
 
 
 def test_the_verdict_of_a_stored_run(good: Path) -> None:
-    found = stored.write(good)
+    found = stored.judge_stored(good)
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
-    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    changes = {case.name: case.change for case in found.cases if case.group == "userspace_pm"}
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
     assert set(changes.values()) == {"kept"} and len(changes) == 5
     facts = json.loads((good / "verdict.json").read_text(encoding="utf-8"))
@@ -109,29 +114,29 @@ def test_scripts_that_print_no_tap(tmp_path: Path) -> None:
     guests = [
         guest(tmp_path, "base", "v6.1.userspace_pm.base.log", 1, tap=False),
         guest(tmp_path, "patched", "v6.1.userspace_pm.log", 0, tap=False),
-        guest(tmp_path, "base_own", "v6.1.userspace_pm.log", 0, tap=False),
+        guest(tmp_path, "base-own", "v6.1.userspace_pm.log", 0, tap=False),
     ]
-    found = stored.write(store(tmp_path, guests))
+    found = stored.judge_stored(store(tmp_path, guests))
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
-    changes = {case.name: case.change for case in found.cases if case.suite == "userspace_pm"}
+    changes = {case.name: case.change for case in found.cases if case.group == "userspace_pm"}
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
     assert set(changes.values()) == {"kept"} and len(changes) == 34
 
 
 def test_again_gives_the_same_bytes(good: Path) -> None:
-    stored.write(good)
+    stored.judge_stored(good)
     before = fingerprint(good)
     for name in ("verdict.json", "junit.xml", "summary.md"):
         (good / name).unlink()
-    stored.write(good)
+    stored.judge_stored(good)
     assert fingerprint(good) == before
 
 
 def test_nothing_of_the_place_or_the_moment_is_in_the_verdict(good: Path, tmp_path: Path) -> None:
-    stored.write(good)
+    stored.judge_stored(good)
     moved = tmp_path / "elsewhere" / "run"
     shutil.copytree(good, moved, ignore=shutil.ignore_patterns("elsewhere"))
-    stored.write(moved)
+    stored.judge_stored(moved)
     for name in ("verdict.json", "junit.xml"):
         assert (moved / name).read_bytes() == (good / name).read_bytes()
 
@@ -141,7 +146,7 @@ def test_a_new_complaint_of_the_kernel_rejects(tmp_path: Path) -> None:
         guest(tmp_path, "base", "userspace_pm.pass.log", 0),
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0, console="dmesg.warning.log"),
     ]
-    found = stored.write(store(tmp_path, guests, must_flip=[]))
+    found = stored.judge_stored(store(tmp_path, guests, must_flip=[]))
     assert found.exit_code == 1 and "net/mptcp/subflow.c" in found.reasons[0]
 
 
@@ -154,19 +159,19 @@ def test_a_patched_guest_that_panics_rejects_and_its_logs_say_why(tmp_path: Path
             "userspace_pm.killed.log",
             None,
             console="dmesg.oops-panic.log",
-            ended="PANIC",
+            ended="the kernel panicked",
         ),
     ]
-    found = stored.write(store(tmp_path, guests, must_flip=[]))
+    found = stored.judge_stored(store(tmp_path, guests, must_flip=[]))
     assert found.exit_code == 1 and any("panicked" in reason for reason in found.reasons)
 
 
 def test_a_guest_of_base_that_was_lost_is_not_the_patchs_fault(tmp_path: Path) -> None:
     guests = [
-        guest(tmp_path, "base", "userspace_pm.killed.log", None, ended="LOST"),
+        guest(tmp_path, "base", "userspace_pm.killed.log", None, ended="the guest was lost"),
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
     ]
-    assert stored.write(store(tmp_path, guests, must_flip=[])).exit_code == 3
+    assert stored.judge_stored(store(tmp_path, guests, must_flip=[])).exit_code == 3
 
 
 def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
@@ -180,11 +185,11 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
         ),
         encoding="utf-8",
     )
-    assert stored.write(good).exit_code == 1
-    facts = stored.read(good)
-    facts["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
+    assert stored.judge_stored(good).exit_code == 1
+    facts = json.loads((good / "run.json").read_text(encoding="utf-8"))
+    facts["suite"]["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
     (good / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    found = stored.write(good)
+    found = stored.judge_stored(good)
     assert [
         case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse
     ] == ["a reason"]
@@ -193,33 +198,33 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
 
 def test_an_empty_console_is_never_a_pass(good: Path) -> None:
     (good / "patched/userspace_pm/kernel.log").write_bytes(b"")
-    found = stored.write(good)
+    found = stored.judge_stored(good)
     assert found.exit_code == 3 and "console" in found.reasons[0]
 
 
 def test_an_empty_log_of_tests_is_never_a_pass(good: Path) -> None:
     log = good / "patched/userspace_pm/tests.log"
     log.write_text("", encoding="utf-8")
-    assert stored.write(good).exit_code != 0
+    assert stored.judge_stored(good).exit_code != 0
     log.unlink()
     with pytest.raises(StageError, match=f"{log}: the log of a guest is missing"):
-        stored.write(good)
+        stored.judge_stored(good)
 
 
 DAMAGES: dict[str, Any] = {
-    "no patches": lambda facts: facts.pop("patches"),
-    "no guests": lambda facts: facts.pop("guests"),
+    "no series": lambda facts: facts.pop("series"),
+    "no end": lambda facts: facts["guests"][0].pop("end"),
     "guests are a number": lambda facts: facts.update(guests=7),
     "a guest is a list": lambda facts: facts.update(guests=[[]]),
     "a patch of another kind": lambda facts: facts.update(patches=[{"number": 1}]),
-    "an end that is none": lambda facts: facts["guests"][0].update(ended="NEVER"),
+    "an end that is none": lambda facts: facts["guests"][0].update(end={"ended": "never"}),
     "a side that is a list": lambda facts: facts["guests"][0].update(side=[]),
     "a folder that is a number": lambda facts: facts["guests"][0].update(folder=5),
     "a case that is one word": lambda facts: facts.update(must_flip=["x"]),
-    "no mode": lambda facts: facts.update(mode=None),
+    "a mode without a name": lambda facts: facts.update(mode={}),
     "a log that was cut": lambda facts: facts["guests"][0].update(logs={"tests": "0" * 64}),
-    "a build that is a word": lambda facts: facts.update(builds={"kernel": "pass"}),
-    "known that is true": lambda facts: facts.update(known=True),
+    "a build that is a word": lambda facts: facts.update(builds=["kernel"]),
+    "known that is true": lambda facts: facts["suite"].update(known=True),
     "a trouble of one": lambda facts: facts.update(troubles=[["x"]]),
     "series by name": lambda facts: facts.update(series="deny"),
 }
@@ -232,20 +237,22 @@ def test_a_damaged_run_is_told(damage: str, good: Path) -> None:
     DAMAGES[damage](facts)
     file.write_text(json.dumps(facts), encoding="utf-8")
     with pytest.raises(StageError, match=r"run\.json does not hold|the run is damaged"):
-        stored.write(good)
+        stored.judge_stored(good)
     assert not (good / "verdict.json").exists()
 
 
 def test_a_run_that_ended_before_any_guest_is_not_accepted(tmp_path: Path) -> None:
-    assert stored.write(store(tmp_path, [], must_flip=[])).exit_code == 3
-    found = stored.write(store(tmp_path, [], must_flip=[], troubles=[["fetch", "no route"]]))
+    assert stored.judge_stored(store(tmp_path, [], must_flip=[])).exit_code == 3
+    found = stored.judge_stored(
+        store(tmp_path, [], must_flip=[], troubles=[{"stage": "fetch", "text": "no route"}])
+    )
     assert found.exit_code == 3 and "no route" in found.reasons[0]
 
 
 def test_bytes_that_are_no_text(good: Path) -> None:
     log = good / "patched/userspace_pm/tests.log"
     log.write_bytes(b"\xff\x00\x1b[2J" + log.read_bytes())
-    stored.write(good)
+    stored.judge_stored(good)
     ET.parse(good / "junit.xml")
 
 
@@ -254,4 +261,4 @@ def test_a_folder_that_is_no_run(content: str | None, tmp_path: Path) -> None:
     if content:
         (tmp_path / "run.json").write_text(content, encoding="utf-8")
     with pytest.raises(StageError, match="no stored run"):
-        stored.write(tmp_path)
+        stored.judge_stored(tmp_path)

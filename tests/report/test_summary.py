@@ -11,8 +11,8 @@ from ci.base.exit_codes import ExitCode
 from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
-from ci.report.summary import MAX_ROWS, console, markdown
-from ci.verdict.evidence import Evidence, Guest, Patch, ScriptRun, Trouble
+from ci.report.summary import MAX_ROWS, console_text, markdown_text
+from ci.verdict.evidence import Evidence, Guest, PatchRow, ScriptRun, Trouble
 from ci.verdict.judge import CaseVerdict, Change, Verdict, decide, to_json
 
 P, F = State.PASS, State.FAIL
@@ -31,7 +31,7 @@ def run(script: str, base: dict[str, State], patched: dict[str, State]) -> Scrip
 
 
 def accepted() -> Verdict:
-    patches = (Patch(1, "mptcp: set remote_deny_join_id0 on SYN recv", "d", "applies"),)
+    patches = (PatchRow(1, "mptcp: set remote_deny_join_id0 on SYN recv", "d", "applies"),)
     runs = (
         run("userspace_pm", {FLIP: F, "b": P}, {FLIP: P, "b": P}),
         run("diag", {"c": P}, {"c": P}),
@@ -50,7 +50,7 @@ def rejected(count: int = 50) -> Verdict:
 
 
 def test_the_console_of_an_accepted_series() -> None:
-    text = console(accepted(), width=100, color=False)
+    text = console_text(accepted(), width=100, color=False)
     assert text.splitlines() == [
         "accepted (exit 0): everything was found out, and nothing got worse",
         "series: deny-join-id0, 1 patches",
@@ -63,32 +63,38 @@ def test_the_console_of_an_accepted_series() -> None:
     ]
 
 
+def test_trouble_of_the_machine_is_no_verdict() -> None:
+    verdict = decide(Evidence("x", "", troubles=(Trouble("fetch", "no route to host"),)))
+    assert console_text(verdict, width=100, color=False).startswith("error (exit 3): no verdict\n")
+    assert "0 patches, no verdict." in markdown_text(verdict)
+
+
 @pytest.mark.parametrize("width", [0, 40, 80, 132])
 def test_the_console_fits(width: int) -> None:
     for verdict in (accepted(), rejected()):
-        lines = console(verdict, width=width, color=False).splitlines()
+        lines = console_text(verdict, width=width, color=False).splitlines()
         assert max(map(len, lines)) <= max(width, 40)
         assert len(lines) < 80
 
 
 def test_what_rejects_comes_first() -> None:
-    lines = console(rejected(), width=80, color=False).splitlines()
+    lines = console_text(rejected(), width=80, color=False).splitlines()
     assert lines[0].startswith("rejected (exit 1)")
     assert sum(line.startswith("regressed:") for line in lines) == MAX_ROWS
     assert "and 20 more" in lines
 
 
 def test_colour_is_ours_and_only_there() -> None:
-    assert console(accepted(), width=80, color=True).count("\x1b[") == 2
-    assert "\x1b" not in console(accepted(), width=80, color=False) + markdown(accepted())
+    assert console_text(accepted(), width=80, color=True).count("\x1b[") == 2
+    assert "\x1b" not in console_text(accepted(), width=80, color=False) + markdown_text(accepted())
 
 
 def test_markdown_shows_what_changed() -> None:
-    text = markdown(accepted())
+    text = markdown_text(accepted())
     assert text.startswith("## accepted (exit 0)\n")
     assert f"| fixed | `userspace_pm` | `{FLIP}` | fail | pass |" in text
     assert "| kept |" in text and "| regressed |" not in text
-    many = markdown(rejected())
+    many = markdown_text(rejected())
     assert many.count("| regressed | `mptcp_join`") == MAX_ROWS
     assert "And 20 more." in many and "more cases are regressed" in many
 
@@ -123,7 +129,7 @@ def attacked(text: str) -> Verdict:
         Evidence(
             text,
             text,
-            (Patch(1, text, text, text, F, text, text),),
+            (PatchRow(1, text, text, text, F, text, text),),
             runs=(run("s", {text: P}, {text: F}),),
             troubles=(Trouble(text, text),),
         )
@@ -131,8 +137,8 @@ def attacked(text: str) -> Verdict:
 
 
 def harmless(verdict: Verdict, width: int) -> None:
-    shown = console(verdict, width=width, color=False, where="::error::x")
-    page = markdown(verdict, where="::error::`x`")
+    shown = console_text(verdict, width=width, color=False, where="::error::x")
+    page = markdown_text(verdict, where="::error::`x`")
     for text in (shown, page):
         assert not OBEYED.search(text)
         assert all(char.isprintable() or char == "\n" for char in text)
@@ -168,7 +174,7 @@ def test_nothing_can_act_whatever_it_is(text: str, width: int) -> None:
 
 
 def test_what_was_adapted_is_never_silent() -> None:
-    patch = Patch(
+    patch = PatchRow(
         2,
         "t",
         "d",
@@ -177,10 +183,10 @@ def test_what_was_adapted_is_never_silent() -> None:
         adapted="--- given\n+++ here\n+\tx;",
     )
     verdict = decide(Evidence("s", "", (patch,), runs=(run("diag", {"c": P}, {"c": P}),)))
-    assert "adapted: patch 2 already there: taken out adapted: by a merge" in console(
+    assert "adapted: patch 2 already there: taken out adapted: by a merge" in console_text(
         verdict, width=100, color=False
     )
-    page = markdown(verdict)
+    page = markdown_text(verdict)
     assert "### Patch 2: `already there`\n\n`taken out adapted: by a merge`\n" in page
     assert "```text\n| --- given\n| +++ here\n| +       x;\n```\n" in page
 
@@ -192,13 +198,13 @@ def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
     )
     verdict = Verdict("accepted", ExitCode.ACCEPTED, (), "x", "", (), cases)
     command = "inv validate --mode virtual --suite simult_flows"
-    assert f"again: {command}\n" in console(
+    assert f"again: {command}\n" in console_text(
         verdict, width=80, color=False, replay="inv validate --mode virtual"
     )
-    assert f"- `{command}`\n" in markdown(verdict, replay="inv validate --mode virtual")
+    assert f"- `{command}`\n" in markdown_text(verdict, replay="inv validate --mode virtual")
     assert (
-        "again:" not in console(verdict, width=80, color=False)
-        and "diag" not in markdown(verdict, replay="x").split("- ")[-1]
+        "again:" not in console_text(verdict, width=80, color=False)
+        and "diag" not in markdown_text(verdict, replay="x").split("- ")[-1]
     )
 
 
@@ -210,14 +216,14 @@ def test_known_limits_are_told_apart_with_their_reason() -> None:
         Evidence("x", "", runs=(run("s", *sides), run("t", {"f": F}, {"f": P})), known=known)
     )
     assert verdict.exit_code == 0
-    lines = console(verdict, width=100, color=False).splitlines()
+    lines = console_text(verdict, width=100, color=False).splitlines()
     assert (
         lines[0]
         == "accepted (exit 0): everything was found out, and nothing got worse but for known limits"
     )
     assert f"known limit: s: 1 fixed, 1 regressed, 1 still-failing, 1 lost: {why}" in lines
     assert [line for line in lines if "->" in line] == ["fixed:        t: f (fail -> pass)"]
-    before, _, limit = markdown(verdict).partition("### Known limit\n")
+    before, _, limit = markdown_text(verdict).partition("### Known limit\n")
     assert "| fixed | `t` | `f` |" in before and "`s`" not in before
     for row in (
         "regressed | `s` | `a`",
@@ -234,13 +240,15 @@ def test_how_the_series_was_read_is_told_and_judges_nothing() -> None:
         "these are the patches of kernel-patches/x, by their change-id; `what` differs: | the"
         " message of patch 1"
     )
-    verdict = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),), notes=(note,)))
-    bare = decide(Evidence("x", "", (Patch(1, "a", "d", "applies"),)))
-    assert "\nnote: these are the patches of kernel-patches/x" in console(
+    verdict = decide(Evidence("x", "", (PatchRow(1, "a", "d", "applies"),), notes=(note,)))
+    bare = decide(Evidence("x", "", (PatchRow(1, "a", "d", "applies"),)))
+    assert "\nnote: these are the patches of kernel-patches/x" in console_text(
         verdict, width=200, color=False
     )
     assert (
         "\n- `these are the patches of kernel-patches/x, by their change-id; 'what' differs: ¦ the"
-        in markdown(verdict)
+        in markdown_text(verdict)
     )
-    assert to_json(verdict) == to_json(bare) and "note" not in console(bare, width=200, color=False)
+    assert to_json(verdict) == to_json(bare) and "note" not in console_text(
+        bare, width=200, color=False
+    )

@@ -16,7 +16,7 @@ import pytest
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.commands import validate
+from ci.commands import stages
 from ci.series import documents
 from ci.series.locate import bring_series
 from ci.series.patches import TRAILER, Series, load_series
@@ -187,11 +187,12 @@ def test_what_came_on_stdin_is_asked_for_again_in_the_cache(
     data = b"".join(path.read_bytes() for path in sorted(demo_series.glob("*.patch")))
     stdin(data, monkeypatch)
     (tmp_path / "run").mkdir()
-    run = validate.Run(settings_for(series="-"), progress, tmp_path / "run")
-    assert digests(run.series) == digests(load_series(demo_series))
-    words = run.settings.command("validate").split()
+    run = stages.Run(settings_for(series="-"), progress, tmp_path / "run")
+    series = stages.load_series(run)
+    assert digests(series) == digests(load_series(demo_series))
+    words = run.record.replay.split()
     assert words[:3] == ["inv", "validate", "--series"]
-    assert digests(bring_series(settings_for(series=words[3]), progress)) == digests(run.series)
+    assert digests(bring_series(settings_for(series=words[3]), progress)) == digests(series)
 
 
 def test_a_range_of_a_tree(bring: Callable[..., Series], wanted: list[str], tmp_path: Path) -> None:

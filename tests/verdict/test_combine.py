@@ -31,37 +31,44 @@ def states(found: Guest) -> dict[str, State]:
 
 def test_one_guest_is_itself() -> None:
     one = guest(P, ("a", F))
-    assert combine.parts("join", [one]) is one and combine.attempts("join", [one]) is one
+    assert (
+        combine.combine_parts("join", [one]) is one
+        and combine.combine_attempts("join", [one]) is one
+    )
 
 
 def test_parts_keep_their_order_and_number_what_repeats() -> None:
-    found = combine.parts("join", [guest(P, ("a", P), ("b", F)), guest(F, ("a", F), ("join", P))])
+    found = combine.combine_parts(
+        "join", [guest(P, ("a", P), ("b", F)), guest(F, ("a", F), ("join", P))]
+    )
     assert states(found) == {"join": F, "a": P, "b": F, "a (2)": F, "join (2)": P}
     assert list(states(found)) == ["join", "a", "b", "a (2)", "join (2)"]
 
 
 def test_the_worst_end_is_that_of_the_whole() -> None:
     cut = guest(E, ("b", E), ended=Ended.PANIC, splats=(SPLAT,))
-    found = combine.parts("join", [guest(P, ("a", P)), cut])
+    found = combine.combine_parts("join", [guest(P, ("a", P)), cut])
     assert (found.ended, found.splats, states(found)["join"]) == (Ended.PANIC, (SPLAT,), E)
-    lost = combine.parts("join", [cut, Guest(None, Ended.LOST, scanned=False)])
+    lost = combine.combine_parts("join", [cut, Guest(None, Ended.LOST, scanned=False)])
     assert (lost.ended, lost.scanned, states(lost)["join"]) == (Ended.LOST, False, E)
-    none = combine.parts("join", [Guest(None, Ended.HANG_BOOT), Guest(None, Ended.HANG_BOOT)])
+    none = combine.combine_parts(
+        "join", [Guest(None, Ended.HANG_BOOT), Guest(None, Ended.HANG_BOOT)]
+    )
     assert none.result is None and none.ended is Ended.HANG_BOOT
 
 
 def test_all_parts_skipped_is_skipped() -> None:
-    assert states(combine.parts("join", [guest(S), guest(S)]))["join"] is S
-    assert states(combine.parts("join", [guest(S), guest(P)]))["join"] is P
+    assert states(combine.combine_parts("join", [guest(S), guest(S)]))["join"] is S
+    assert states(combine.combine_parts("join", [guest(S), guest(P)]))["join"] is P
 
 
 def test_attempts_that_agree_are_one() -> None:
-    found = combine.attempts("join", [guest(F, ("a", F), ("b", P))] * 3)
+    found = combine.combine_attempts("join", [guest(F, ("a", F), ("b", P))] * 3)
     assert states(found) == {"join": F, "a": F, "b": P}
 
 
 def test_attempts_that_differ_are_flaky_and_all_are_told() -> None:
-    found = combine.attempts(
+    found = combine.combine_attempts(
         "join", [guest(F, ("a", F), ("b", P)), guest(P, ("a", P)), guest(P, ("a", P), ("b", P))]
     )
     assert states(found) == {"join": K, "a": K, "b": K}
@@ -73,7 +80,7 @@ def test_attempts_that_differ_are_flaky_and_all_are_told() -> None:
 
 
 def test_attempts_are_told_by_their_seeds() -> None:
-    found = combine.attempts(
+    found = combine.combine_attempts(
         "join",
         [
             replace(guest(F, ("a", F)), attempt="seed 1"),
@@ -84,14 +91,14 @@ def test_attempts_are_told_by_their_seeds() -> None:
 
 
 def test_a_complaint_in_one_attempt_is_a_complaint() -> None:
-    found = combine.attempts("join", [guest(P, splats=(SPLAT,)), guest(P)])
+    found = combine.combine_attempts("join", [guest(P, splats=(SPLAT,)), guest(P)])
     assert found.splats == (SPLAT,)
 
 
 def test_a_guest_that_finished_once_can_finish() -> None:
     hung = Guest(None, Ended.HANG_SCRIPT)
     assert (
-        combine.attempts("join", [guest(E, ended=Ended.HANG_SCRIPT), guest(P)]).ended
+        combine.combine_attempts("join", [guest(E, ended=Ended.HANG_SCRIPT), guest(P)]).ended
         is Ended.FINISHED
     )
-    assert combine.attempts("join", [hung, hung]) is hung
+    assert combine.combine_attempts("join", [hung, hung]) is hung

@@ -12,8 +12,8 @@ from ci.logs.ending import Ended
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State
 from ci.logs.splats import Splat
-from ci.verdict.evidence import Build, Evidence, Guest, Patch, ScriptRun, Trouble
-from ci.verdict.judge import Change, Verdict, change, decide, to_json
+from ci.verdict.evidence import BuildRow, Evidence, Guest, PatchRow, ScriptRun, Trouble
+from ci.verdict.judge import Change, Verdict, change_between, decide, to_json
 
 P, F, S, K, E, M = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR, State.MISSING
 WARN = Splat(
@@ -66,12 +66,12 @@ def fine(**cases: State) -> Guest:
 
 
 def of(verdict: Verdict, suite: str = "s") -> dict[str, Change]:
-    return {case.name: case.change for case in verdict.cases if case.suite == suite}
+    return {case.name: case.change for case in verdict.cases if case.group == suite}
 
 
 @pytest.mark.parametrize(("base", "patched"), CHANGES)
 def test_the_change_of_every_pair(base: State, patched: State) -> None:
-    assert change(base, patched) is CHANGES[base, patched]
+    assert change_between(base, patched) is CHANGES[base, patched]
     verdict = judge(fine(ok=P, a=base), fine(ok=P, a=patched))
     if (base, patched) != (M, M):
         assert of(verdict)["a"] is CHANGES[base, patched]
@@ -225,7 +225,7 @@ def test_a_suite_in_which_nothing_ran_is_never_accepted() -> None:
     for evidence in (
         Evidence("x", ""),
         Evidence(
-            "x", "", patches=(Patch(1, "t", "d", "applies"),), builds=(Build("kernel", P, P),)
+            "x", "", patches=(PatchRow(1, "t", "d", "applies"),), builds=(BuildRow("kernel", P, P),)
         ),
         Evidence("x", "", runs=(ScriptRun("s", fine(a=S), fine(a=S)),)),
         Evidence("x", "", runs=(ScriptRun("s", guest(result(own=S)), guest(result(own=S))),)),
@@ -237,17 +237,17 @@ def test_a_suite_in_which_nothing_ran_is_never_accepted() -> None:
         )
 
 
-GOOD = Patch(1, "mptcp: a", "d1", "applies")
-CONFLICT = Patch(
+GOOD = PatchRow(1, "mptcp: a", "d1", "applies")
+CONFLICT = PatchRow(
     2, "mptcp: b", "d2", "conflicts", F, "net/mptcp/pm.c: hunk 3: patch does not apply"
 )
 EARLY = [
     ({"patches": (GOOD, CONFLICT)}, 2, "net/mptcp/pm.c: hunk 3"),
-    ({"builds": (Build("kernel", P, F, "pm.c:1: error: x"),)}, 2, "pm.c:1: error: x"),
-    ({"builds": (Build("kernel", M, F),)}, 2, "build: kernel does not build"),
-    ({"builds": (Build("selftests", P, F),)}, 2, "build: selftests"),
-    ({"builds": (Build("kernel", F, M),)}, 3, "the base does not build"),
-    ({"builds": (Build("kernel", F, F),)}, 3, "the base does not build"),
+    ({"builds": (BuildRow("kernel", P, F, "pm.c:1: error: x"),)}, 2, "pm.c:1: error: x"),
+    ({"builds": (BuildRow("kernel", M, F),)}, 2, "build: kernel does not build"),
+    ({"builds": (BuildRow("selftests", P, F),)}, 2, "build: selftests"),
+    ({"builds": (BuildRow("kernel", F, M),)}, 3, "the base does not build"),
+    ({"builds": (BuildRow("kernel", F, F),)}, 3, "the base does not build"),
     (
         {"troubles": (Trouble("fetch", "no route to host"),)},
         3,
@@ -314,7 +314,7 @@ THINGS: dict[int, dict[str, object]] = {
     2: {"patches": (CONFLICT,)},
     1: {"runs": (ScriptRun("s", fine(a=P), fine(a=F)),)},
     3: {"troubles": (Trouble("run", "x"),)},
-    0: {"builds": (Build("kernel", P, P),)},
+    0: {"builds": (BuildRow("kernel", P, P),)},
 }
 
 
@@ -379,7 +379,7 @@ def test_names_are_unique_whatever_comes_in() -> None:
             runs=(*runs, again),
         )
     )
-    keys = [(case.suite, case.name) for case in verdict.cases]
+    keys = [(case.group, case.name) for case in verdict.cases]
     assert len(set(keys)) == len(keys)
     with pytest.raises(ValueError, match="more than one run"):
         decide(Evidence("x", "", runs=(again, again)))

@@ -2,14 +2,16 @@
 """ci.verdict.repeats: where two logs part, and what many seeds say of a case."""
 
 from ci.logs.outcome import State
-from ci.verdict.repeats import Tally, digest, first_difference, seeds, tally
+from ci.verdict.repeats import Tally, first_difference, log_digest, seed_words, tally_states
 
 LOG = "[    0.000000] Linux\n[    1.500000][  T1] one\nno stamp\n"
 
 
 def test_the_same_is_no_difference() -> None:
     assert first_difference("kernel.log", LOG, LOG) is None
-    assert digest(LOG) == digest(LOG) != digest(LOG + " ") and len(digest(LOG)) == 16
+    assert (
+        log_digest(LOG) == log_digest(LOG) != log_digest(LOG + " ") and len(log_digest(LOG)) == 16
+    )
 
 
 def test_the_first_line_that_differs_with_its_time() -> None:
@@ -32,7 +34,7 @@ def test_a_log_that_ends_early_or_differs_in_its_line_ends() -> None:
 
 def test_a_tally() -> None:
     p, f, s, m = State.PASS, State.FAIL, State.SKIP, State.MISSING
-    rows = tally(
+    rows = tally_states(
         {
             1: {("s", "good"): p, ("s", "bad"): f, ("s", "odd"): p},
             2: {("s", "good"): p, ("s", "bad"): f, ("s", "odd"): f, ("s", "new"): p},
@@ -47,4 +49,4 @@ def test_a_tally() -> None:
     )
     assert [row.flaky for row in rows] == [False, True, True, True]
     assert not Tally("s", "never", 0, 2, ((1, f), (2, f))).flaky
-    assert seeds(rows[1].others) == "1 (fail), 2 (fail), 3 (skip)"
+    assert seed_words(rows[1].others) == "1 (fail), 2 (fail), 3 (skip)"

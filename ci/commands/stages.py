@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stages of a run, each a function from what the ones before it gave to its own product. What a
+reader of the verdict has to know of it goes into the run's record, which is whole at any moment."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ci.base.errors import BuildError
+from ci.base.progress import Progress
+from ci.base.settings import Settings, check_suite
+from ci.base.sides import SIDES, Side
+from ci.base.workspace import Workspace, write_text
+from ci.commands import preflight
+from ci.guest import modes, rootfs, run_cache
+from ci.guest.modes import Mode
+from ci.guest.rootfs import Image
+from ci.kernel import build
+from ci.kernel.build import Kernel, Toolchain
+from ci.logs.outcome import State
+from ci.report.record import SCHEMA, KernelRow, RunRecord, SeriesRow, SuiteRow, TreesRow
+from ci.series.locate import bring_series
+from ci.series.patches import Series
+from ci.series.status import PatchStatus
+from ci.suites import selection
+from ci.suites.selection import Suite
+from ci.trees import fetch, tree
+from ci.trees.source import Source
+from ci.trees.states import PatchState
+from ci.trees.tree import Tree, Trees
+from ci.verdict.evidence import BuildRow, Guest, PatchRow
+
+# How the states of a patch weigh: what was not put on is a skip, whatever the reason.
+PATCH_STATES = {
+    PatchStatus.CONFLICTS: State.FAIL,
+    PatchStatus.DEPENDS: State.MISSING,  # what another patch keeps from being tried
+    PatchStatus.LEFT_OUT: State.SKIP,
+    PatchStatus.NOT_AFFECTED: State.SKIP,
+}
+
+
+class Run:
+    """A run under way: what was asked for, where its logs go, and its record so far. ``tests`` is
+    another tree whose selftests both kernels run instead of the patched tree's; ``branch`` is what
+    the run is known by; ``loaded`` is the series where it was brought already. ``guests`` are what
+    the guests of the record showed, row by row."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Progress,
+        folder: Path,
+        *,
+        tests: Tree | None = None,
+        branch: str = "",
+        loaded: Series | None = None,
+    ) -> None:
+        self.settings, self.progress, self.folder = settings, progress, folder
+        self.tests, self.branch, self.loaded = tests, branch, loaded
+        self.record = RunRecord(
+            SCHEMA, SeriesRow(Path(settings.series).name), replay=_replay(settings)
+        )
+        self.guests: list[Guest] = []
+        for side in SIDES:
+            (folder / side).mkdir()
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where things lie."""
+        return self.settings.workspace
+
+
+def _replay(settings: Settings) -> str:
+    return settings.command("validate", mode="virtual", suite="")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What was built on one side."""
+
+    kernel: Kernel
+    selftests: Path
+
+
+def load_series(run: Run) -> Series:
+    """The patches."""
+    series = run.loaded or bring_series(run.settings, run.progress)
+    check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
+    row = SeriesRow(series.name, series.change_id, tuple(series.notes))
+    # What came on stdin can be asked for again only where it is kept.
+    replay = _replay(replace(run.settings, series=series.spec))
+    run.record = replace(run.record, series=row, replay=replay)
+    return series
+
+
+def find_tools(run: Run) -> Toolchain:
+    """The compilers."""
+    tools = build.toolchain()
+    run.record = replace(run.record, versions={**run.record.versions, **asdict(tools)})
+    return tools
+
+
+def choose_mode(run: Run) -> Mode:
+    """How guests run, found out before anything is built."""
+    settings = run.settings
+    mode = modes.choose(
+        settings.mode,
+        run.workspace,
+        seed=settings.seed,
+        layout=settings.layout,
+        vcpus=settings.cpus,
+        qemu=settings.qemu,
+    )
+    versions = {**run.record.versions, **run_cache.emulator_versions()}
+    run.record = replace(run.record, mode=mode, versions=versions)
+    run.progress.note(f"mode: {mode.name} ({mode.why})")
+    return mode
+
+
+def fetch_source(run: Run, series: Series) -> Source:
+    """The kernel as it comes."""
+    if not (run.workspace.cache / "trees").exists():
+        _demand_room(run.workspace)
+    with run.progress.stage("fetch", str(run.settings.tree or run.settings.source)):
+        fetched = fetch.fetch_source(run.settings, series, run.progress)
+        run.progress.note(f"{fetched.name} ({fetched.why})")
+    run.record = replace(run.record, trees=TreesRow(fetched.name, fetched.why))
+    return fetched
+
+
+def _demand_room(workspace: Workspace) -> None:
+    """Room for what is about to be written; a run from the cache needs none."""
+    for finding in preflight.rooms(workspace, preflight.needed_gb(workspace)):
+        preflight.demand(finding)
+
+
+def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
+    """Shipped, base and patched; a conflict is a record of it."""
+    with run.progress.stage("apply", f"{series.name}, {len(series.patches)} patches"):
+        with run.workspace.lock(f"trees-{fetched.slot.name}", stage="apply"):
+            trees = tree.derive_trees(
+                series, fetched, run.settings.without, adapt=run.settings.adapt
+            )
+        lines = [*trees.notes, *map(_state_line, trees.states)]
+        if trees.conflict:
+            lines.append(trees.conflict.text)
+        run.progress.note("\n".join(lines))
+        lines += [
+            f"\npatch {state.patch.number}, {state.why}:\n{state.adapted}"
+            for state in trees.states
+            if state.adapted
+        ]
+        write_text(run.folder / Side.PATCHED / "apply.log", "\n".join(lines) + "\n")
+    affected = {state.patch.number for state in trees.states if state.affected}
+    flips = [flip for flip in series.must_flip if set(flip.patches) <= affected]
+    version = trees.base.version
+    run.record = replace(
+        run.record,
+        patches=tuple(map(_patch_row, trees.states)),
+        must_flip=tuple((flip.script, flip.case) for flip in flips),
+        trees=TreesRow(
+            fetched.name,
+            fetched.why,
+            trees.shipped.tree_id,
+            trees.base.tree_id,
+            trees.patched.tree_id,
+        ),
+        prefix=f"{run.branch or f'v{version[0]}.{version[1]}'}.guest",
+    )
+    return trees
+
+
+def _state_line(state: PatchState) -> str:
+    why = f" ({state.why.splitlines()[0]})" if state.why else ""
+    return f"{state.patch.number}: {state.patch.title}: {state.words}{why}"
+
+
+def _patch_row(state: PatchState) -> PatchRow:
+    conflicts = state.status is PatchStatus.CONFLICTS
+    return PatchRow(
+        number=state.patch.number,
+        title=state.patch.title,
+        digest=state.patch.digest,
+        status=state.words,
+        state=PATCH_STATES.get(state.status, State.PASS),
+        detail=f"{state.patch.path.name}: {state.why}" if conflicts else state.why,
+        adapted=state.adapted,
+    )
+
+
+def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
+    """What to run: the option wins over the series, which wins over the default."""
+    name = run.settings.suite or series.suite or "default"
+    own = trees.base if trees.conflict else trees.patched
+    suite = selection.select(name, run.tests or own)
+    if run.tests and run.tests.tree_id != own.tree_id:
+        # Scripts that are newer than the kernel skip what it does not have.
+        scripts = tuple(replace(script, all_features=False) for script in suite.scripts)
+        suite = replace(suite, scripts=scripts)
+    selftests = run.tests.source.name if run.tests else "own"
+    run.record = replace(run.record, suite=SuiteRow(suite.name, selftests, suite.known))
+    return suite
+
+
+def demand_whole(trees: Trees) -> None:
+    """Raise what keeps the series from being whole: trees that conflict are none to be built."""
+    if trees.conflict:
+        raise trees.conflict.error()
+
+
+def make_root(run: Run) -> Path:
+    """The packages of the guest's root, made before any kernel is built: what may fail soon fails
+    soon."""
+    with run.progress.stage("root", "packages of the guest's root"):
+        return rootfs.root(run.workspace, run.folder / "root.log")
+
+
+def build_sides(run: Run, trees: Trees, tools: Toolchain) -> Mapping[Side, Sides]:
+    """Kernel and selftests of both sides; base is built first, and what does not build is
+    recorded."""
+    of_side = {Side.BASE: trees.base, Side.PATCHED: trees.patched}
+    keys = [build.key_of(run.workspace, one, tools) for one in of_side.values()]
+    if not all(run.workspace.entry("kernels", key).exists() for key in keys):
+        _demand_room(run.workspace)
+    return {side: _build_side(run, side, one, tools) for side, one in of_side.items()}
+
+
+def _build_side(run: Run, side: Side, made: Tree, tools: Toolchain) -> Sides:
+    log = run.folder / side / "build.log"
+    what = f"{made.version[0]}.{made.version[1]}, tree {made.tree_id[:12]}"
+    with run.progress.stage(f"build {side}", what):
+        with _recorded(run, "kernel", side):
+            kernel = build.build(made, run.workspace, tools, run.progress, log)
+        with _recorded(run, "selftests", side):
+            selftests = rootfs.selftests(made, run.workspace, tools, log)
+        run.progress.note(f"kernel {kernel.release}, build id {kernel.build_id[:12]}")
+    config = (kernel.folder / "config").read_text(encoding="utf-8")
+    write_text(run.folder / side / "config", config)
+    row = KernelRow(kernel.release, kernel.build_id, kernel.image_digest)
+    run.record = replace(run.record, kernels={**run.record.kernels, side: row})
+    return Sides(kernel, selftests)
+
+
+@contextlib.contextmanager
+def _recorded(run: Run, what: str, side: Side) -> Iterator[None]:
+    """Note in the record whether ``what`` builds on ``side``."""
+    _note_build(run, what, side, State.MISSING)
+    try:
+        yield
+    except BuildError as error:
+        _note_build(run, what, side, State.FAIL, error.message)
+        raise
+    _note_build(run, what, side, State.PASS)
+
+
+def _note_build(run: Run, what: str, side: Side, state: State, detail: str = "") -> None:
+    rows = {row.name: row for row in run.record.builds}
+    row = rows.get(what, BuildRow(what, State.MISSING, State.MISSING))
+    base, patched = (state, row.patched) if side is Side.BASE else (row.base, state)
+    rows[what] = BuildRow(what, base, patched, detail or row.detail)
+    run.record = replace(run.record, builds=tuple(rows.values()))
+
+
+def make_images(
+    run: Run, sides: Mapping[Side, Sides], root: Path, tools: Toolchain
+) -> Mapping[Side, Image]:
+    """The guest's root with each side's selftests, or with those of another tree."""
+    folders = {side: one.selftests for side, one in sides.items()}
+    with run.progress.stage("image", "guest root with the selftests"):
+        if run.tests:
+            log = run.folder / "image.log"
+            foreign = rootfs.selftests(run.tests, run.workspace, tools, log)
+            folders = dict.fromkeys(folders, foreign)
+        images = {
+            side: rootfs.make(folder, run.workspace, root) for side, folder in folders.items()
+        }
+    kernels = {
+        side: replace(row, root_digest=images[side].image_digest)
+        for side, row in run.record.kernels.items()
+    }
+    packages = images[Side.PATCHED].packages
+    run.record = replace(run.record, kernels=kernels, packages=packages)
+    return images
