@@ -14,7 +14,8 @@ from ci.base.git import ENVIRONMENT
 from ci.base.processes import CommandResult
 from ci.base.settings import Settings
 from ci.base.workspace import digest
-from ci.series.documents import MAX_BYTES, Given, read_path
+from ci.series.content import MAX_BYTES
+from ci.series.documents import Given, read_path
 from ci.series.mails import Document
 from ci.series.patches import Series, series_of_given
 

@@ -11,7 +11,8 @@ from ci.base.progress import Progress
 from ci.base.settings import STDIN, Settings
 from ci.base.workspace import digest
 from ci.series.archive import message_id_of, series_of_thread
-from ci.series.documents import Given, read_path, read_stdin, split_mails
+from ci.series.content import read_stdin
+from ci.series.documents import Given, read_path, split_mails
 from ci.series.known import recognise_series
 from ci.series.manifest import SERIES_TOML
 from ci.series.patches import Series, load_series, series_of_given

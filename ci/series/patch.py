@@ -9,6 +9,7 @@ from pathlib import Path
 from ci.base.errors import PatchError, StageError
 from ci.base.git import Git
 from ci.series import change, documents, mails
+from ci.series.content import read_content
 from ci.series.letters import Letter
 from ci.series.manifest import PatchFacts, Version
 
@@ -117,7 +118,7 @@ def _damage(letter: Letter, words: str) -> str:
 
 def read_patch(path: Path, number: int) -> Patch:
     """The patch of one file."""
-    return parse_patch(documents.read_content(path), path, number)
+    return parse_patch(read_content(path), path, number)
 
 
 def parse_patch(data: bytes, path: Path, number: int) -> Patch:
