@@ -62,7 +62,7 @@ ADDRESS = re.compile(r"(https?|git|ssh|file)://[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\
 REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
-def remote(spec: str, where: str) -> tuple[str, str]:
+def split_remote(spec: str, where: str) -> tuple[str, str]:
     """``URL@REF`` taken apart. A :class:`StageError` that begins with ``where`` for what is none:
     both reach command lines."""
     url, at, ref = spec.rpartition("@")
@@ -200,7 +200,7 @@ class Git:
         return self.run("cat-file", "-e", f"{commit}^{{tree}}", ok=None).returncode == 0
 
 
-def borrow(lender: Git, gitdir: Path) -> None:
+def borrow_objects(lender: Git, gitdir: Path) -> None:
     """Let the repository in ``gitdir`` read the objects of another, in which nothing is written;
     commits end there where they end in the other."""
     common = Path(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.git import Git, borrow
+from ci.base.git import Git, borrow_objects
 from ci.base.settings import Settings
 from ci.series.documents import MAX_PATCHES, Given
 from ci.series.mails import Document
@@ -30,7 +30,7 @@ def series_of_range(settings: Settings, first: str, last: str) -> Series:
     with tempfile.TemporaryDirectory() as scratch:
         git = Git(Path(scratch), "series")
         git.run("init", "-q", "--bare")
-        borrow(user, Path(scratch))
+        borrow_objects(user, Path(scratch))
         base, commits = _commits_between(git, since, until, spec)
         given = _written_patches(git, base, f"{since}..{until}", commits, spec)
         loaded = series_of_given(given, tree, spec, settings.only)
