@@ -52,9 +52,9 @@ def split_mails(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
         raise StageError("series", f"{where}: there is no mail in it")
     if box := text.startswith(b"From ") or FROM_LINE.match(text.lstrip()):
         # Counted before: git writes a file for each, which takes minutes where each line is one.
-        _few(where, len(BOX_LINE.findall(text)))
+        _check_count(where, len(BOX_LINE.findall(text)))
     rows = _mailsplit(text) if box else _headless(text)
-    _few(where, len(rows))
+    _check_count(where, len(rows))
     if len(rows) == 1:
         return (Document(where, plain_bytes(rows[0]), path, crs or has_crs(rows[0])),)
     return tuple(
@@ -117,7 +117,7 @@ def read_path(path: Path) -> Given:
             f"{path}: holds no *.patch, *.diff, *.eml or *.mbox file, no series file and no"
             " maildir; write patches with `git format-patch`",
         )
-    _few(path, len(patches) + len(letters))
+    _check_count(path, len(patches) + len(letters))
     found = [
         split_mails(read_content(path / name), str(path / name), path / name)
         for name in (*patches, *letters)
@@ -127,7 +127,7 @@ def read_path(path: Path) -> Given:
     return _in_order(path, [documents[0] for documents in found])
 
 
-def _few(where: str | Path, count: int) -> None:
+def _check_count(where: str | Path, count: int) -> None:
     if count > MAX_MAILS:
         raise StageError(
             "series",
@@ -203,7 +203,7 @@ def _quilt(folder: Path) -> Given:
                 "series", f"{listed}, line {number}: there is no file {name} in the folder"
             )
         rows.append(path)
-    _few(listed, len(rows))
+    _check_count(listed, len(rows))
     if not rows:
         raise StageError("series", f"{listed}: it lists no patch")
     note = f"{listed}: {len(rows)} patches in its order"
@@ -213,7 +213,7 @@ def _quilt(folder: Path) -> Given:
 def _maildir(folder: Path) -> Given:
     """The mails of a maildir, one a file."""
     paths = [path for sub in ("cur", "new") for path in sorted((folder / sub).glob("[!.]*"))]
-    _few(folder, len(paths))
+    _check_count(folder, len(paths))
     if not paths:
         raise StageError("series", f"{folder}: the maildir is empty")
     return Given(tuple(map(_document, paths)))

@@ -47,7 +47,7 @@ class Refused:
     commit: Found | None = None
 
 
-def difference(given: str, made: str) -> str:
+def form_difference(given: str, made: str) -> str:
     """How a change differs from the one that was given: a unified diff of the two without line
     numbers."""
     one, two = (list(diff_lines(parse_diff(text)))[:MOST_LINES] for text in (given, made))
@@ -62,7 +62,9 @@ def _become(
     made = index.change(before, after)
     if before == after or not fit.all_kept(parse_diff(patch.diff), parse_diff(made)):
         return None
-    return Carried(replace(patch, diff=made), how, before, after, why, difference(patch.diff, made))
+    return Carried(
+        replace(patch, diff=made), how, before, after, why, form_difference(patch.diff, made)
+    )
 
 
 def take_out(
@@ -86,7 +88,7 @@ def take_out(
             return replace(
                 taken,
                 how=how if same else PatchStatus.EDITED,
-                adapted=difference(patch.diff, taken.form.diff),
+                adapted=form_difference(patch.diff, taken.form.diff),
             )
     if taken := _eased(
         index, patch, how, f"taken out adapted: {MERGED}", "taken out adapted", reverse=True
@@ -124,7 +126,7 @@ def _checked(index: Index, taken: Carried, history: History) -> Carried:
         return taken
     made = index.change(taken.before, taken.after)
     why = "taken out adapted: put on again as it is, it would make another tree"
-    adapted = difference(taken.form.diff, made)
+    adapted = form_difference(taken.form.diff, made)
     return replace(taken, form=replace(taken.form, diff=made), why=why, adapted=adapted)
 
 

@@ -21,7 +21,7 @@ class Fit:
     notes: tuple[str, ...]
 
 
-class _Work:
+class _Fitting:
     """One change on its way out of (``sign`` is ``+``) or into (``-``) some files."""
 
     def __init__(self, files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> None:
@@ -160,20 +160,20 @@ def _as_it_is(side: Iterable[str], stand: Stand) -> bool:
 def fit_change(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit | None:
     """Take a change out of files that have it (``+``) or put it on files that it was not made for
     (``-``); None where it cannot be told, hunk by hunk, that it is there or where it belongs."""
-    work = _Work(files, sign, texts)
+    fitting = _Fitting(files, sign, texts)
     for one in files:
         if one.moved or one.binary:
             return None
         if not one.old or not one.new:
-            if not work.whole(one):
+            if not fitting.whole(one):
                 return None
-        elif not work.mode(one) or not all(
-            work.hunk(one, number, hunk) for number, hunk in enumerate(one.hunks, 1)
+        elif not fitting.mode(one) or not all(
+            fitting.hunk(one, number, hunk) for number, hunk in enumerate(one.hunks, 1)
         ):
             return None
-    if sign == "+" and not work.proofs:
+    if sign == "+" and not fitting.proofs:
         return None  # what it adds, it has elsewhere too: nothing shows it
-    return work.done()
+    return fitting.done()
 
 
 def missing_parts(

@@ -47,7 +47,7 @@ class PatchState:
         return self.status is not PatchStatus.NOT_AFFECTED
 
 
-def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mapping[int, str]:
+def find_unneeded(series: Series, git: Git, commit: str, version: Version) -> Mapping[int, str]:
     """Patch number -> why the tree does not need it. What the code says wins over the version: a
     stable branch may have got, or lost, what the patch fixes. A patch that depends on one that is
     not needed is not needed either.
@@ -78,7 +78,7 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
     return spared
 
 
-class Work:
+class Replay:
     """The series on its way out of a commit's tree and onto its base; ``index`` holds that tree at
     first."""
 
@@ -92,14 +92,14 @@ class Work:
             index,
             adapt,
         )
-        self.not_needed = unaffected(series, source.git, source.commit, version)
+        self.not_needed = find_unneeded(series, source.git, source.commit, version)
         self.affected = [patch for patch in series.patches if patch.number not in self.not_needed]
         self.history = History(source.git, source.commit, self.affected)
         self.taken_out: dict[int, Carried] = {}
         self.refused: dict[int, Refused] = {}
         self.shipped = self.base = index.tree
 
-    def replay(self, without: frozenset[int]) -> list[PatchState]:
+    def patch_states(self, without: frozenset[int]) -> list[PatchState]:
         """Take the series out and put it on, but for the patches ``without``; once more where the
         tree's history, looked at closer, has a patch that conflicts."""
         self.take_out()

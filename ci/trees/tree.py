@@ -23,7 +23,7 @@ from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.trees.index import Index
 from ci.trees.source import Source
-from ci.trees.states import PatchState, Work
+from ci.trees.states import PatchState, Replay
 
 
 @dataclass(frozen=True)
@@ -122,20 +122,20 @@ def derive_trees(
     )
     with tempfile.TemporaryDirectory() as scratch:
         index = Index(git, Path(scratch) / "index", shipped.tree_id)
-        work = Work(series, source, version, index, adapt=adapt)
-        states = work.replay(without)
+        replay = Replay(series, source, version, index, adapt=adapt)
+        states = replay.patch_states(without)
     base = patched = shipped
-    if work.base != shipped.tree_id:
-        commit = _commit(git, work.base, source.commit, "base: series taken out")
-        base = patched = replace(shipped, commit=commit, tree_id=work.base)
+    if replay.base != shipped.tree_id:
+        commit = _commit(git, replay.base, source.commit, "base: series taken out")
+        base = patched = replace(shipped, commit=commit, tree_id=replay.base)
     if any(state.on_patched for state in states):
         titles = "".join(f"{state.patch.title}\n" for state in states if state.on_patched)
-        commit = _commit(git, work.index.tree, base.commit, f"patched: series put on\n\n{titles}")
-        patched = replace(base, commit=commit, tree_id=work.index.tree)
+        commit = _commit(git, replay.index.tree, base.commit, f"patched: series put on\n\n{titles}")
+        patched = replace(base, commit=commit, tree_id=replay.index.tree)
     for side, tree in ((Side.BASE, base), (Side.PATCHED, patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
     return Trees(
-        shipped, base, patched, tuple(states), _conflict(states), tuple(work.history.notes)
+        shipped, base, patched, tuple(states), _conflict(states), tuple(replay.history.notes)
     )
 
 
