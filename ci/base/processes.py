@@ -218,6 +218,57 @@ def _wait(status_r: int, timeout_s: float, watch: Callable[[], str] | None) -> s
             raise TimeoutError
 
 
+@dataclass(frozen=True)
+class _End:
+    """The end of a command: its supervisor's last word, the lines of its streams, and what ended it
+    before its time."""
+
+    how: str
+    rest: str
+    stdout: list[str]
+    stderr: list[str]
+    timed_out: bool
+    stopped: str
+
+
+def _follow(
+    words: tuple[str, ...],
+    cwd: Path | None,
+    env: dict[str, str],
+    stdin: str | None,
+    reader: Callable[[IO[bytes]], _Reader],
+    wait: Callable[[int], str],
+) -> _End:
+    """Start a command with pipes of ours, and stay with it to its end; ``wait`` is told where its
+    status comes."""
+    in_r, in_w = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
+    out_r, out_w = os.pipe()
+    err_r, err_w = os.pipe()
+    try:
+        status_r, alive_w = _launch(words, cwd, env, (in_r, out_w, err_w), own_session=True)
+    finally:
+        for fd in (in_r, out_w, err_w):
+            os.close(fd)
+    out, err = reader(os.fdopen(out_r, "rb")), reader(os.fdopen(err_r, "rb"))
+    timed_out, stopped = False, ""
+    try:
+        if in_w is not None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(in_w, "wb") as file:
+                file.write((stdin or "").encode("utf-8", "surrogateescape"))
+        stopped = wait(status_r)
+    except TimeoutError:
+        timed_out = True
+    finally:
+        _let_go(alive_w)
+        how, rest = _status(status_r)
+        out.join()
+        err.join()
+    for trouble in (out.trouble, err.trouble):
+        if trouble:
+            raise trouble
+    return _End(how, rest, out.lines, err.lines, timed_out, stopped)
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -234,7 +285,7 @@ def run(
     """Run ``argv`` to its end, at most ``timeout_s`` seconds.
 
     ``ok`` holds the exit codes that are answers (``None``: any); another one, a time-out and a
-    program that can not be started are a :class:`StageError` with the last lines of the output.
+    program that cannot be started are a :class:`StageError` with the last lines of the output.
     ``log`` is appended to. ``on_line`` sees each line of stdout and stderr as it comes (from
     another thread). ``watch`` is asked five times a second: a word from it ends the command, as an
     answer and not an error.
@@ -244,55 +295,42 @@ def run(
         raise StageError(
             stage, f"{words[0]}: no program can be given the word {bad[:100]!r}, which holds a NUL"
         )
-    in_r, in_w = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
-    out_r, out_w = os.pipe()
-    err_r, err_w = os.pipe()
     with (
         log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext()
     ) as log_file:
-        try:
-            status_r, alive_w = _launch(
-                words, cwd, environment(env), (in_r, out_w, err_w), own_session=True
-            )
-        finally:
-            for fd in (in_r, out_w, err_w):
-                os.close(fd)
-        out = _Reader(os.fdopen(out_r, "rb"), log_file, on_line)
-        err = _Reader(os.fdopen(err_r, "rb"), log_file, on_line)
-        timed_out, stopped = False, ""
-        try:
-            if in_w is not None:
-                with contextlib.suppress(BrokenPipeError), os.fdopen(in_w, "wb") as file:
-                    file.write((stdin or "").encode("utf-8", "surrogateescape"))
-            stopped = _wait(status_r, timeout_s, watch)
-        except TimeoutError:
-            timed_out = True
-        finally:
-            _let_go(alive_w)
-            how, rest = _status(status_r)
-            out.join()
-            err.join()
-    for trouble in (out.trouble, err.trouble):
-        if trouble:
-            raise trouble
+        end = _follow(
+            words,
+            cwd,
+            environment(env),
+            stdin,
+            lambda stream: _Reader(stream, log_file, on_line),
+            lambda status_r: _wait(status_r, timeout_s, watch),
+        )
+    if trouble := _trouble(words, end, timeout_s, ok):
+        raise StageError(stage, trouble, log=log)
+    code = -9 if end.stopped else os.waitstatus_to_exitcode(int(end.how))
+    texts = "".join(end.stdout), "".join(end.stderr)
+    return CommandResult(words, code, *texts, float(end.rest or 0), end.stopped)
+
+
+def _trouble(
+    words: tuple[str, ...], end: _End, timeout_s: float, ok: Collection[int] | None
+) -> str:
+    """Why the end of a command is no answer, empty where it is one."""
     what = f"`{' '.join(words)[:300]}`"
-    tail = "".join((out.lines + err.lines)[-TAIL_LINES:]).rstrip()
-    if timed_out:
-        raise StageError(
-            stage, f"{what} did not end within {timeout_s:.0f} s\n{tail}".rstrip(), log=log
-        )
-    if stopped:
-        return CommandResult(
-            words, -9, "".join(out.lines), "".join(err.lines), float(rest or 0), stopped
-        )
-    if not how.isdigit():
-        why = os.strerror(int(rest)) if how == "exec" else "its supervisor was killed"
-        raise StageError(stage, f"{what} could not be run: {why}", log=log)
-    code = os.waitstatus_to_exitcode(int(how))
-    if ok is not None and code not in ok:
-        ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise StageError(stage, f"{what} {ended}\n{tail}".rstrip(), log=log)
-    return CommandResult(words, code, "".join(out.lines), "".join(err.lines), float(rest))
+    tail = "".join((end.stdout + end.stderr)[-TAIL_LINES:])
+    if end.timed_out:
+        return f"{what} did not end within {timeout_s:.0f} s\n{tail}".rstrip()
+    if end.stopped:
+        return ""
+    if not end.how.isdigit():
+        why = os.strerror(int(end.rest)) if end.how == "exec" else "its supervisor was killed"
+        return f"{what} could not be run: {why}"
+    code = os.waitstatus_to_exitcode(int(end.how))
+    if ok is None or code in ok:
+        return ""
+    ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"{what} {ended}\n{tail}".rstrip()
 
 
 def interactive(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> int:

@@ -110,6 +110,44 @@ def start(
         os._exit(127)
 
 
+def wake_on_signals(stops: list[int]) -> tuple[int, int]:
+    """Both ends of a pipe that SIGCHLD and SIGTERM write to; ``stops`` gets each SIGTERM."""
+    wake_r, wake_w = os.pipe()
+    os.set_blocking(wake_w, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    return wake_r, wake_w
+
+
+def reap(child: int) -> str:
+    """Reap all that has ended; the wait status of ``child`` where it is among that, else empty."""
+    how = ""
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                how = str(status)
+            if pid == 0:
+                return how
+    except ChildProcessError:
+        return how
+
+
+def wait_for_end(child: int, wake_r: int, alive_fd: int, stops: list[int]) -> str:
+    """The wait status of ``child``; empty where the parent is gone or a SIGTERM comes before its
+    end."""
+    how = ""
+    while not how and not stops:
+        ready, _, _ = select.select([alive_fd, wake_r], [], [])
+        if wake_r in ready:
+            os.read(wake_r, 512)
+            how = reap(child)
+        if alive_fd in ready:
+            break
+    return how
+
+
 def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: int) -> None:
     """Start what is asked for, wait for its end or the parent's, kill what is left, report."""
     with open(request, encoding="ascii") as file:
@@ -121,41 +159,15 @@ def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: in
         os.dup2(fd, number)
         os.close(fd)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    wake_r, wake_w = os.pipe()
-    os.set_blocking(wake_w, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    stopped = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    signal.signal(signal.SIGTERM, stop)
+    stops: list[int] = []
+    wake_r, wake_w = wake_on_signals(stops)
     child = start(argv, cwd, env, (alive_fd, wake_r, wake_w), status_fd)
-    how = ""
-    while not how and not stopped:
-        ready, _, _ = select.select([alive_fd, wake_r], [], [])
-        if wake_r in ready:
-            os.read(wake_r, 512)
-            while True:
-                try:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    break
-                if pid == child:
-                    how = str(status)
-                if pid == 0:
-                    break
-        if alive_fd in ready:
-            break
+    how = wait_for_end(child, wake_r, alive_fd, stops)
     kill_all()
     used = os.times()
+    cpu_s = used.children_user + used.children_system
     try:
-        os.write(
-            status_fd,
-            f"{how or 'stopped'} {used.children_user + used.children_system:.3f}\n".encode(),
-        )
+        os.write(status_fd, f"{how or 'stopped'} {cpu_s:.3f}\n".encode())
     except BrokenPipeError:
         pass
 

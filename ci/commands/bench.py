@@ -43,7 +43,8 @@ from ci.kernel.build import Kernel
 from ci.series.patches import Series
 from ci.suites import selection
 from ci.suites.selection import SELFTESTS, Script
-from ci.trees import source, tree
+from ci.trees import tree
+from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, Trees
 
 ROWS = ("build", "rebuild", "boot", "smoke", "default", "scripts")
@@ -118,8 +119,8 @@ class _Ours:
             ignore_dirty=True,
         )
         loaded = subject.series
-        borrowed = source.fetch(wanted, loaded, run.progress)
-        self.trees = tree.derive(
+        borrowed = fetch_source(wanted, loaded, run.progress)
+        self.trees = tree.derive_trees(
             loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
         )
         self.tools = build.toolchain()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.git import remote
+from ci.trees.fetch import KINDS
 
 TABLE = Path(__file__).with_name("branches.toml")
-KINDS = ("git", "debian")
 FIELDS = {"name", *KINDS}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # 6.1, v5.14, linux-next
 

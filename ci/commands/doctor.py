@@ -18,7 +18,7 @@ from ci.commands import preflight
 from ci.commands.preflight import Finding
 from ci.guest import modes
 from ci.guest.vm import MEMORY_MB, vng_program
-from ci.series import patches
+from ci.series.patches import load_series
 
 MEMORY_NEEDED_MB = 2 * MEMORY_MB
 PACKAGES = "ci/packages.txt"
@@ -78,7 +78,7 @@ def _room(workspace: Workspace) -> Iterator[Finding]:
 def _series(settings: Settings) -> Finding:
     """The project's own series, which is taken where none is named."""
     try:
-        loaded = patches.load(Path(settings.series))
+        loaded = load_series(Path(settings.series))
     except (StageError, PatchError) as error:
         return Finding("series", error.message, "check out kernel-patches/ anew")
     return Finding("series", f"{loaded.name}, {len(loaded.patches)} patches")

@@ -16,10 +16,10 @@ from ci.report.branches import BranchPlan, PatchPlan, plan_table
 from ci.series import locate
 from ci.series.patches import Series
 from ci.suites import selection
-from ci.trees import source, tree
+from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
 from ci.trees.states import PatchState
-from ci.trees.tree import Trees
+from ci.trees.tree import Trees, derive_trees
 
 REACH_S = 10.0
 MAX_SHARDS = 64
@@ -145,13 +145,13 @@ def _one(
         try:
             if kind == "git" and (trouble := reach.trouble(rest.rpartition("@")[0])):
                 raise StageError("plan", trouble)
-            found = source.fetch(replace(settings, source=spec, tree=None), wanted, progress)
+            found = fetch_source(replace(settings, source=spec, tree=None), wanted, progress)
             with settings.workspace.lock(f"trees-{found.slot.name}", stage="plan"):
                 return BranchTrees(
                     branch.name,
                     spec,
                     found,
-                    tree.derive(wanted, found, settings.without, adapt=settings.adapt),
+                    derive_trees(wanted, found, settings.without, adapt=settings.adapt),
                 )
         except (StageError, PatchError) as error:
             tries.append(error.message.splitlines()[0])
@@ -176,7 +176,7 @@ def show_plan(
             )
     if not 1 <= shards <= MAX_SHARDS:
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
-    loaded = locate.bring(settings, progress)
+    loaded = locate.bring_series(settings, progress)
     settings = replace(settings, series=loaded.spec)
     plans = plan_branches(settings, loaded, branches, progress)
     if form == "json":

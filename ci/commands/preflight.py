@@ -13,7 +13,7 @@ from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.workspace import Workspace
 from ci.guest import rootfs
-from ci.trees import debian
+from ci.trees import apt
 
 # Measured with 6.12 from nothing to the default suite's verdict: 2.5 GB, of which the source is
 # 1.7; ccache may grow to 2.
@@ -89,7 +89,7 @@ def network(workspace: Workspace) -> Finding:
     """Whether Debian's mirror answers apt, with apt's own proxies; a problem only where something
     is yet to be fetched."""
     needed = not (_sources(workspace).exists() and rootfs.root_folder(workspace).exists())
-    url = f"{debian.MIRROR}debian/dists/{rootfs.recipe(workspace)['release']}/InRelease"
+    url = f"{apt.MIRROR}debian/dists/{rootfs.recipe(workspace)['release']}/InRelease"
     with tempfile.TemporaryDirectory() as scratch:
         argv = [
             APT_HELPER,

@@ -36,7 +36,7 @@ def validate_branches(
     """Validate the series on each branch; the first of 2, 1, 3, 0 that a branch calls for."""
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
-    series = locate.bring(settings, progress)
+    series = locate.bring_series(settings, progress)
     check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
     folder = settings.workspace.new_run()
     # What came on stdin, or from an archive, comes once.

@@ -25,7 +25,7 @@ from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.suites import selection
 from ci.suites.selection import Suite
-from ci.trees import source, tree
+from ci.trees import fetch, tree
 from ci.trees.source import Source
 from ci.trees.states import PatchState
 from ci.trees.tree import Tree, Trees
@@ -85,7 +85,7 @@ class Sides:
 
 def load_series(run: Run) -> Series:
     """The patches."""
-    series = run.loaded or locate.bring(run.settings, run.progress)
+    series = run.loaded or locate.bring_series(run.settings, run.progress)
     check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
     row = SeriesRow(series.name, series.change_id, tuple(series.notes))
     # What came on stdin can be asked for again only where it is kept.
@@ -123,7 +123,7 @@ def fetch_source(run: Run, series: Series) -> Source:
     if not (run.workspace.cache / "trees").exists():
         _demand_room(run.workspace)
     with run.progress.stage("fetch", str(run.settings.tree or run.settings.source)):
-        fetched = source.fetch(run.settings, series, run.progress)
+        fetched = fetch.fetch_source(run.settings, series, run.progress)
         run.progress.note(f"{fetched.name} ({fetched.why})")
     run.record = replace(run.record, trees=TreesRow(fetched.name, fetched.why))
     return fetched
@@ -139,7 +139,9 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
     """Shipped, base and patched; a conflict is a record of it."""
     with run.progress.stage("apply", f"{series.name}, {len(series.patches)} patches"):
         with run.workspace.lock(f"trees-{fetched.slot.name}", stage="apply"):
-            trees = tree.derive(series, fetched, run.settings.without, adapt=run.settings.adapt)
+            trees = tree.derive_trees(
+                series, fetched, run.settings.without, adapt=run.settings.adapt
+            )
         lines = [*trees.notes, *map(_state_line, trees.states)]
         if trees.conflict:
             lines.append(trees.conflict.text)

@@ -102,7 +102,7 @@ def _prepare(settings: Settings, progress: Progress) -> tuple[Run, Bench]:
         raise StageError(
             "options", f"--mode {settings.mode}: only runs in virtual time can be the same"
         )
-    series = locate.bring(settings, progress)
+    series = locate.bring_series(settings, progress)
     settings = replace(settings, mode="virtual", series=series.spec)
     with new_run(settings, progress, loaded=series) as run:
         return run, prepare_guests(run)

@@ -168,20 +168,7 @@ def refusal(change: str) -> str:
                 f"{line.strip()!r}: what is binary is not in it; write it with `git format-patch`"
                 " or `git diff --binary`"
             )
-        names = GIT_NAMES.match(line)
-        plain = (
-            [NAME.match(lines[i]) for i in (at, at + 1)]
-            if line.startswith("--- ") and _begins(lines, at)
-            else []
-        )
-        pair = (
-            (names[1], names[2]) if names else tuple(found[1].strip() for found in plain if found)
-        )
-        if (
-            len(pair) == 2
-            and pair[0] == pair[1]
-            and not pair[0].startswith(("a/", "b/", "/dev/null"))
-        ):
+        if _bare_names(lines, at):
             return (
                 f"{line.strip()!r}: its names have no prefix such as a/ and b/; write it without"
                 " --no-prefix"
@@ -193,6 +180,18 @@ def refusal(change: str) -> str:
             " format-patch`"
         )
     return ""
+
+
+def _bare_names(lines: Sequence[str], at: int) -> bool:
+    """Whether a line that names the two sides of a file does so without a prefix."""
+    if pair := GIT_NAMES.match(lines[at]):
+        old, new = pair[1], pair[2]
+    elif lines[at].startswith("--- ") and _begins(lines, at):
+        names = [NAME.match(lines[i]) for i in (at, at + 1)]
+        old, new = (found[1].strip() if found else "" for found in names)
+    else:
+        return False
+    return old == new != "" and not old.startswith(("a/", "b/", "/dev/null"))
 
 
 def fault(change: str) -> tuple[str, str]:

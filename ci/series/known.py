@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
-from ci.series import patches
 from ci.series.diff import parse, shown
-from ci.series.patches import Patch, Series
+from ci.series.patches import Patch, Series, load_series
 
 SAME, MESSAGE, CONTEXT, CHANGE = "nothing", "message", "context", "change"
 
@@ -72,7 +71,7 @@ def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
     repository. The patches stay the ones that were given."""
     for folder in sorted((root / "kernel-patches").glob("*")):
         try:
-            known = patches.load(folder)
+            known = load_series(folder)
         except (StageError, PatchError) as error:
             given = _noted(
                 given,

@@ -20,7 +20,7 @@ from ci.series import documents, known, patches
 from ci.series.documents import MAX_PATCHES, Given
 from ci.series.mails import Document
 from ci.series.manifest import SERIES_TOML, Facts
-from ci.series.patches import Series
+from ci.series.patches import Series, load_series
 
 FETCH_S = 180.0
 # v6.12..topic, origin/net~3..HEAD, v6.12.. ; a path such as a/../b is none
@@ -253,7 +253,7 @@ def _given(settings: Settings) -> Series:
     if spec == STDIN:
         return _from_stdin(settings)
     if path.is_dir():
-        return patches.load(path, only, wanted)
+        return load_series(path, only, wanted)
     if path.exists() or path.is_symlink():
         return _of(documents.from_path(path), path, spec, only, wanted)
     if found := RANGE.fullmatch(spec):
@@ -268,7 +268,7 @@ def _given(settings: Settings) -> Series:
     )
 
 
-def bring(settings: Settings, progress: Progress) -> Series:
+def bring_series(settings: Settings, progress: Progress) -> Series:
     """The series that ``--series`` names, with what the project knows of it where it is one of
     ``kernel-patches/``."""
     loaded, only = _given(settings), settings.only

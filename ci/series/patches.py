@@ -254,7 +254,7 @@ def of_posting(posting: Posting, folder: Path, told: Facts) -> Series:
     )
 
 
-def load(folder: Path, only: Collection[int] = (), wanted: str = "") -> Series:
+def load_series(folder: Path, only: Collection[int] = (), wanted: str = "") -> Series:
     """The series in ``folder``: patch files, a quilt series, mails. A :class:`StageError` names the
     file and what is wrong with it. ``only`` are the numbers that are wanted, ``wanted`` a
     message-id."""

@@ -1,130 +1,119 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What Debian's archive offers: kernel source packages by apt, of any suite, verified, without
-root.
+"""A kernel from Debian's source packages (``--source debian:RELEASE[@SUITE]``)."""
 
-The host's own configuration comes first. A suite that the host does not follow has a configuration
-of its own in our cache: sources, lists and downloads apart from the host's, the same mirror, and
-Debian's keyring to verify it.
-"""
-
-import functools
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from ci.base import processes
 from ci.base.errors import StageError
-from ci.base.workspace import Workspace
-
-DOWNLOAD_S = 3600.0
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# Where a kernel source may be that the host's sources do not carry.
-SUITES = ("bullseye-security", "bookworm-security", "trixie-security", "trixie-backports")
-MIRROR = "http://deb.debian.org/"
-STRICT = (
-    "-o",
-    "APT::Get::AllowUnauthenticated=false",
-    "-o",
-    "Acquire::AllowInsecureRepositories=false",
-)
-Options = Sequence[str]
+from ci.base.git import Git
+from ci.base.progress import Progress
+from ci.base.settings import Settings
+from ci.base.workspace import Workspace, write_text
+from ci.trees import apt
+from ci.trees.source import Source, slot_folder
 
 
-def offers(
-    workspace: Workspace, name: str, suite: str = ""
-) -> Iterator[tuple[Options, Mapping[str, str]]]:
-    """The newest ``name`` that apt knows of, as (apt's options, fields), the best place first: the
-    host's lists, fresh ones of the host's sources (the host's may be empty, as in a new container,
-    or name a file that the mirror no longer has), Debian's suites. With a ``suite`` that suite
-    alone."""
-    places: list[Callable[[], Options]] = [
-        lambda: (),
-        lambda: _fresh(workspace),
-        lambda: _apart(workspace, SUITES),
-    ]
-    if suite:
-        places = [lambda: _apart(workspace, (suite,))]
-    for place in places:
-        options = place()
-        if fields := _newest(options, name):
-            yield options, fields
+def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> Source:
+    """``RELEASE`` or ``RELEASE@SUITE``: Debian's ``linux-source-RELEASE`` of the host's apt
+    sources, else of any suite that has it, or of that suite; unpacked and committed to a
+    repository."""
+    release, suite = _release_and_suite(spec)
+    processes.require("fetch", "apt-get", "apt")
+    workspace, name = settings.workspace, f"linux-source-{release}"
+    slot = slot_folder(workspace, "debian", spec)
+    version, commit = _imported_version(slot)
+    where = (
+        f"the suite {suite} does not"
+        if suite
+        else "neither this host's sources nor Debian's suites"
+    )
+    trouble = StageError(
+        "fetch",
+        f"apt knows no package {name}: {where} carry it; use --source git:URL@REF or --tree DIR",
+    )
+    for options, fields in apt.package_offers(workspace, name, suite):
+        if fields["Version"] == version:
+            return Source(f"debian:{version}", slot, commit, why)
+        try:
+            commit = _import_into(workspace, slot, options, fields, progress)
+            return Source(f"debian:{fields['Version']}", slot, commit, why)
+        except StageError as error:
+            trouble = error
+    if version:
+        progress.note(
+            f"{trouble.message.splitlines()[0]}; taking version {version}, which is in the cache"
+        )
+        return Source(f"debian:{version}", slot, commit, why)
+    raise trouble
 
 
-def download(options: Options, name: str, fields: Mapping[str, str], folder: Path) -> Path:
-    """The package's file in ``folder``, its signature chain checked by apt and its digest by us."""
+def _release_and_suite(spec: str) -> tuple[str, str]:
+    """``6.12@trixie`` taken apart; no suite where none is named."""
+    release, at, suite = spec.partition("@")
+    if not re.fullmatch(r"\d+\.\d+", release) or not re.fullmatch(
+        r"[a-z][a-z0-9-]*" if at else "", suite
+    ):
+        raise StageError(
+            "fetch",
+            f"--source debian:{spec}: give a release such as debian:6.12, "
+            "or one of a suite such as debian:7.3@trixie-backports",
+            asked=True,
+        )
+    return release, suite
+
+
+def _import_into(
+    workspace: Workspace,
+    slot: Path,
+    options: apt.Options,
+    fields: Mapping[str, str],
+    progress: Progress,
+) -> str:
+    """Let the slot hold the package alone; its commit. An older version goes with what was built
+    from it, but not under somebody who builds, nor under somebody who makes trees."""
+    work, trees = (
+        workspace.lock(f"{what}-{slot.name}", stage="fetch") for what in ("work", "trees")
+    )
+    with work, trees, workspace.publish(slot) as fresh:
+        return _import_package(options, fields, fresh, progress)
+
+
+def _import_package(
+    options: apt.Options, fields: Mapping[str, str], slot: Path, progress: Progress
+) -> str:
+    """Fill a new slot with the package's kernel as one commit, whose id is returned."""
+    name = fields["Package"]
+    progress.note(f"downloading {name} {fields['Version']} ({int(fields['Size']) / 10**6:.0f} MB)")
+    with progress.growing("downloading", slot, "*.deb", int(fields["Size"])):
+        deb = apt.download_package(options, fields, slot)
+    progress.note("unpacking")
+    processes.run(["dpkg-deb", "-x", deb, slot / "deb"], stage="fetch", timeout_s=600)
+    (tar,) = (slot / "deb/usr/src").glob("linux-source-*.tar.*")
+    (slot / "src").mkdir()
     processes.run(
-        ["apt-get", *options, *STRICT, "download", f"{name}={fields['Version']}"],
+        ["tar", "-xf", tar, "--strip-components=1", "--no-same-owner", "-C", slot / "src"],
         stage="fetch",
-        cwd=folder,
-        timeout_s=DOWNLOAD_S,
+        timeout_s=600,
     )
-    (deb,) = folder.glob("*.deb")
-    with deb.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != fields["SHA256"]:
-            raise StageError(
-                "fetch", f"{deb.name}: its SHA-256 is not the one that apt's signed lists give"
-            )
-    return deb
+    deb.unlink()
+    shutil.rmtree(slot / "deb")
+    progress.note("importing into git")
+    git = Git(slot / "src", "fetch")
+    git.run("init", "-q")
+    # Streamed into one pack instead of 90,000 loose objects: a fifth less CPU, half the disk.
+    git.run("-c", "core.bigFileThreshold=1", "-c", "core.compression=1", "add", "-A", "-f", ".")
+    git.run("commit", "-q", "--no-verify", "-m", f"{name} {fields['Version']}")
+    commit = git.line("rev-parse", "HEAD")
+    write_text(slot / "version", f"{fields['Version']} {commit}\n")
+    return commit
 
 
-@functools.lru_cache
-def _update(options: Options) -> None:
-    """Fetch the lists once in a process; where that fails, what is there has to do."""
-    processes.run(["apt-get", *options, *STRICT, "update"], stage="fetch", timeout_s=600, ok=None)
-
-
-def _state(folder: Path) -> tuple[str, ...]:
-    """Lists and downloads of our own, below ``folder``."""
-    for sub in ("lists/partial", "cache/archives/partial"):
-        (folder / sub).mkdir(parents=True, exist_ok=True)
-    return ("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache")
-
-
-def _fresh(workspace: Workspace) -> Options:
-    """The host's sources and keyrings, with lists of our own."""
-    options = _state(workspace.cache / "apt")
-    _update(options)
-    return options
-
-
-def _apart(workspace: Workspace, suites: Sequence[str]) -> Options:
-    """A configuration that follows ``suites`` and nothing else."""
-    folder = workspace.cache / "apt" / "-".join(suites)
-    options = _state(folder)
-    rows = [f"deb [signed-by={KEYRING}] {_mirror(suite)} {suite} main\n" for suite in suites]
-    (folder / "sources.list").write_text("".join(rows), encoding="utf-8")
-    options += (
-        "-o",
-        f"Dir::Etc::SourceList={folder}/sources.list",
-        "-o",
-        "Dir::Etc::SourceParts=/dev/null",
-    )
-    _update(options)
-    return options
-
-
-def _mirror(suite: str) -> str:
-    """The mirror of Debian that the host uses for such a suite, else the project's own."""
-    archive = "debian-security" if suite.endswith("-security") else "debian"
-    for uri in _host_mirrors():
-        if uri.rstrip("/").endswith(f"/{archive}"):
-            return uri
-    return f"{MIRROR}{archive}/"
-
-
-def _host_mirrors() -> tuple[str, ...]:
-    argv = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    return tuple(processes.run(argv, stage="fetch", timeout_s=60, ok=None).stdout.split())
-
-
-def _newest(options: Options, name: str) -> Mapping[str, str]:
-    """Fields of the newest version of a package that apt's lists know, {} for none."""
-    argv = ["apt-cache", *options, "show", "--no-all-versions", name]
-    shown = processes.run(argv, stage="fetch", timeout_s=60, ok=None)
-    rows = (
-        line.split(": ", 1)
-        for line in shown.stdout.splitlines()
-        if re.match(r"[A-Za-z0-9-]+: ", line)
-    )
-    return {row[0]: row[1] for row in rows} if shown.returncode == 0 else {}
+def _imported_version(slot: Path) -> tuple[str, str]:
+    """Version and commit that the slot holds, empty for none."""
+    marker = slot / "version"
+    text = marker.read_text(encoding="utf-8") if marker.exists() else ""
+    version, _, commit = text.strip().partition(" ")
+    return version, commit

@@ -9,6 +9,7 @@ from ci.base.errors import StageError
 from ci.base.git import Git, borrow
 from ci.base.workspace import Workspace
 
+FETCH_S = 3600.0
 # What a git leaves that was killed: locks, lists of shallow commits, packs half there and marks
 # that keep a pack.
 LEFT = ("*.lock", "refs/**/*.lock", "shallow_*", "objects/pack/tmp_*", "objects/pack/*.keep")

@@ -98,6 +98,17 @@ class Work:
         self.kept: dict[int, Refused] = {}
         self.shipped = self.base = index.tree
 
+    def replay(self, without: frozenset[int]) -> list[PatchState]:
+        """Take the series out and put it on, but for the patches ``without``; once more where the
+        tree's history, looked at closer, has a patch that conflicts."""
+        self.take_out()
+        states = self.put_on(without)
+        clashing = [state.patch for state in states if state.status is PatchStatus.CONFLICTS]
+        if clashing and self.history.look_closer(clashing):
+            self.take_out()
+            states = self.put_on(without)
+        return states
+
     def take_out(self) -> None:
         """Make base of the shipped tree, the last patch first. What leaves no trace is there only
         where its neighbours are."""

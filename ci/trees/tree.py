@@ -107,7 +107,7 @@ def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
     return git.line("commit-tree", tree_id, "-p", parent, "-m", message)
 
 
-def derive(
+def derive_trees(
     series: Series, source: Source, without: frozenset[int], *, adapt: bool = False
 ) -> Trees:
     """Base is ``source`` minus what it carries of the affected patches (last first), patched is
@@ -115,13 +115,7 @@ def derive(
     ``conflict``; the others are tried all the same. With ``adapt``, a patch that does not apply as
     it is may be put on adapted."""
     git = source.git
-    unknown = without - {patch.number for patch in series.patches}
-    if unknown:
-        raise StageError(
-            "options",
-            f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
-            f"{series.patches[0].number} to {series.patches[-1].number}",
-        )
+    _check_numbers(series, without)
     version = version_of(git, source.commit)
     shipped = Tree(
         source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version
@@ -129,12 +123,7 @@ def derive(
     with tempfile.TemporaryDirectory() as scratch:
         index = Index(git, Path(scratch) / "index", shipped.tree_id)
         work = Work(series, source, version, index, adapt=adapt)
-        work.take_out()
-        states = work.put_on(without)
-        clashing = [state.patch for state in states if state.status is PatchStatus.CONFLICTS]
-        if clashing and work.history.look_closer(clashing):
-            work.take_out()
-            states = work.put_on(without)
+        states = work.replay(without)
     base = patched = shipped
     if work.base != shipped.tree_id:
         commit = _commit(git, work.base, source.commit, "base: series taken out")
@@ -148,6 +137,15 @@ def derive(
     return Trees(
         shipped, base, patched, tuple(states), _conflict(states), tuple(work.history.notes)
     )
+
+
+def _check_numbers(series: Series, without: frozenset[int]) -> None:
+    if unknown := without - {patch.number for patch in series.patches}:
+        raise StageError(
+            "options",
+            f"--without {','.join(map(str, sorted(unknown)))}: the series has patches "
+            f"{series.patches[0].number} to {series.patches[-1].number}",
+        )
 
 
 def _conflict(states: Sequence[PatchState]) -> Conflict | None:

@@ -15,8 +15,8 @@ import pytest
 from ci.base.progress import Progress
 from ci.base.workspace import remove_tree
 from ci.kernel import build
-from ci.series import patches
-from ci.trees import tree
+from ci.series.patches import load_series
+from ci.trees.tree import derive_trees
 from tests.base.test_processes import gone
 from tests.commands.test_tasks import Done, below
 from tests.guest.test_guests import JOIN, SOURCE, inv, patch, shipped
@@ -65,7 +65,7 @@ def test_it_completes_whenever_it_was_killed(
 
     # What it built is what a build that nobody disturbed makes, and the guests say the same again.
     tools = build.toolchain()
-    trees = tree.derive(patches.load(folder), found, frozenset())
+    trees = derive_trees(load_series(folder), found, frozenset())
     built = build.build(trees.patched, workspace, tools, Progress(), tmp_path / "log")
     remove_tree(built.folder)
     remove_tree(found.slot / "obj/net/mptcp")

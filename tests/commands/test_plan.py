@@ -17,7 +17,7 @@ from ci.commands.plan import BranchTrees
 from ci.kernel import build
 from ci.report import stored
 from ci.report.branches import plan_table
-from ci.series import patches
+from ci.series.patches import load_series
 from tests.conftest import DEMO_C, KERNEL_FILES, commit, git, write
 
 TOML = """
@@ -57,7 +57,7 @@ def planned(
     def made(*names: str) -> dict[str, BranchTrees]:
         words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in names)
         wanted, chosen = settings_for(series=str(demo_series)), branches.select(words)
-        plans = plan.plan_branches(wanted, patches.load(demo_series), chosen, progress)
+        plans = plan.plan_branches(wanted, load_series(demo_series), chosen, progress)
         return {one.name: one for one in plans}
 
     return made
@@ -115,7 +115,7 @@ def test_what_was_moved_is_there_and_told(
     )
     chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
     wanted = settings_for(series=str(folder))
-    (one,) = plan.plan_branches(wanted, patches.load(folder), chosen, progress)
+    (one,) = plan.plan_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["already there"] and one.exit_code == 0
     why = (
         "taken out adapted: hunk 1 of net/demo.c is at net/more.c:6, 6 of 6 lines of context are"
@@ -124,12 +124,12 @@ def test_what_was_moved_is_there_and_told(
     assert one.plan.patches[0].why == why
     assert one.trees
     assert "-+++ net/demo.c\n+--- net/more.c\n++++ net/more.c" in one.trees.states[0].adapted
-    shown = plan_table([one.plan], patches.load(folder).titles)
+    shown = plan_table([one.plan], load_series(folder).titles)
     assert f"moved: patch 1: {why}" in shown
 
     # With one line of it missing it is a conflict like any other.
     commit(kernel_tree, {"net/more.c": more.replace("int a_long_second_line;\n", "")}, "half of it")
-    (one,) = plan.plan_branches(wanted, patches.load(folder), chosen, progress)
+    (one,) = plan.plan_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["conflicts"] and one.exit_code == 2
     assert "1 of 2 added lines are there, at net/more.c:6" in one.plan.patches[0].why
 
@@ -156,7 +156,7 @@ def test_one_repository_that_is_gone_says_nothing_of_another(
 ) -> None:
     chosen = branches.select(f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main")
     plans = plan.plan_branches(
-        settings_for(series=str(demo_series)), patches.load(demo_series), chosen, progress
+        settings_for(series=str(demo_series)), load_series(demo_series), chosen, progress
     )
     assert [bool(one.trouble) for one in plans] == [True, False]
 

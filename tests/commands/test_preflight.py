@@ -15,7 +15,7 @@ from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.commands import preflight, stages
 from ci.guest import rootfs
-from ci.trees import debian
+from ci.trees import apt
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_root_that_can_not_be_made_is_a_problem(
 def test_a_network_that_is_away_is_a_problem_only_where_it_is_needed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(debian, "MIRROR", "http://127.0.0.1:9/")
+    monkeypatch.setattr(apt, "MIRROR", "http://127.0.0.1:9/")
     found = preflight.network(workspace)
     assert (
         found.said.startswith("http://127.0.0.1:9/debian/dists/trixie/InRelease: E: ")
@@ -97,7 +97,7 @@ def test_a_network_that_is_there(
     there = tmp_path / "mirror/debian/dists/trixie"
     there.mkdir(parents=True)
     (there / "InRelease").write_text("x", encoding="ascii")
-    monkeypatch.setattr(debian, "MIRROR", f"file://{tmp_path}/mirror/")
+    monkeypatch.setattr(apt, "MIRROR", f"file://{tmp_path}/mirror/")
     assert preflight.network(workspace).said.endswith("InRelease can be read")
     monkeypatch.setattr(preflight, "APT_HELPER", "/nonexistent/apt-helper")
     assert preflight.network(workspace).remedy

@@ -24,10 +24,11 @@ from ci.base.progress import Progress
 from ci.base.workspace import Workspace, remove_tree
 from ci.guest import rootfs
 from ci.kernel import build
-from ci.series import patches
-from ci.trees import source, tree
+from ci.series.patches import load_series
+from ci.trees import source
+from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
-from ci.trees.tree import Trees
+from ci.trees.tree import Trees, derive_trees
 from tests.base.test_processes import gone
 from tests.commands.test_tasks import Done, below, command_of
 from tests.conftest import ROOT, fingerprint, git
@@ -60,9 +61,9 @@ def verdict(project: Path) -> dict[str, Any]:
 def shipped() -> tuple[Source, Trees, Workspace]:
     """The kernel that the tests run on, and the trees of the project's series on it."""
     wanted = settings.make(ROOT, source=SOURCE)
-    loaded = patches.load(Path(wanted.series))
-    found = source.fetch(wanted, loaded, Progress())
-    return found, tree.derive(loaded, found, frozenset()), wanted.workspace
+    loaded = load_series(Path(wanted.series))
+    found = fetch_source(wanted, loaded, Progress())
+    return found, derive_trees(loaded, found, frozenset()), wanted.workspace
 
 
 def patch(folder: Path, title: str, file: str, old: str, new: str, *, number: int = 1) -> Path:
@@ -219,7 +220,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     """Where a user's checkout is to lie; what the cache keeps for it goes with the test."""
     folder = tmp_path / "linux"
     yield folder
-    remove_tree(source._slot(shipped()[2], "tree", str(folder)))
+    remove_tree(source.slot_folder(shipped()[2], "tree", str(folder)))
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
 
@@ -319,11 +320,11 @@ def quiet(tmp_path: Path) -> Iterator[tuple[Progress, Path]]:
 def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None:
     """Base and each base+1..n; what a step compiles is what it touches."""
     found, trees, workspace = shipped()
-    loaded, tools = patches.load(Path(settings.make(ROOT).series)), build.toolchain()
+    loaded, tools = load_series(Path(settings.make(ROOT).series)), build.toolchain()
     build_ids: list[str] = []
     for upto in range(len(loaded.patches) + 1):
         left_out = frozenset(range(upto + 1, len(loaded.patches) + 1))
-        step = tree.derive(loaded, found, left_out).patched
+        step = derive_trees(loaded, found, left_out).patched
         assert (upto == 0) == (step.tree_id == trees.base.tree_id)
         built = build.build(step, workspace, tools, *quiet)
         assert rootfs.selftests(step, workspace, tools, quiet[1]).exists()
@@ -338,7 +339,7 @@ def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None
 
 def test_names_that_the_series_adds_are_not_in_base() -> None:
     _, trees, _ = shipped()
-    loaded = patches.load(Path(settings.make(ROOT).series))
+    loaded = load_series(Path(settings.make(ROOT).series))
     added = set()
     for one in loaded.patches:
         lines = [
@@ -367,7 +368,7 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
     stamp = f"{time.time_ns()}"
     old = "\tsubflow_req->msk = NULL;\n"
     made = patch(tmp_path, "mptcp: a line", JOIN, old, old + f'\tpr_debug("{stamp}");\n')
-    one = tree.derive(patches.load(made), found, frozenset()).patched
+    one = derive_trees(load_series(made), found, frozenset()).patched
     built = build.build(one, workspace, tools, *quiet)
     # The image's own loader holds the kernel's size, so that it comes with every link.
     assert [name for name in built.compiled if not name.startswith("arch/x86/boot/")] == [

@@ -14,9 +14,9 @@ from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.kernel import build, make_progress
 from ci.kernel.build import Toolchain
-from ci.series import patches
-from ci.trees import source, tree
-from ci.trees.tree import Tree
+from ci.series.patches import load_series
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Tree, derive_trees
 from tests.conftest import commit
 
 TOOLS = Toolchain("gcc 12", "ld 2.40")
@@ -31,9 +31,11 @@ def tree_with(
 
     def made(files: dict[str, str]) -> Tree:
         commit(kernel_tree, files, "change")
-        loaded = patches.load(demo_series)
-        return tree.derive(
-            loaded, source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress), frozenset()
+        loaded = load_series(demo_series)
+        return derive_trees(
+            loaded,
+            fetch_source(settings_for(tree=str(kernel_tree)), loaded, progress),
+            frozenset(),
         ).base
 
     return made

@@ -65,8 +65,8 @@ def test_the_console_of_an_accepted_series() -> None:
 
 def test_trouble_of_the_machine_is_no_verdict() -> None:
     verdict = decide(Evidence("x", "", troubles=(Trouble("fetch", "no route to host"),)))
-    assert console(verdict, width=100, color=False).startswith("error (exit 3): no verdict\n")
-    assert "0 patches, no verdict." in markdown(verdict)
+    assert console_text(verdict, width=100, color=False).startswith("error (exit 3): no verdict\n")
+    assert "0 patches, no verdict." in markdown_text(verdict)
 
 
 @pytest.mark.parametrize("width", [0, 40, 80, 132])

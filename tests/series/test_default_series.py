@@ -14,10 +14,10 @@ import pytest
 
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.series import patches
-from ci.series.patches import Series
-from ci.trees import source, tree
-from ci.trees.tree import Trees
+from ci.series.patches import Series, load_series
+from ci.trees import tree
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Trees, derive_trees
 from tests.conftest import ROOT, commit, git
 
 FOLDER = ROOT / "kernel-patches/deny-join-id0"
@@ -89,7 +89,7 @@ def read(when: str, lines: Mapping[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loaded() -> Series:
-    return patches.load(FOLDER)
+    return load_series(FOLDER)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def derive(
             (kernel / USERSPACE).chmod(0o755)
             git(kernel, "commit", "-qam", "run it")
         wanted = settings_for(tree=str(kernel), series=str(FOLDER))
-        return tree.derive(loaded, source.fetch(wanted, loaded, progress), frozenset())
+        return derive_trees(loaded, fetch_source(wanted, loaded, progress), frozenset())
 
     return made
 

@@ -16,10 +16,11 @@ import pytest
 from ci.base.errors import PatchError, StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.series import documents, locate
+from ci.series import documents
+from ci.series.locate import bring_series
 from ci.series.patches import Series
-from ci.trees import source, tree
-from ci.trees.tree import Trees
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Trees, derive_trees
 from tests.conftest import DEMO_C, commit, git, write
 
 FROM_LINE = b"From mboxrd@z Thu Jan  1 00:00:00 1970\n"
@@ -32,7 +33,7 @@ def bring(
     """The series in a path or range, for the demo tree."""
 
     def brought(spec: Path | str, **options: str) -> Series:
-        return locate.bring(
+        return bring_series(
             settings_for(series=str(spec), tree=str(kernel_tree), **options), progress
         )
 
@@ -44,8 +45,8 @@ def trees(
     settings_for: Callable[..., Settings], progress: Progress, kernel_tree: Path
 ) -> Callable[[Series], Trees]:
     def made(loaded: Series) -> Trees:
-        found = source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress)
-        return tree.derive(loaded, found, frozenset())
+        found = fetch_source(settings_for(tree=str(kernel_tree)), loaded, progress)
+        return derive_trees(loaded, found, frozenset())
 
     return made
 

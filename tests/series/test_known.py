@@ -11,8 +11,9 @@ import pytest
 
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.series import known, locate, patches
-from ci.series.patches import Series
+from ci.series import known
+from ci.series.locate import bring_series
+from ci.series.patches import Series, load_series
 from tests.conftest import ROOT
 from tests.series.test_forms import box, put, quilt
 
@@ -55,7 +56,7 @@ def mails(by: str, edit: Callable[[int, bytes], bytes] = lambda _, raw: raw) -> 
 
 @pytest.fixture
 def bring(settings_for: Callable[..., Settings], progress: Progress) -> Callable[..., Series]:
-    return lambda spec, **more: locate.bring(settings_for(series=str(spec), **more), progress)
+    return lambda spec, **more: bring_series(settings_for(series=str(spec), **more), progress)
 
 
 @pytest.mark.parametrize("by", BY)
@@ -72,7 +73,10 @@ def test_mails_with_other_messages_are_the_series(
         tmp_path,
         {"t.mbox": box(rows), **{f"mails/{n:04}-x.patch": row for n, row in enumerate(rows)}},
     )
-    loaded, ours = bring(tmp_path / ("t.mbox" if way == "mbox" else "mails")), patches.load(OURS)
+    loaded, ours = (
+        bring(tmp_path / ("t.mbox" if way == "mbox" else "mails")),
+        load_series(OURS),
+    )
     assert (
         loaded.must_flip == ours.must_flip
         and loaded.base_url == ours.base_url
@@ -102,7 +106,7 @@ def test_another_context_is_told_and_both_forms_are_tried(
     assert [how for how, _ in forms] == ["applies", "applies as backport"] and b"/* x */" in forms[
         0
     ][1].diff.encode()
-    assert forms[1][1].patch_id == patches.load(OURS).patches[0].patch_id
+    assert forms[1][1].patch_id == load_series(OURS).patches[0].patch_id
     rows = mails(
         "titles and patch-ids",
         lambda n, raw: raw.replace(context[0], context[0] + b" /* x */") if n == 1 else raw,
@@ -159,7 +163,7 @@ def test_a_folder_with_a_series_toml_says_all_of_itself(
 
 
 def test_what_differs_between_two_patches() -> None:
-    first, second = patches.load(OURS).patches[:2]
+    first, second = load_series(OURS).patches[:2]
     assert known.difference(first, first) == known.SAME
     assert known.difference(first, second) == known.CHANGE
 
@@ -171,7 +175,7 @@ def test_a_known_series_that_cannot_be_read_is_told(
     given = put(tmp_path, {"t.mbox": box(mails("message-id"))}) / "t.mbox"
     settings = settings_for(series=str(given))
     settings = replace(settings, workspace=replace(settings.workspace, root=project))
-    (note,) = locate.bring(settings, progress).notes
+    (note,) = bring_series(settings, progress).notes
     assert (
         "not compared with kernel-patches/deny-join-id0, which cannot be read: " in note
         and "series.toml" in note
@@ -186,8 +190,8 @@ def test_quilts_form_with_another_context_has_the_same_change(
     assert context
     edited = quilt(raw.replace(context[0], context[0] + b" /* x */"))
     (given,) = bring(put(tmp_path, {"a.patch": edited}) / "a.patch").patches
-    assert known.difference(given, patches.load(OURS).patches[0]) == known.CONTEXT
+    assert known.difference(given, load_series(OURS).patches[0]) == known.CONTEXT
     (other,) = bring(
         put(tmp_path, {"b.patch": edited.replace(b"--- linux", b"--- x/linux")}) / "b.patch"
     ).patches
-    assert known.difference(other, patches.load(OURS).patches[0]) == known.CHANGE
+    assert known.difference(other, load_series(OURS).patches[0]) == known.CHANGE

@@ -17,9 +17,10 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.commands import stages
-from ci.series import documents, locate, patches
-from ci.series.patches import TRAILER, Series
-from ci.trees import source
+from ci.series import documents
+from ci.series.locate import bring_series
+from ci.series.patches import TRAILER, Series, load_series
+from ci.trees.fetch import fetch_source
 from tests.conftest import ROOT, commit, fingerprint, git, write
 
 OURS = ROOT / "kernel-patches/deny-join-id0"
@@ -39,7 +40,7 @@ Reviewed-by: Bob <bob@example.org>
 @pytest.fixture
 def bring(settings_for: Callable[..., Settings], progress: Progress) -> Callable[..., Series]:
     def brought(spec: str, **options: str) -> Series:
-        return locate.bring(settings_for(series=spec, **options), progress)
+        return bring_series(settings_for(series=spec, **options), progress)
 
     return brought
 
@@ -87,7 +88,7 @@ def digests(loaded: Series) -> list[str]:
 
 @pytest.fixture(scope="module")
 def wanted() -> list[str]:
-    return digests(patches.load(OURS))
+    return digests(load_series(OURS))
 
 
 @pytest.fixture
@@ -188,10 +189,10 @@ def test_what_came_on_stdin_is_asked_for_again_in_the_cache(
     (tmp_path / "run").mkdir()
     run = stages.Run(settings_for(series="-"), progress, tmp_path / "run")
     series = stages.load_series(run)
-    assert digests(series) == digests(patches.load(demo_series))
+    assert digests(series) == digests(load_series(demo_series))
     words = run.record.replay.split()
     assert words[:3] == ["inv", "validate", "--series"]
-    assert digests(locate.bring(settings_for(series=words[3]), progress)) == digests(series)
+    assert digests(bring_series(settings_for(series=words[3]), progress)) == digests(series)
 
 
 def test_a_range_of_a_tree(bring: Callable[..., Series], wanted: list[str], tmp_path: Path) -> None:
@@ -330,7 +331,7 @@ def test_a_mail_sent_to_two_lists_counts_once(
 def test_the_patch_behind_the_scissors(
     bring: Callable[..., Series], demo_series: Path, tmp_path: Path
 ) -> None:
-    first = patches.load(demo_series).patches[0]
+    first = load_series(demo_series).patches[0]
     _, _, rest = first.path.read_text(encoding="utf-8").partition("\n\n")
     mail = (
         "From: Bob <b@example.org>\nSubject: [PATCH] as we said\n\nHi,\n\n-- >8 --\nSubject:"
@@ -422,21 +423,21 @@ def test_a_tree_is_taken_at_the_trailers_commit(
     head = git(kernel_tree, "rev-parse", "main")
     git(kernel_tree, "checkout", "-q", "with-series")
     settings = settings_for(tree=str(kernel_tree), series="main..with-series")
-    loaded = locate.bring(settings, progress)
-    assert digests(loaded) == digests(patches.load(demo_series))
-    found = source.fetch(settings, loaded, progress)
+    loaded = bring_series(settings, progress)
+    assert digests(loaded) == digests(load_series(demo_series))
+    found = fetch_source(settings, loaded, progress)
     assert found.commit == head and "trailer" in found.why and found.git.has(head)
     first = sorted(demo_series.glob("*.patch"))[0]
     write(
         demo_series,
         {first.name: first.read_text(encoding="utf-8") + f"\nbase-commit: {'1' * 40}\n"},
     )
-    found = source.fetch(settings, patches.load(demo_series), progress)
+    found = fetch_source(settings, load_series(demo_series), progress)
     assert found.commit == git(kernel_tree, "rev-parse", "HEAD") and found.why == "--tree"
     said = capfd.readouterr().err
     assert f"base-commit {'1' * 40} of the trailer: not in --tree" in said and "taking HEAD" in said
     write(demo_series, {"series.toml": f'base_commit = "{head}"\n'})
-    assert patches.load(demo_series).base_from == ""
+    assert load_series(demo_series).base_from == ""
 
 
 def test_words_that_ask_for_the_same_again(

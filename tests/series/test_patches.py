@@ -7,6 +7,7 @@ import pytest
 
 from ci.base.errors import PatchError, StageError
 from ci.series import patches
+from ci.series.patches import load_series
 from tests.conftest import ROOT, git, write
 
 # What the cover letter lists.
@@ -24,7 +25,7 @@ COVER_FILES = {
 
 
 def test_the_series_of_the_project() -> None:
-    loaded = patches.load(ROOT / "kernel-patches/deny-join-id0")
+    loaded = load_series(ROOT / "kernel-patches/deny-join-id0")
     assert [patch.number for patch in loaded.patches] == [1, 2, 3, 4, 5]
     assert [patch.title for patch in loaded.patches] == [
         "mptcp: set remote_deny_join_id0 on SYN recv",
@@ -44,7 +45,7 @@ def test_the_series_of_the_project() -> None:
 
 
 def test_a_backport_stands_behind_the_patch_for_its_version_only() -> None:
-    loaded = patches.load(ROOT / "kernel-patches/deny-join-id0")
+    loaded = load_series(ROOT / "kernel-patches/deny-join-id0")
     second = loaded.patches[1]
     assert [how for how, _ in loaded.forms(second, (6, 16))] == ["applies", "applies as backport"]
     assert [form.path.name.rpartition("flag")[2] for _, form in loaded.forms(second, (6, 12))] == [
@@ -81,7 +82,7 @@ BACKPORTS = {
 
 
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
-    loaded = patches.load(ROOT / "kernel-patches/deny-join-id0")
+    loaded = load_series(ROOT / "kernel-patches/deny-join-id0")
     made = {
         (version, number): [patches.read_patch(path, number) for path in paths]
         for version, rows in loaded.backports.items()
@@ -99,7 +100,7 @@ def test_backports_are_of_the_patches_that_they_stand_for() -> None:
 
 
 def test_any_folder_is_a_series(demo_series: Path) -> None:
-    loaded = patches.load(demo_series)
+    loaded = load_series(demo_series)
     assert loaded.name == "series" and loaded.must_flip == () and loaded.suite == ""
     assert [(p.title, p.insertions, p.deletions, p.files) for p in loaded.patches] == [
         ("demo: start line 10 at one", 1, 1, ("net/demo.c",)),
@@ -112,17 +113,17 @@ def test_any_folder_is_a_series(demo_series: Path) -> None:
 def test_a_digest_does_not_depend_on_how_the_patch_came_in(
     kernel_tree: Path, demo_series: Path
 ) -> None:
-    before = patches.load(demo_series).patches[0]
+    before = load_series(demo_series).patches[0]
     raw = before.path.read_text(encoding="utf-8")
     text = raw.replace("From: Ada", "From: Bob").replace("[PATCH 1/2]", "[PATCH net v3 07/19]")
     text = text.replace("\n-- \n2", "\n-- \n9").replace("@@ -7,7 +7,7 @@", "@@ -9,7 +9,7 @@")
     before.path.write_text(text, encoding="utf-8")
-    after = patches.load(demo_series).patches[0]
+    after = load_series(demo_series).patches[0]
     assert after.diff != before.diff and after.digest == before.digest
     before.path.write_text(text.replace("+int line10 = 1;", "+int line10 =  1;"), encoding="utf-8")
-    assert patches.load(demo_series).patches[0].digest != before.digest
+    assert load_series(demo_series).patches[0].digest != before.digest
     before.path.write_text(text.replace("It was zero.", "It is one."), encoding="utf-8")
-    assert patches.load(demo_series).patches[0].digest != before.digest
+    assert load_series(demo_series).patches[0].digest != before.digest
 
 
 def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) 
     (kernel_tree / "net/other.c").write_bytes(b"int other; /* caf\xe9 */\n")
     git(kernel_tree, "commit", "-qam", "other: say where")
     git(kernel_tree, "format-patch", "-q", "-o", str(tmp_path / "latin"), "main..latin")
-    (patch,) = patches.load(tmp_path / "latin").patches
+    (patch,) = load_series(tmp_path / "latin").patches
     assert b"caf\xe9" in patch.diff.encode("utf-8", "surrogateescape")
 
 
@@ -150,13 +151,13 @@ def test_bytes_that_are_no_utf8_come_through(kernel_tree: Path, tmp_path: Path) 
 def test_what_is_no_series_is_named(files: dict[str, str], said: str, tmp_path: Path) -> None:
     write(tmp_path, files)
     with pytest.raises(StageError) as caught:
-        patches.load(tmp_path)
+        load_series(tmp_path)
     assert said in caught.value.message
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no such folder"):
-        patches.load(tmp_path / "nowhere")
+        load_series(tmp_path / "nowhere")
 
 
 def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None
         path.read_text(encoding="utf-8").replace(" int line11;\n", ""), encoding="utf-8"
     )
     with pytest.raises(PatchError) as caught:
-        patches.load(demo_series)
+        load_series(demo_series)
     assert path.name in caught.value.message and caught.value.patch == 1
 
 
@@ -183,7 +184,7 @@ def test_a_hunk_that_is_cut_short_is_the_patchs_fault(demo_series: Path) -> None
 def test_a_wrong_series_toml_is_named(toml: str, said: str, demo_series: Path) -> None:
     write(demo_series, {"series.toml": toml})
     with pytest.raises(StageError) as caught:
-        patches.load(demo_series)
+        load_series(demo_series)
     assert said in caught.value.message and "series.toml" in caught.value.message
 
 
@@ -197,7 +198,7 @@ def test_a_strangers_repository_starts_no_program(demo_series: Path, tmp_path: P
     first = sorted(demo_series.glob("*.patch"))[0]
     (demo_series / ".gitattributes").write_text("* filter=x\n")
     first.write_bytes(first.read_bytes() + b"\n")
-    loaded = patches.load(demo_series)
+    loaded = load_series(demo_series)
     assert list(loaded.committed) == [first] and not (tmp_path / "ran").exists()
 
 
@@ -209,4 +210,4 @@ def test_a_patch_that_was_committed_broken_can_be_mended(demo_series: Path) -> N
     git(demo_series, "add", "-A")
     git(demo_series, "commit", "-qm", "ours")
     first.write_bytes(whole)
-    assert patches.load(demo_series).committed == {}
+    assert load_series(demo_series).committed == {}

@@ -11,11 +11,11 @@ import pytest
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.series import patches
+from ci.series.patches import load_series
 from ci.suites import selection
 from ci.suites.selection import SELFTESTS, Script
-from ci.trees import source, tree
-from ci.trees.tree import Tree
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Tree, derive_trees
 from tests.conftest import commit, git
 
 FILES = {
@@ -35,9 +35,11 @@ def made(
     kernel_tree: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
 ) -> Tree:
     commit(kernel_tree, FILES, "selftests")
-    loaded = patches.load(demo_series)
-    return tree.derive(
-        loaded, source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress), frozenset()
+    loaded = load_series(demo_series)
+    return derive_trees(
+        loaded,
+        fetch_source(settings_for(tree=str(kernel_tree)), loaded, progress),
+        frozenset(),
     ).base
 
 
@@ -92,9 +94,11 @@ def test_a_tree_that_predates_the_tables(
     kernel_tree: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
 ) -> None:
     commit(kernel_tree, OLD, "selftests")
-    loaded = patches.load(demo_series)
-    made = tree.derive(
-        loaded, source.fetch(settings_for(tree=str(kernel_tree)), loaded, progress), frozenset()
+    loaded = load_series(demo_series)
+    made = derive_trees(
+        loaded,
+        fetch_source(settings_for(tree=str(kernel_tree)), loaded, progress),
+        frozenset(),
     ).base
     with pytest.raises(
         StageError,

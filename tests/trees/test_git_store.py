@@ -19,8 +19,9 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
-from ci.series import patches
-from ci.trees import source
+from ci.series.patches import load_series
+from ci.trees import remote
+from ci.trees.fetch import fetch_source
 from ci.trees.git_store import LEFT, GitStore
 from ci.trees.source import Source
 from tests.conftest import ROOT, commit, git, write
@@ -113,8 +114,10 @@ def fetch(
     settings_for: Callable[..., Settings], demo_series: Path, progress: Progress, server: Server
 ) -> Callable[[str], Source]:
     def fetched(ref: str) -> Source:
-        return source.fetch(
-            settings_for(source=f"git:{server.url}@{ref}"), patches.load(demo_series), progress
+        return fetch_source(
+            settings_for(source=f"git:{server.url}@{ref}"),
+            load_series(demo_series),
+            progress,
         )
 
     return fetched
@@ -262,7 +265,7 @@ def test_a_server_that_hangs(
 ) -> None:
     server.cut, server.hang = CUT, True
     with monkeypatch.context() as patched:
-        patched.setattr(source, "FETCH_S", 2.0)
+        patched.setattr(remote, "FETCH_S", 2.0)
         with pytest.raises(StageError, match=r"main of http(?s:.*)did not end within 2 s"):
             fetch("main")
     server.cut = sys.maxsize

@@ -12,9 +12,10 @@ import pytest
 
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.series import patches
-from ci.trees import history, source, tree
-from ci.trees.tree import Trees
+from ci.series.patches import load_series
+from ci.trees import history
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Trees, derive_trees
 from tests.conftest import DEMO_C, commit, git, write
 
 Made = Callable[..., Trees]
@@ -43,9 +44,9 @@ def states(
                 str(folder),
                 f"main..{branch}",
             )
-        loaded = patches.load(folder)
+        loaded = load_series(folder)
         wanted = settings_for(tree=str(kernel_tree), series=str(folder))
-        return tree.derive(loaded, source.fetch(wanted, loaded, progress), without, adapt=adapt)
+        return derive_trees(loaded, fetch_source(wanted, loaded, progress), without, adapt=adapt)
 
     return made
 

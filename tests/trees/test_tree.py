@@ -10,9 +10,9 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
-from ci.series import patches
-from ci.trees import source, tree
-from ci.trees.tree import Trees
+from ci.series.patches import load_series
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Trees, derive_trees
 from tests.conftest import DEMO_C, commit, git, write
 
 NONE: frozenset[int] = frozenset()
@@ -25,9 +25,9 @@ def derive(
     """The trees of the demo series on the checkout as it stands."""
 
     def made(without: frozenset[int] = NONE) -> Trees:
-        loaded = patches.load(demo_series)
+        loaded = load_series(demo_series)
         wanted = settings_for(tree=str(kernel_tree), series=str(demo_series))
-        return tree.derive(loaded, source.fetch(wanted, loaded, progress), without)
+        return derive_trees(loaded, fetch_source(wanted, loaded, progress), without)
 
     return made
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ci.trees.source: a user's checkout is never written, git is real git, Debian's packages come from
+"""ci.trees.fetch: a user's checkout is never written, git is real git, Debian's packages come from
 a real apt repository."""
 
 import gzip
@@ -18,9 +18,9 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.commands import plan
-from ci.series import patches
-from ci.series.patches import TRAILER
-from ci.trees import debian, source
+from ci.series.patches import TRAILER, load_series
+from ci.trees import apt as archive
+from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
 from tests.conftest import KERNEL_FILES, commit, fingerprint, git, write
 
@@ -30,7 +30,7 @@ def fetch(
     settings_for: Callable[..., Settings], demo_series: Path, progress: Progress
 ) -> Callable[..., Source]:
     def fetched(**options: str | bool) -> Source:
-        return source.fetch(settings_for(**options), patches.load(demo_series), progress)
+        return fetch_source(settings_for(**options), load_series(demo_series), progress)
 
     return fetched
 
@@ -237,7 +237,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apt]:
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
     made = Apt(tmp_path / "apt", monkeypatch)
-    monkeypatch.setattr(debian, "SUITES", ())  # no test asks the real archive
+    monkeypatch.setattr(archive, "SUITES", ())  # no test asks the real archive
     yield made
     subprocess.run(["gpgconf", "--homedir", made.home, "--kill", "all"], check=True)
 
@@ -320,7 +320,7 @@ def test_a_release_that_is_not_offered(apt: Apt, fetch: Callable[..., Source]) -
 def mirror(apt: Apt, monkeypatch: pytest.MonkeyPatch) -> Apt:
     """The host follows a suite of an archive beside; what other suites it has, the host does not
     know."""
-    monkeypatch.setattr(debian, "KEYRING", apt.folder / "key.gpg")
+    monkeypatch.setattr(archive, "KEYRING", apt.folder / "key.gpg")
     apt.publish("6.12.1-1", KERNEL_FILES, suite="old-security")
     uri = f"file://{apt.folder}/mirror/debian-security/"
     write(
@@ -346,12 +346,12 @@ def test_a_suite_that_the_host_does_not_follow(mirror: Apt, fetch: Callable[...,
 def test_a_release_that_only_another_suite_has(
     mirror: Apt, fetch: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(debian, "SUITES", ("new-security",))
+    monkeypatch.setattr(archive, "SUITES", ("new-security",))
     write(mirror.folder, {"sources.list": ""})
     shutil.rmtree(mirror.folder / "state/lists")
     (mirror.folder / "state/lists/partial").mkdir(parents=True)
     # A host that follows nothing of Debian asks Debian's own mirror.
-    monkeypatch.setattr(debian, "MIRROR", f"file://{mirror.folder}/mirror/")
+    monkeypatch.setattr(archive, "MIRROR", f"file://{mirror.folder}/mirror/")
     assert fetch(source="debian:6.12").name == "debian:6.12.50-1"
 
 
@@ -361,7 +361,7 @@ def test_a_suite_that_is_not_there_or_not_signed_by_debian(
 ) -> None:
     if suite == "new-security":
         (mirror.folder / "nobody.gpg").write_bytes(b"")
-        monkeypatch.setattr(debian, "KEYRING", mirror.folder / "nobody.gpg")
+        monkeypatch.setattr(archive, "KEYRING", mirror.folder / "nobody.gpg")
     with pytest.raises(StageError, match=f"the suite {suite} does not carry it"):
         fetch(source=f"debian:6.12@{suite}")
 
@@ -410,7 +410,7 @@ def test_a_base_url_runs_nothing(
 ) -> None:
     hurt = tmp_path / "hurt"
     loaded = replace(
-        patches.load(demo_series),
+        load_series(demo_series),
         base_url=url.format(hurt),
         base_commit=ref.format(hurt),
         base_from="",
@@ -418,7 +418,7 @@ def test_a_base_url_runs_nothing(
     with pytest.raises(
         StageError, match=r"base_url and base_commit of .*series\.toml: give git:URL@REF"
     ) as caught:
-        source.fetch(settings_for(), loaded, progress)
+        fetch_source(settings_for(), loaded, progress)
     assert caught.value.asked and not hurt.exists()
     assert plan.Reach(settings_for(), progress).trouble(loaded.base_url) and not hurt.exists()
 
@@ -477,9 +477,9 @@ def test_what_a_partial_clone_lacks_is_fetched(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, old = partial
-    loaded = replace(patches.load(demo_series), base_commit=old, base_from=TRAILER)
+    loaded = replace(load_series(demo_series), base_commit=old, base_from=TRAILER)
     before = fingerprint(folder)
-    found = source.fetch(settings_for(tree=str(folder)), loaded, progress)
+    found = fetch_source(settings_for(tree=str(folder)), loaded, progress)
     assert found.commit == old and found.git.line("show", f"{old}:net/other.c") == "int other;"
     found.git.run("fsck", "--connectivity-only", old)
     assert fingerprint(folder) == before and "fetching 2 files" in capsys.readouterr().err
@@ -493,14 +493,14 @@ def test_a_partial_clone_whose_remote_is_gone_says_so(
     kernel_tree: Path,
 ) -> None:
     folder, old = partial
-    loaded = replace(patches.load(demo_series), base_commit=old, base_from=TRAILER)
+    loaded = replace(load_series(demo_series), base_commit=old, base_from=TRAILER)
     kernel_tree.rename(kernel_tree.with_name("away"))
     with pytest.raises(
         StageError,
         match=r"partial clone without 2 files .* its remote origin does not give them: fatal: '",
     ):
-        source.fetch(settings_for(tree=str(folder)), loaded, progress)
+        fetch_source(settings_for(tree=str(folder)), loaded, progress)
     assert (
-        source.fetch(settings_for(tree=str(folder)), patches.load(demo_series), progress).commit
+        fetch_source(settings_for(tree=str(folder)), load_series(demo_series), progress).commit
         != old
     )
