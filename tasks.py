@@ -20,7 +20,7 @@ from ci.base.command_line import DocumentedTask, mistake
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings, make, numbers
-from ci.base.text import lines
+from ci.base.text import marked_lines
 from ci.commands import bench as bench_stage
 from ci.commands import checks
 from ci.commands import doctor as doctor_stage
@@ -350,7 +350,7 @@ if "invoke.main" in sys.modules:
     def main() -> None:
         words = sys.argv[1:] or ["--list"]
         if wrong := mistake(ns, words):
-            print(lines(wrong, "error: "), file=sys.stderr)
+            print(marked_lines(wrong, "error: "), file=sys.stderr)
             raise exits.Ended(ExitCode.UNKNOWN)
         Inv(namespace=ns, name="Invoke", binary="inv[oke]", binary_names=["inv", "invoke"]).run(
             ["inv", *words]

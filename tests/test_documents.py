@@ -106,7 +106,7 @@ def test_every_key_of_series_toml_is_explained(tmp_path: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", section, re.S)
     assert example
     (tmp_path / "series.toml").write_text(example[1], encoding="utf-8")
-    facts = manifest.read(tmp_path / "series.toml", {1, 2})
+    facts = manifest.read_manifest(tmp_path / "series.toml", {1, 2})
     assert facts.patches[2].depends == (1,) and facts.must_flip[0].patches == (1, 2)
 
 

@@ -86,6 +86,10 @@ def test_what_reads_logs_and_judges_is_pure() -> None:
 
 
 def test_only_one_module_starts_processes() -> None:
-    """``checks`` runs pytest on the terminal itself; everything else goes through ``processes``."""
+    """``checks`` runs pytest on the terminal itself; everything else goes through ``processes``,
+    which alone launches."""
     users = [name for name, path in modules().items() if "subprocess" in imported(path)]
-    assert sorted(users) == ["base.processes", "commands.checks"]
+    assert [name for name, path in modules().items() if "base.launch" in ours(path)] == [
+        "base.processes"
+    ]
+    assert sorted(users) == ["base.launch", "commands.checks"]

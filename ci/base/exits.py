@@ -17,12 +17,12 @@ from typing import Any, NoReturn
 
 from ci.base.errors import describe
 from ci.base.exit_codes import ExitCode
-from ci.base.text import lines
+from ci.base.text import marked_lines
 
 DEBUG = ("-d", "--debug")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _working = False
-_told = False
+_error_shown = False
 
 
 class Ended(SystemExit):
@@ -75,18 +75,20 @@ def _last_word(
     _kind: type[BaseException], error: BaseException, _where: TracebackType | None
 ) -> NoReturn:
     """What no one caught, at import too."""
-    os._exit(_tell(error))
+    os._exit(_show_error(error))
 
 
-def _tell(error: BaseException) -> ExitCode:
+def _show_error(error: BaseException) -> ExitCode:
     """Say on stderr what went wrong, the first thing alone, with the traceback where --debug asks
     for it; the exit code."""
-    global _told
-    if _told:
+    global _error_shown
+    if _error_shown:
         return ExitCode.UNKNOWN
-    _told = True
+    _error_shown = True
     text = (
-        "interrupted" if isinstance(error, KeyboardInterrupt) else lines(describe(error), "error: ")
+        "interrupted"
+        if isinstance(error, KeyboardInterrupt)
+        else marked_lines(describe(error), "error: ")
     )
     with contextlib.suppress(OSError, ValueError):
         if any(word in DEBUG for word in sys.argv[1:]):
@@ -106,7 +108,7 @@ def guarded(body: Callable[..., int | None]) -> Callable[..., None]:
             _working = True
             code = body(*args, **options) or ExitCode.ACCEPTED
         except BaseException as error:
-            code = _tell(error)
+            code = _show_error(error)
         finally:
             _working = False
         if code:
@@ -125,12 +127,12 @@ def leave(program: Callable[[], None]) -> NoReturn:
     except SystemExit as end:
         code = ExitCode.UNKNOWN if end.code else ExitCode.ACCEPTED
     except BaseException as error:
-        code = _tell(error)
+        code = _show_error(error)
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         try:
             stream.flush()
         except OSError as error:
-            code = _tell(OSError(error.errno, error.strerror, name))
+            code = _show_error(OSError(error.errno, error.strerror, name))
             # The interpreter flushes again when it ends, and would end with 120.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)

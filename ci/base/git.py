@@ -62,7 +62,7 @@ ADDRESS = re.compile(r"(https?|git|ssh|file)://[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\
 REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
-def remote(spec: str, where: str) -> tuple[str, str]:
+def split_remote(spec: str, where: str) -> tuple[str, str]:
     """``URL@REF`` taken apart. A :class:`StageError` that begins with ``where`` for what is none:
     both reach command lines."""
     url, at, ref = spec.rpartition("@")
@@ -106,9 +106,13 @@ def patch_refused(done: CommandResult) -> bool:
     """Whether ``git apply`` failed because of the patch. Of anything else (no space, an object that
     cannot be read, words that we do not know) nothing can be said about it: see :meth:`Git.judged`.
     """
-    said = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "fatal: "))]
+    complaints = [
+        line for line in done.stderr.splitlines() if line.startswith(("error: ", "fatal: "))
+    ]
     return (
-        done.returncode in (1, 128) and bool(said) and all(REFUSAL.fullmatch(line) for line in said)
+        done.returncode in (1, 128)
+        and bool(complaints)
+        and all(REFUSAL.fullmatch(line) for line in complaints)
     )
 
 
@@ -174,11 +178,11 @@ class Git:
         """
         done = self.run(*args, stdin=stdin, env=env, ok=None)
         if done.returncode != 0 and not patch_refused(done):
-            said = (
+            reply = (
                 done.stderr.strip()[-1000:]
                 or f"it ended with exit code {done.returncode} without a word"
             )
-            raise StageError(self.stage, f"git {args[0]} could not look at the patch: {said}")
+            raise StageError(self.stage, f"git {args[0]} could not look at the patch: {reply}")
         return done
 
     def line(self, *args: str | Path, env: Mapping[str, str] | None = None) -> str:
@@ -188,15 +192,15 @@ class Git:
     def text(self, commit: str, path: str) -> str | None:
         """Text of a file of a commit, ``None`` where it has none; one that cannot be read is a
         :class:`StageError`."""
-        there = self.run("ls-tree", commit, "--", path).stdout
-        return self.run("show", f"{commit}:{path}").stdout if there else None
+        entry = self.run("ls-tree", commit, "--", path).stdout
+        return self.run("show", f"{commit}:{path}").stdout if entry else None
 
     def has(self, commit: str) -> bool:
         """Whether the commit and its tree are here, without asking a remote."""
         return self.run("cat-file", "-e", f"{commit}^{{tree}}", ok=None).returncode == 0
 
 
-def borrow(lender: Git, gitdir: Path) -> None:
+def borrow_objects(lender: Git, gitdir: Path) -> None:
     """Let the repository in ``gitdir`` read the objects of another, in which nothing is written;
     commits end there where they end in the other."""
     common = Path(

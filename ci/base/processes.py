@@ -8,52 +8,28 @@ ones included.
 """
 
 import contextlib
-import json
 import os
-import select
 import shutil
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ci.base.errors import StageError
-
-_live: set[int] = set()
-_lock = threading.Lock()
-_reaper: tuple["subprocess.Popen[bytes]", socket.socket] | None = None
-_spent_s = 0.0
-REAPER = Path(__file__).with_name("reaper.py")
-TAIL_LINES = 20
-WATCH_EVERY_S = 0.2
-# What a command may know of us: enough to find programs, caches and proxies, nothing that changes
-# its output.
-PASSED_ON = (
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-    "XDG_RUNTIME_DIR",
-    "APT_CONFIG",
-    "CCACHE_DIR",
-    "CCACHE_MAXSIZE",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
+from ci.base.launch import (
+    abort,
+    environment,
+    last_word,
+    launch_command,
+    let_go,
+    spent_s,
+    wait_for_end,
 )
+
+__all__ = ["CommandResult", "abort", "environment", "interactive", "require", "run", "spent_s"]
+
+TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -67,13 +43,6 @@ class CommandResult:
     stderr: str
     cpu_s: float
     stopped: str = ""
-
-
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every command: an allow list of ours, fixed locale and time zone, then
-    ``extra``."""
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"} | dict(extra or {})
 
 
 def require(stage: str, program: str, package: str) -> str:
@@ -115,109 +84,6 @@ class _Reader(threading.Thread):
             self.trouble = error
 
 
-def _let_go(alive: int) -> None:
-    """Tell a command's supervisor to end it, by closing our end of its pipe, once."""
-    with _lock:
-        if alive in _live:
-            _live.remove(alive)
-            os.close(alive)
-
-
-def abort() -> None:
-    """End every command that other threads are running; their calls raise or return as for a killed
-    command."""
-    for alive in tuple(_live):
-        _let_go(alive)
-
-
-def spent_s() -> float:
-    """CPU seconds of every command that has ended."""
-    return _spent_s
-
-
-def _requests() -> socket.socket:
-    """Where :mod:`ci.base.reaper` takes requests; it is started with the first, and again should
-    somebody have killed it."""
-    global _reaper
-    if _reaper and _reaper[0].poll() is None:
-        return _reaper[1]
-    ours, theirs = socket.socketpair()
-    with theirs:
-        argv = [sys.executable, "-I", "-S", str(REAPER), str(theirs.fileno())]
-        void = subprocess.DEVNULL
-        process = subprocess.Popen(
-            argv,
-            stdin=void,
-            stdout=void,
-            stderr=void,
-            cwd="/",
-            env=environment(),
-            pass_fds=[theirs.fileno()],
-        )
-    _reaper = process, ours
-    return ours
-
-
-def _launch(
-    words: Sequence[str],
-    cwd: Path | None,
-    env: dict[str, str],
-    streams: Sequence[int],
-    *,
-    own_session: bool,
-) -> tuple[int, int]:
-    """Start a command below a supervisor of its own: the end of its status pipe to read from, and
-    that of the pipe which ends it when it is closed, by us or with us."""
-    alive_r, alive_w = os.pipe()
-    with _lock:
-        _live.add(alive_w)  # from here on abort() ends what is started below
-    status_r, status_w = os.pipe()
-    request = os.memfd_create("request")
-    try:
-        os.write(
-            request,
-            json.dumps([words, str((cwd or Path.cwd()).absolute()), env, own_session]).encode(),
-        )
-        with _lock:
-            socket.send_fds(_requests(), [b"\0"], [request, *streams, status_w, alive_r])
-    except BaseException:
-        _let_go(alive_w)
-        os.close(status_r)
-        raise
-    finally:
-        for fd in (request, status_w, alive_r):
-            os.close(fd)
-    return status_r, alive_w
-
-
-def _status(status_r: int) -> tuple[str, str]:
-    """Wait for a supervisor's last word: how the command ended, or ``exec`` with the errno, or
-    nothing where it was killed itself."""
-    global _spent_s
-    with os.fdopen(status_r, encoding="ascii") as file:
-        how, _, rest = file.readline().strip().partition(" ")
-    if how not in ("", "exec"):
-        with _lock:
-            _spent_s += float(rest)
-    return how, rest
-
-
-def _wait(status_r: int, timeout_s: float, watch: Callable[[], str] | None) -> str:
-    """Wait for the end, at most ``timeout_s`` seconds (then TimeoutError); what ``watch`` said, if
-    it did."""
-    end = time.monotonic() + timeout_s
-    status = select.poll()
-    status.register(status_r, select.POLLIN)
-    while True:
-        left = end - time.monotonic()
-        if status.poll(max(0.0, 1000 * (min(left, WATCH_EVERY_S) if watch else left))):
-            return ""
-        if watch and (word := watch()):
-            return word
-        if time.monotonic() > end:
-            raise TimeoutError
-
-
 @dataclass(frozen=True)
 class _End:
     """The end of a command: its supervisor's last word, the lines of its streams, and what ended it
@@ -245,7 +111,7 @@ def _follow(
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
     try:
-        status_r, alive_w = _launch(words, cwd, env, (in_r, out_w, err_w), own_session=True)
+        status_r, alive_w = launch_command(words, cwd, env, (in_r, out_w, err_w), own_session=True)
     finally:
         for fd in (in_r, out_w, err_w):
             os.close(fd)
@@ -259,8 +125,8 @@ def _follow(
     except TimeoutError:
         timed_out = True
     finally:
-        _let_go(alive_w)
-        how, rest = _status(status_r)
+        let_go(alive_w)
+        how, rest = last_word(status_r)
         out.join()
         err.join()
     for trouble in (out.trouble, err.trouble):
@@ -291,10 +157,7 @@ def run(
     answer and not an error.
     """
     words = tuple(str(word) for word in argv)
-    if bad := next((word for word in words if "\0" in word), ""):
-        raise StageError(
-            stage, f"{words[0]}: no program can be given the word {bad[:100]!r}, which holds a NUL"
-        )
+    _check_words(words, stage)
     with (
         log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext()
     ) as log_file:
@@ -304,13 +167,20 @@ def run(
             environment(env),
             stdin,
             lambda stream: _Reader(stream, log_file, on_line),
-            lambda status_r: _wait(status_r, timeout_s, watch),
+            lambda status_r: wait_for_end(status_r, timeout_s, watch),
         )
     if trouble := _trouble(words, end, timeout_s, ok):
         raise StageError(stage, trouble, log=log)
     code = -9 if end.stopped else os.waitstatus_to_exitcode(int(end.how))
     texts = "".join(end.stdout), "".join(end.stderr)
     return CommandResult(words, code, *texts, float(end.rest or 0), end.stopped)
+
+
+def _check_words(words: tuple[str, ...], stage: str) -> None:
+    if bad := next((word for word in words if "\0" in word), ""):
+        raise StageError(
+            stage, f"{words[0]}: no program can be given the word {bad[:100]!r}, which holds a NUL"
+        )
 
 
 def _trouble(
@@ -339,12 +209,12 @@ def interactive(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]
     own."""
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
     words = [str(word) for word in argv]
-    status_r, alive_w = _launch(
+    status_r, alive_w = launch_command(
         words, cwd, environment(terminal | dict(env)), (0, 1, 2), own_session=False
     )
     try:
-        how, _ = _status(status_r)
+        how, _ = last_word(status_r)
     finally:
-        _let_go(alive_w)
+        let_go(alive_w)
     code = os.waitstatus_to_exitcode(int(how)) if how.isdigit() else 1
     return code if code >= 0 else 1

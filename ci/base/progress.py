@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.text import Text
 
 from ci.base import processes
-from ci.base.text import lines, printable
+from ci.base.text import marked_lines, printable
 
 PLAIN_EVERY_S = 15.0
 WORTH_TELLING_S = 5.0
@@ -93,7 +93,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Lines that stay."""
-        self.console.print(lines(text))
+        self.console.print(marked_lines(text))
 
     def timings(self) -> str:
         """A table of the stages: wall and CPU seconds."""

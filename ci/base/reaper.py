@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run commands and leave none of their descendants behind, whatever ends them or us.
 
-Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.processes`, never imported by it:
+Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.launch`, never imported by it:
 starting Python for each command would take longer than most of them. FD is a socket. Each message
 on it brings six file descriptors: a file with the request in JSON
 ``(argv, cwd, environment, own session?)``, the command's stdin, stdout and stderr, STATUS and

@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     return CONTROL.sub(" ", text).replace("##[", "# #[").encode("utf-8", "replace").decode()
 
 
-def lines(text: str, first: str = "| ") -> str:
+def marked_lines(text: str, first: str = "| ") -> str:
     """The lines of ``text``, each behind a mark of ours: GitHub's runner obeys ``::word::`` at the
     start of a line, blanks before it included, and ``##[word]`` anywhere."""
     return "\n".join(

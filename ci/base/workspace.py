@@ -19,7 +19,7 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from ci.base.errors import StageError
-from ci.base.text import lines
+from ci.base.text import marked_lines
 
 PROJECT = "patchverdict"
 # Part of every key. To be raised when what earlier versions have kept can no longer be believed.
@@ -115,7 +115,9 @@ class Workspace:
             except OSError:  # it has just been let go, or not yet said whose it is
                 holder = "another run"
             print(
-                lines(f"{stage}: waiting for {name}, held by {holder}"), file=sys.stderr, flush=True
+                marked_lines(f"{stage}: waiting for {name}, held by {holder}"),
+                file=sys.stderr,
+                flush=True,
             )
             try:
                 lock.acquire(timeout=timeout_s)

@@ -43,9 +43,8 @@ from ci.kernel.build import Kernel
 from ci.series.patches import Series
 from ci.suites import selection
 from ci.suites.selection import SELFTESTS, Script
-from ci.trees import tree
 from ci.trees.fetch import fetch_source
-from ci.trees.tree import Tree, Trees
+from ci.trees.tree import Tree, Trees, derive_trees
 
 ROWS = ("build", "rebuild", "boot", "smoke", "default", "scripts")
 SUITES = ("smoke", "default")
@@ -120,7 +119,7 @@ class _Ours:
         )
         loaded = subject.series
         borrowed = fetch_source(wanted, loaded, run.progress)
-        self.trees = tree.derive_trees(
+        self.trees = derive_trees(
             loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
         )
         self.tools = build.toolchain()

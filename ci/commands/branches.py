@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.git import remote
+from ci.base.git import split_remote
 from ci.trees.fetch import KINDS
 
 TABLE = Path(__file__).with_name("branches.toml")
@@ -68,7 +68,7 @@ def select(words: str, kind: str = "auto") -> tuple[Branch, ...]:
         name, equals, source = word.strip().partition("=")
         if equals and NAME.fullmatch(name) and source.partition(":")[0] in KINDS:
             if source.startswith("git:"):
-                remote(source.removeprefix("git:"), f"--branches {word!r}")
+                split_remote(source.removeprefix("git:"), f"--branches {word!r}")
             chosen[name] = Branch(name, (source,))
         elif not equals and name in rows:
             chosen[name] = rows[name]

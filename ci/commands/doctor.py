@@ -12,7 +12,7 @@ from ci.base import processes
 from ci.base.errors import PatchError, StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.settings import Settings
-from ci.base.text import lines
+from ci.base.text import marked_lines
 from ci.base.workspace import Workspace
 from ci.commands import preflight
 from ci.commands.preflight import Finding
@@ -90,7 +90,7 @@ def report(settings: Settings) -> ExitCode:
     for finding in examine(settings):
         mark = "PROBLEM" if finding.remedy else "ok"
         more = f" -> {finding.remedy}" if finding.remedy else ""
-        print(lines(f"{finding.name}: {finding.said}{more}", f"{mark:8} "), flush=True)
+        print(marked_lines(f"{finding.name}: {finding.said}{more}", f"{mark:8} "), flush=True)
         bad += bool(finding.remedy)
     print(f"{bad} problems" if bad else "no problems")
     return ExitCode.UNKNOWN if bad else ExitCode.ACCEPTED

@@ -13,7 +13,6 @@ from ci.base.settings import Settings
 from ci.base.sides import Side
 from ci.commands.branches import Branch
 from ci.report.branches import BranchPlan, PatchPlan, plan_table
-from ci.series import locate
 from ci.series.patches import Series
 from ci.suites import selection
 from ci.trees.fetch import fetch_source
@@ -176,7 +175,7 @@ def show_plan(
             )
     if not 1 <= shards <= MAX_SHARDS:
         raise StageError("options", f"--shards {shards}: give a number from 1 to {MAX_SHARDS}")
-    loaded = locate.bring_series(settings, progress)
+    loaded = bring_series(settings, progress)
     settings = replace(settings, series=loaded.spec)
     plans = plan_branches(settings, loaded, branches, progress)
     if form == "json":

@@ -21,7 +21,7 @@ from ci.report import branches as text
 from ci.report import outputs, stored
 from ci.report.branches import UNTESTED, BranchesRecord, BranchesReport, BranchOutcome
 from ci.report.record import SCHEMA, SeriesRow
-from ci.series import locate
+from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.trees.tree import Tree
@@ -36,7 +36,7 @@ def validate_branches(
     """Validate the series on each branch; the first of 2, 1, 3, 0 that a branch calls for."""
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
-    series = locate.bring_series(settings, progress)
+    series = bring_series(settings, progress)
     check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
     folder = settings.workspace.new_run()
     # What came on stdin, or from an archive, comes once.

@@ -20,7 +20,7 @@ from ci.kernel import build
 from ci.kernel.build import Kernel, Toolchain
 from ci.logs.outcome import State
 from ci.report.record import SCHEMA, KernelRow, RunRecord, SeriesRow, SuiteRow, TreesRow
-from ci.series import locate
+from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.suites import selection
@@ -85,7 +85,7 @@ class Sides:
 
 def load_series(run: Run) -> Series:
     """The patches."""
-    series = run.loaded or locate.bring_series(run.settings, run.progress)
+    series = run.loaded or bring_series(run.settings, run.progress)
     check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
     row = SeriesRow(series.name, series.change_id, tuple(series.notes))
     # What came on stdin can be asked for again only where it is kept.

@@ -17,7 +17,7 @@ from ci.base.progress import Progress
 from ci.base.records import save_record
 from ci.base.settings import Settings
 from ci.base.sides import SIDES, Side
-from ci.base.text import lines
+from ci.base.text import marked_lines
 from ci.commands import stages
 from ci.commands.stages import Run
 from ci.commands.trials import Bench, run_suite
@@ -163,13 +163,13 @@ def _run_part(
         with new_run(settings, progress) as run:
             work(run)
     except PatchError as error:
-        print(lines(str(error), "rejected: "), file=sys.stderr)
+        print(marked_lines(str(error), "rejected: "), file=sys.stderr)
         return ExitCode.BROKEN
     except BuildError as error:
         if any(row.base is State.FAIL for row in run.record.builds):
             message = f"base does not build, so nothing is known of the series:\n{error.message}"
             raise StageError(error.stage, message, log=error.log) from None
-        print(lines(str(error), "rejected: "), file=sys.stderr)
+        print(marked_lines(str(error), "rejected: "), file=sys.stderr)
         return ExitCode.BROKEN
     print(f"{name}: done, logs in {run.folder}", flush=True)
     return ExitCode.ACCEPTED

@@ -9,7 +9,7 @@ from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.sides import Side
-from ci.base.text import lines
+from ci.base.text import marked_lines
 from ci.commands.stages import Run
 from ci.commands.trials import Bench
 from ci.commands.validate import new_run, prepare_guests
@@ -19,7 +19,7 @@ from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.logs import ktap
 from ci.logs.outcome import State
-from ci.series import locate
+from ci.series.locate import bring_series
 from ci.verdict import repeats
 from ci.verdict.repeats import Tally
 
@@ -52,7 +52,7 @@ def _print_comparison(what: str, runs: Sequence[GuestRun]) -> bool:
     same = all(text == first for text in others)
     print(f"{'same     ' if same else 'DIFFERENT'} {repeats.log_digest(first)} {what}")
     for text in dict.fromkeys(text for text in others if text != first):
-        print(lines(str(repeats.first_difference(f"{label}/{name}", first, text)), "  "))
+        print(marked_lines(str(repeats.first_difference(f"{label}/{name}", first, text)), "  "))
     return same
 
 
@@ -89,7 +89,7 @@ def _print_tally(settings: Settings, row: Tally) -> None:
         word = "flaky" if row.flaky else "never passes"
         seeds = repeats.seed_words(row.others)
         line = f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed {seeds}"
-        print(lines(line, ""))
+        print(marked_lines(line, ""))
     if row.flaky:
         (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
         command = settings.command("run", mode="virtual", seed=str(seed), suite=part)
@@ -102,7 +102,7 @@ def _prepare(settings: Settings, progress: Progress) -> tuple[Run, Bench]:
         raise StageError(
             "options", f"--mode {settings.mode}: only runs in virtual time can be the same"
         )
-    series = locate.bring_series(settings, progress)
+    series = bring_series(settings, progress)
     settings = replace(settings, mode="virtual", series=series.spec)
     with new_run(settings, progress, loaded=series) as run:
         return run, prepare_guests(run)

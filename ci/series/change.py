@@ -46,7 +46,7 @@ class Broken:
     end: int
 
 
-def walk(lines: Sequence[str]) -> tuple[list[int], list[Broken]]:
+def walk_hunks(lines: Sequence[str]) -> tuple[list[int], list[Broken]]:
     """Indexes of the lines that stand in no whole hunk, and the hunks that are broken."""
     outside, broken, at, in_file = [], [], 0, False
     while at < len(lines):
@@ -98,13 +98,13 @@ def _named(lines: Sequence[str], at: int) -> str:
     return lines[at].split()[-1].removeprefix("b/")
 
 
-def separate(text: str, *, mail: bool = True) -> Separated:
+def separate_change(text: str, *, mail: bool = True) -> Separated:
     """What ``git mailinfo`` took for the change, as what is still of the message, and the change.
     All that stands behind the message counts, as it does for ``git am``. What is no ``mail`` has no
     message: each diff counts, as for patch and quilt.
     """
     lines = text.split("\n")
-    outside, broken = walk(lines)
+    outside, broken = walk_hunks(lines)
     begins = [at for at in outside if _begins(lines, at)]
     end = _message_end(lines, begins, outside, broken) if mail else -1
     first = next((at for at in begins if at > end), len(lines))
@@ -115,7 +115,7 @@ def separate(text: str, *, mail: bool = True) -> Separated:
 def with_crs(change: str) -> str:
     """The change with a CR at the end of each line of its hunks, as a file with CRLF has them."""
     lines = change.split("\n")
-    outside = set(walk(lines)[0])
+    outside = set(walk_hunks(lines)[0])
     whole = enumerate(lines)
     return "\n".join(
         line if at in outside or line.startswith(("@@", "\\")) else f"{line}\r"
@@ -128,7 +128,7 @@ def with_git_heads(change: str) -> str:
     leaves out. git finds the id of a patch only with these, and so it is the same with and
     without."""
     lines = change.split("\n")
-    outside, has_git, made = set(walk(lines)[0]), False, []
+    outside, has_git, made = set(walk_hunks(lines)[0]), False, []
     for at, line in enumerate(lines):
         if at in outside and line.startswith("diff --git "):
             has_git = True
@@ -152,10 +152,10 @@ def with_git_heads(change: str) -> str:
     return "\n".join(made)
 
 
-def refusal(change: str) -> str:
+def refusal_reason(change: str) -> str:
     """Why such a change is not taken, whatever git says; empty for none."""
     lines = change.split("\n")
-    outside, _ = walk(lines)
+    outside, _ = walk_hunks(lines)
     for at in outside:
         line = lines[at]
         if COMBINED.match(line):
@@ -194,11 +194,11 @@ def _bare_names(lines: Sequence[str], at: int) -> bool:
     return old == new != "" and not old.startswith(("a/", "b/", "/dev/null"))
 
 
-def fault(change: str) -> tuple[str, str]:
+def find_fault(change: str) -> tuple[str, str]:
     """What is wrong with a change that git cannot read, and the line where it shows; empty where it
     looks sound."""
     lines = change.split("\n")
-    _, broken = walk(lines)
+    _, broken = walk_hunks(lines)
     if not broken:
         return "", ""
     one = broken[0]

@@ -65,12 +65,12 @@ class FileDiff:
         return self.new or self.old
 
 
-def keyed(line: str) -> str:
+def line_key(line: str) -> str:
     """What makes two lines the same: all but white space."""
     return "".join(line.split())
 
 
-def telling(key: str) -> bool:
+def tells_something(key: str) -> bool:
     """Whether a line says anything at all: ``}`` and ``*/`` stand everywhere."""
     return sum(map(str.isalnum, key[:64])) >= 3
 
@@ -156,7 +156,7 @@ def _begins(lines: list[str], at: int) -> bool:
     )
 
 
-def _told(one: FileDiff, line: str) -> FileDiff:
+def _with_header_line(one: FileDiff, line: str) -> FileDiff:
     """The file with what a line of git's header says of it."""
     line = line.rstrip("\r")
     if found := _BLOBS.match(line):
@@ -179,7 +179,7 @@ def _told(one: FileDiff, line: str) -> FileDiff:
     return replace(one, binary=one.binary or line.startswith(("GIT binary patch", "Binary files ")))
 
 
-def parse(text: str) -> tuple[FileDiff, ...]:
+def parse_diff(text: str) -> tuple[FileDiff, ...]:
     """The files of a change, with or without ``diff --git`` lines; never an error: git says what is
     wrong with it."""
     lines = text.split("\n")  # not splitlines: a form feed is part of a line
@@ -207,13 +207,13 @@ def parse(text: str) -> tuple[FileDiff, ...]:
             files[-1] = replace(files[-1], bare=True) if bare else files[-1]
             continue
         elif open_header:
-            files[-1] = _told(files[-1], line)
+            files[-1] = _with_header_line(files[-1], line)
             open_header = not files[-1].binary
         at += 1
     return tuple(replace(one, hunks=tuple(of)) for one, of in zip(files, hunks, strict=True))
 
 
-def names(files: Iterable[FileDiff]) -> list[str]:
+def file_names(files: Iterable[FileDiff]) -> list[str]:
     """All names in a change that a tree can have; git refuses the others, such as ``../x``."""
     given = {name for one in files for name in (one.old, one.new) if name}
     return sorted(
@@ -223,7 +223,7 @@ def names(files: Iterable[FileDiff]) -> list[str]:
     )
 
 
-def shown(files: Iterable[FileDiff]) -> Iterator[str]:
+def diff_lines(files: Iterable[FileDiff]) -> Iterator[str]:
     """A change as lines to compare with another: no line numbers, no blobs."""
     for one in files:
         yield f"--- {one.old or NULL}"

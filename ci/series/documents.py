@@ -1,33 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The mails and patch files that a path holds: a file of any kind, a folder of patches, a quilt
-series, a maildir, stdin.
-
-Only bytes are looked at here. What is read is bounded, and a pipe on which nothing comes is an
-error, not a wait.
+series, a maildir.
 """
 
-import gzip
-import io
 import os
 import re
-import select
-import stat
-import sys
 import tempfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.git import Git, check_written
-from ci.series.mails import Document, dressed, plain
+from ci.series.content import read_content
+from ci.series.mails import Document, has_crs, plain_bytes
 
-MAX_BYTES = 64_000_000
 MAX_MAILS = 2000
 MAX_PATCHES = 500
-PIPE_S = 10.0
-STDIN_S = 180.0
 # title.patch.gz
 PATCH_FILE = re.compile(r".+\.(?:patch|diff)(?:\.gz)?", re.I | re.S)
 MAIL_FILE = re.compile(r".+\.(?:eml|mbox|mbx|mail)(?:\.gz)?", re.I | re.S)
@@ -55,82 +44,10 @@ class Given:
     notes: tuple[str, ...] = ()
 
 
-def _bytes(fd: int, where: str, idle_s: float, limit: int) -> bytes:
-    """All that comes from ``fd``, at most ``limit`` bytes."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        if not select.select([fd], [], [], idle_s)[0]:
-            raise StageError(
-                "series", f"{where}: it is a pipe on which nothing came for {idle_s:.0f} s"
-            )
-        chunk = os.read(fd, 1 << 20)
-        if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise StageError(
-                "series",
-                f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series",
-            )
-
-
-def content(path: Path, limit: int = 0, *, pipes: bool = False) -> bytes:
-    """The bytes of a regular file (or, with ``pipes``, of a pipe that somebody writes to), unpacked
-    where it is gzip's."""
-    limit = limit or MAX_BYTES
-    try:
-        # Without O_NONBLOCK, a pipe that nobody writes to would be waited for in open().
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            mode = os.fstat(fd).st_mode
-            if not stat.S_ISREG(mode) and not (pipes and stat.S_ISFIFO(mode)):
-                raise StageError(
-                    "series", f"{path}: neither a file nor a folder; --series takes these"
-                )
-            data = _bytes(fd, str(path), PIPE_S, limit)
-        finally:
-            os.close(fd)
-        return _unpacked(data, str(path), limit)
-    except (OSError, ValueError) as error:
-        raise StageError("series", f"{path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def from_stdin(limit: int = 0) -> bytes:
-    """What is on stdin."""
-    if sys.stdin is None:
-        raise StageError("series", "--series -: stdin is closed; give the mails on it, or a file")
-    try:
-        return _unpacked(
-            _bytes(sys.stdin.fileno(), "stdin", STDIN_S, limit or MAX_BYTES),
-            "stdin",
-            limit or MAX_BYTES,
-        )
-    except OSError as error:
-        raise StageError("series", f"--series -: stdin cannot be read: {error.strerror}") from None
-
-
-def _unpacked(data: bytes, where: str, limit: int) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            whole = file.read(limit + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise StageError("series", f"{where}: damaged gzip: {error}") from None
-    if len(whole) > limit:
-        raise StageError(
-            "series",
-            f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series",
-        )
-    return whole
-
-
-def split(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
+def split_mails(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
     """The mails of a file: an mbox, mails one after another without its From lines, or a single
     mail or diff."""
-    crs, text = dressed(data), plain(data)
+    crs, text = has_crs(data), plain_bytes(data)
     if not text.strip():
         raise StageError("series", f"{where}: there is no mail in it")
     if box := text.startswith(b"From ") or FROM_LINE.match(text.lstrip()):
@@ -139,9 +56,9 @@ def split(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
     rows = _mailsplit(text) if box else _headless(text)
     _few(where, len(rows))
     if len(rows) == 1:
-        return (Document(where, plain(rows[0]), path, crs or dressed(rows[0])),)
+        return (Document(where, plain_bytes(rows[0]), path, crs or has_crs(rows[0])),)
     return tuple(
-        Document(f"{where}, mail {number}", plain(row), path, crs or dressed(row))
+        Document(f"{where}, mail {number}", plain_bytes(row), path, crs or has_crs(row))
         for number, row in enumerate(rows, 1)
     )
 
@@ -180,10 +97,10 @@ def _headless(text: bytes) -> list[bytes]:
     return [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
 
 
-def from_path(path: Path) -> Given:
+def read_path(path: Path) -> Given:
     """What a file or a folder holds."""
     if not path.is_dir():
-        return Given(split(content(path, pipes=True), str(path), path))
+        return Given(split_mails(read_content(path, pipes=True), str(path), path))
     try:
         names = sorted(entry.name for entry in os.scandir(path) if not entry.name.startswith("."))
     except OSError as error:
@@ -202,7 +119,8 @@ def from_path(path: Path) -> Given:
         )
     _few(path, len(patches) + len(letters))
     found = [
-        split(content(path / name), str(path / name), path / name) for name in (*patches, *letters)
+        split_mails(read_content(path / name), str(path / name), path / name)
+        for name in (*patches, *letters)
     ]
     if letters or any(len(documents) > 1 for documents in found):
         return Given(tuple(document for documents in found for document in documents))
@@ -259,8 +177,8 @@ def _far_apart(numbers: Sequence[int]) -> bool:
 
 def _document(path: Path) -> Document:
     """A file that holds one mail or patch."""
-    data = content(path)
-    return Document(str(path), plain(data), path, dressed(data))
+    data = read_content(path)
+    return Document(str(path), plain_bytes(data), path, has_crs(data))
 
 
 def _quilt(folder: Path) -> Given:
@@ -268,7 +186,7 @@ def _quilt(folder: Path) -> Given:
     (quilt(1))."""
     rows, listed = [], folder / "series"
     for number, raw in enumerate(
-        content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1
+        read_content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1
     ):
         words = COMMENT.sub("", raw).split()
         if not words:

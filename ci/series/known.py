@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
-from ci.series.diff import parse, shown
-from ci.series.patches import Patch, Series, load_series
+from ci.series.diff import diff_lines, parse_diff
+from ci.series.patch import Patch
+from ci.series.patches import Series, load_series
 
 SAME, MESSAGE, CONTEXT, CHANGE = "nothing", "message", "context", "change"
 
@@ -22,7 +23,7 @@ class Match:
     differs: Mapping[int, str]
 
 
-def difference(given: Patch, known: Patch) -> str:
+def what_differs(given: Patch, known: Patch) -> str:
     """What differs between two forms of a patch: the change itself, its context alone, the message
     alone, or nothing."""
     if given.patch_id == known.patch_id:
@@ -33,12 +34,12 @@ def difference(given: Patch, known: Patch) -> str:
 def _changed(patch: Patch) -> list[str]:
     """What is left of a patch without its context: files, modes, and the lines that it puts in and
     takes out."""
-    files = parse(patch.diff)
-    lines = [line.rstrip("\r") for line in shown(files) if not line.startswith((" ", "@@"))]
+    files = parse_diff(patch.diff)
+    lines = [line.rstrip("\r") for line in diff_lines(files) if not line.startswith((" ", "@@"))]
     return [*(one.moved for one in files), *lines]
 
 
-def match(given: Series, known: Series) -> Match | None:
+def match_series(given: Series, known: Series) -> Match | None:
     """Whether ``given`` is ``known`` or a part of it: by a message-id or the change-id, else by the
     titles and changes of all of its patches. ``None`` where nothing tells so; a patch whose change
     differs is left to the caller.
@@ -55,7 +56,7 @@ def match(given: Series, known: Series) -> Match | None:
         for patch in given.patches
     ]
     differs = {
-        patch.number: difference(patch, other) if other else CHANGE for patch, other in pairs
+        patch.number: what_differs(patch, other) if other else CHANGE for patch, other in pairs
     }
     if not by and all(how in (SAME, MESSAGE) for how in differs.values()):
         by = "titles and patch-ids"
@@ -66,7 +67,7 @@ def match(given: Series, known: Series) -> Match | None:
     )
 
 
-def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
+def recognise_series(given: Series, root: Path, only: Collection[int]) -> Series:
     """``given`` with what ``kernel-patches/`` knows of it: its series.toml, backports and base
     repository. The patches stay the ones that were given."""
     for folder in sorted((root / "kernel-patches").glob("*")):
@@ -79,7 +80,7 @@ def recognised(given: Series, root: Path, only: Collection[int]) -> Series:
                 f" {error.message}",
             )
             continue
-        found = match(given, known)
+        found = match_series(given, known)
         if not found:
             continue
         name = f"kernel-patches/{folder.name}"

@@ -4,7 +4,7 @@
 Mails are by strangers. git takes every one of them apart (``git mailinfo``), whichever way it came,
 so that encodings, prefixes, footers and in-body headers are gone before anything else looks at it.
 What git takes for the change may begin in the message, where that quotes a diff;
-:func:`ci.series.change.separate` finds the change itself.
+:func:`ci.series.change.separate_change` finds the change itself.
 """
 
 import email.errors
@@ -102,7 +102,7 @@ class Parts:
     quoted: tuple[str, ...] = ()
 
 
-def plain(data: bytes) -> bytes:
+def plain_bytes(data: bytes) -> bytes:
     """``data`` in bytes that git reads: without a byte order mark, and without the CRs that a
     transport put at the end of each line, which are those of all lines that a diff or a mail is
     made of."""
@@ -112,10 +112,10 @@ def plain(data: bytes) -> bytes:
             if encoding != "utf-8":
                 data = data.decode(encoding, "replace").encode()
             break
-    return data.replace(b"\r\n", b"\n") if dressed(data) else data
+    return data.replace(b"\r\n", b"\n") if has_crs(data) else data
 
 
-def dressed(data: bytes) -> bool:
+def has_crs(data: bytes) -> bool:
     """Whether every line that makes a mail or a diff ends with a CR: a patch of a file with CRLF
     has it in hunks alone."""
     begin = re.match(rb"[^\n]*\n", data)
@@ -126,7 +126,7 @@ def dressed(data: bytes) -> bool:
     return all(line.endswith(b"\r\n") for line in frame)
 
 
-def header(raw: object) -> str:
+def decoded_header(raw: object) -> str:
     """A header's value, decoded as far as possible, on one line."""
     try:
         text = str(email.header.make_header(email.header.decode_header(str(raw))))
@@ -135,16 +135,16 @@ def header(raw: object) -> str:
     return " ".join(text.split())
 
 
-def read(document: Document) -> Mail:
+def read_headers(document: Document) -> Mail:
     """What the headers of a mail say; a patch without any is a mail with its own file's name as
     subject."""
     head = document.data.lstrip()[:65536].partition(b"\n\n")[0]
     parsed = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
-    subject = header(parsed.get("Subject", ""))
+    subject = decoded_header(parsed.get("Subject", ""))
     tags = found[1] if (found := TAGS.match(subject)) else ""
     version = int(found[1]) if (found := VERSION.search(tags)) else 1
     number, total = ([(int(n), int(m)) for n, m in NUMBERS.findall(tags)] or [(0, 0)])[-1]
-    date = email.utils.parsedate_tz(header(parsed.get("Date", "")))
+    date = email.utils.parsedate_tz(decoded_header(parsed.get("Date", "")))
     try:
         sent = email.utils.mktime_tz(date) if date else 0.0
     except (OverflowError, ValueError):
@@ -152,7 +152,7 @@ def read(document: Document) -> Mail:
     return Mail(
         document=document,
         subject=subject,
-        message_id=header(parsed.get("Message-ID", "")).strip("<>"),
+        message_id=decoded_header(parsed.get("Message-ID", "")).strip("<>"),
         parents=frozenset(
             re.findall(r"<([^<>\s]+)>", " ".join(map(str, parsed.get_all("In-Reply-To", []))))
         ),
@@ -171,17 +171,17 @@ def take_apart(document: Document) -> Parts:
     neither."""
     data, title = document.data, ""
     if not SUBJECT.search(data.lstrip().partition(b"\n\n")[0]):
-        title = described(data) or re.sub(r"(\.(patch|diff|txt|gz))+$", "", document.path.name)
+        title = first_words(data) or re.sub(r"(\.(patch|diff|txt|gz))+$", "", document.path.name)
         data = b"From: nobody <nobody@invalid>\nSubject: x\n\n" + data
-    said, message, raw = _mailinfo(data, document.where)
-    body = plain(raw)
-    found = change.separate(body.decode("utf-8", "surrogateescape"), mail=not title)
+    headers, message, raw = _mailinfo(data, document.where)
+    body = plain_bytes(raw)
+    found = change.separate_change(body.decode("utf-8", "surrogateescape"), mail=not title)
     # Where a transport put CRs everywhere, only the tree can tell whether the file has some of its
     # own.
     dressed_up = document.crs or body != raw
     whole = f"{message}\n{body.decode('utf-8', 'replace')}"
     # not splitlines: a form feed in a subject would let it say what it is
-    info = dict(line.partition(": ")[::2] for line in said.split("\n") if line)
+    info = dict(line.partition(": ")[::2] for line in headers.split("\n") if line)
     base, named = BASE_COMMIT.search(whole), CHANGE_ID.search(whole)
     return Parts(
         title=title or info.get("Subject", ""),
@@ -204,7 +204,7 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
         )
         for scissors in ("--no-scissors", "--scissors"):
             for charset in ((), ("-n",)):  # as it stands where its charset is none that git knows
-                said = git.run(
+                reply = git.run(
                     "mailinfo",
                     "--quoted-cr=nowarn",
                     scissors,
@@ -215,19 +215,19 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
                     ok=None,
                     timeout_s=MAILINFO_S,
                 )
-                if "cannot convert from" not in said.stderr:
+                if "cannot convert from" not in reply.stderr:
                     break
-            if said.returncode != 0:
-                why = said.stderr.strip() or "it has no headers, or no text"
+            if reply.returncode != 0:
+                why = reply.stderr.strip() or "it has no headers, or no text"
                 raise StageError("series", f"{where}: git cannot read it as a mail: {why}")
             if not SCISSORS.search(message.read_bytes()):
                 break
         check_written(git.folder, "series")
         text = message.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
-        return said.stdout, text, rest.read_bytes()
+        return reply.stdout, text, rest.read_bytes()
 
 
-def described(data: bytes) -> str:
+def first_words(data: bytes) -> str:
     """What a patch without a subject says first of itself, as its title; empty where it says
     nothing."""
     for raw in data.split(b"\n")[:50]:

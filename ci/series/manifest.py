@@ -143,7 +143,7 @@ def _flip(row: Mapping[str, Any], numbers: Collection[int], where: str) -> MustF
     return MustFlip(row["script"], row["case"], tuple(row.get("patches", ())))
 
 
-def read(path: Path, numbers: Collection[int]) -> Facts:
+def read_manifest(path: Path, numbers: Collection[int]) -> Facts:
     """The file at ``path`` for a series whose patches have ``numbers``; a :class:`StageError` names
     what is wrong."""
     try:
@@ -157,14 +157,14 @@ def read(path: Path, numbers: Collection[int]) -> Facts:
         raise StageError(
             "series", f"{path}: base_commit {base[:60]!r} is no full commit id (40 hex digits)"
         )
-    told: dict[int, PatchFacts] = {}
+    patches: dict[int, PatchFacts] = {}
     for row in table.get("patch", []):
         _checked(row, PATCH, f"{path}: [[patch]]")
         number = row.get("number")
-        if number not in numbers or number in told:
-            what = "is there twice" if number in told else "has no patch file"
+        if number not in numbers or number in patches:
+            what = "is there twice" if number in patches else "has no patch file"
             raise StageError("series", f"{path}: [[patch]] number {number} {what}")
-        told[number] = _patch(row, numbers, f"{path}: patch {number}")
+        patches[number] = _patch(row, numbers, f"{path}: patch {number}")
     flips = tuple(
         _flip(row, numbers, f"{path}: [[must_flip]]") for row in table.get("must_flip", [])
     )
@@ -172,4 +172,4 @@ def read(path: Path, numbers: Collection[int]) -> Facts:
         key: table.get(key, "")
         for key in ("name", "base_commit", "base_url", "change_id", "message_id", "suite")
     }
-    return Facts(**words, patches=told, must_flip=flips)
+    return Facts(**words, patches=patches, must_flip=flips)

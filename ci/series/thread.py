@@ -2,45 +2,15 @@
 """Which of many mails make up the series: its version, its numbers, each patch once and none
 missing."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ci.base.errors import StageError
-from ci.series.documents import MAX_PATCHES, Given
-from ci.series.mails import Mail, Parts, read, take_apart
+from ci.series.documents import MAX_PATCHES
+from ci.series.letters import Letter, Opened, Posting
+from ci.series.mails import Mail
 
 
-@dataclass(frozen=True)
-class Letter:
-    """A mail of the series, taken apart; its number, 0 for a cover letter."""
-
-    number: int
-    mail: Mail
-    parts: Parts
-
-
-@dataclass(frozen=True)
-class Posting:
-    """The letters of one series in the order of their numbers, cover letter first where there is
-    one, and what a reader has to know of how they were chosen."""
-
-    letters: tuple[Letter, ...]
-    notes: tuple[str, ...] = ()
-
-
-class _Opened:
-    """Mails taken apart, each when it is asked for, once."""
-
-    def __init__(self) -> None:
-        self.known: dict[int, Parts] = {}
-
-    def __call__(self, mail: Mail) -> Parts:
-        if id(mail) not in self.known:
-            self.known[id(mail)] = take_apart(mail.document)
-        return self.known[id(mail)]
-
-
-def choose(
+def choose_series(
     mails: Sequence[Mail],
     where: str,
     wanted: str = "",
@@ -52,62 +22,71 @@ def choose(
     are asked for. With ``whole`` (an archive's thread) a single patch of many is an incomplete
     series; in a file it is that patch.
     """
-    opened = _Opened()
+    opened = Opened()
     posted = [mail for mail in mails if not mail.reply]
     asked = [mail for mail in posted if wanted and mail.message_id == wanted]
     if wanted and not asked and not whole:
         raise StageError("series", f"{where}: no mail in it has the message-id {wanted}")
     if asked and not asked[0].total:
         return Posting((Letter(1, asked[0], opened(asked[0])),))
-    if not whole and not asked:
-        holding = [mail for mail in posted if mail.number or not mail.total]
-        holding = (
-            [mail for mail in holding if opened(mail).change]
-            if len(posted) <= MAX_PATCHES
-            else holding
-        )
-        if not holding:
-            return _loose([], where, posted, opened)
-        if lost := [
-            mail
-            for mail in posted
-            if mail.tagged and not (mail.total or mail.parents or opened(mail).change)
-        ]:
-            raise StageError(
-                "series",
-                f"{where}: {lost[0].subject[:80]!r} is no answer and has no diff; give the patches "
-                "without it, or one by its message-id with --only",
-            )
-        if len(holding) == 1 and len({mail.series for mail in posted if mail.total}) <= 1:
-            return _alone(holding[0], where, posted, opened, only)
+    if not whole and not asked and (alone := _one_patch(posted, where, only, opened)):
+        return alone
     groups = {
         key: [mail for mail in posted if mail.total and mail.series == key]
-        for key in sorted(_keys(posted))
+        for key in sorted({mail.series for mail in posted if mail.total})
     }
     loose = [mail for mail in posted if not mail.total and opened(mail).change]
     notes: tuple[str, ...] = ()
     if asked:
         chosen = groups[asked[0].series]
     elif groups:
-        strangers = [mail for mail in loose if not mail.parents]
-        if len(groups) > 1 or strangers:
-            raise StageError("series", _several(where, groups.values(), strangers, opened))
+        chosen = _only_group(groups, loose, where, opened)
         notes = tuple(
             f"{mail.subject[:100]!r} is left out: an answer, not of the series" for mail in loose
         )
-        (chosen,) = groups.values()
     else:
         return _loose(loose, where, posted, opened)
-    chosen, more = _sent_again(chosen, where, asked, opened)
+    chosen, more = _one_sending(chosen, where, asked, opened)
     return _complete(chosen, where, only, opened, (*notes, *more))
 
 
-def _keys(mails: Iterable[Mail]) -> set[tuple[int, int]]:
-    return {mail.series for mail in mails if mail.total}
+def _one_patch(
+    posted: Sequence[Mail], where: str, only: Collection[int], opened: Opened
+) -> Posting | None:
+    """The only patch of a file; ``None`` where there are several."""
+    holding = [mail for mail in posted if mail.number or not mail.total]
+    if len(posted) <= MAX_PATCHES:
+        holding = [mail for mail in holding if opened(mail).change]
+    if not holding:
+        return _loose([], where, posted, opened)
+    for mail in posted:
+        if mail.tagged and not (mail.total or mail.parents or opened(mail).change):
+            raise StageError(
+                "series",
+                f"{where}: {mail.subject[:80]!r} is no answer and has no diff; give the patches "
+                "without it, or one by its message-id with --only",
+            )
+    if len(holding) == 1 and len({mail.series for mail in posted if mail.total}) <= 1:
+        return _alone(holding[0], where, posted, opened, only)
+    return None
+
+
+def _only_group(
+    groups: Mapping[tuple[int, int], list[Mail]],
+    loose: Sequence[Mail],
+    where: str,
+    opened: Opened,
+) -> list[Mail]:
+    """The mails of the one series that is there."""
+    strangers = [mail for mail in loose if not mail.parents]
+    if len(groups) > 1 or strangers:
+        raise StageError("series", _several(where, groups.values(), strangers, opened))
+    (chosen,) = groups.values()
+    return chosen
 
 
 def _alone(
-    mail: Mail, where: str, posted: Sequence[Mail], opened: _Opened, only: Collection[int]
+    mail: Mail, where: str, posted: Sequence[Mail], opened: Opened, only: Collection[int]
 ) -> Posting:
     """The only patch of a file."""
     number = mail.number or 1
@@ -133,7 +112,7 @@ def _alone(
     )
 
 
-def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail], opened: _Opened) -> Posting:
+def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail], opened: Opened) -> Posting:
     """Patches without numbers, in the order in which they stand: what ``git am`` would take."""
     if not loose:
         first = f", the first is {posted[0].subject[:80]!r}" if posted else ""
@@ -157,14 +136,14 @@ def _loose(loose: Sequence[Mail], where: str, posted: Sequence[Mail], opened: _O
 
 
 def _several(
-    where: str, groups: Iterable[Sequence[Mail]], strangers: Sequence[Mail], opened: _Opened
+    where: str, groups: Iterable[Sequence[Mail]], strangers: Sequence[Mail], opened: Opened
 ) -> str:
     """The words on mails of more than one series."""
     rows = []
     for mails in groups:
         version, total = mails[0].series
-        there = {mail.number for mail in mails if mail.number and opened(mail).change}
-        lacks = f", {total - len(there)} missing" if len(there) < total else ""
+        numbers = {mail.number for mail in mails if mail.number and opened(mail).change}
+        lacks = f", {total - len(numbers)} missing" if len(numbers) < total else ""
         rows.append(f"v{version} of {total} ({mails[0].subject[:60]!r}{lacks})")
     rows += [f"{mail.subject[:60]!r}" for mail in strangers]
     return (
@@ -173,48 +152,50 @@ def _several(
     )
 
 
-def _sent_again(
-    mails: Sequence[Mail], where: str, asked: Sequence[Mail], opened: _Opened
+def _one_sending(
+    mails: list[Mail], where: str, asked: Sequence[Mail], opened: Opened
 ) -> tuple[list[Mail], tuple[str, ...]]:
     """Of a series that was sent more than once under the same numbers the sending of the mail that
-    is asked for, else the newest that is whole. The sendings are told apart by RESEND, or by the
-    mail that they answer to; without a title in common they are other series of the same length."""
+    is asked for, else the newest that is whole, and a note on that. Without a title in common the
+    sendings are other series of the same length."""
+    sendings = _sendings(mails)
+    if asked and sendings:
+        return next(sending for sending in sendings if asked[0] in sending), ()
+    numbers = set(range(1, mails[0].total + 1))
+    whole = [
+        sending
+        for sending in sendings
+        if {mail.number for mail in sending if mail.number and opened(mail).change} == numbers
+    ]
+    if not whole:
+        return mails, ()
+    newest = max(whole, key=lambda sending: max(mail.date for mail in sending))
+    titles = {mail.title for mail in newest if mail.number}
+    if any(
+        titles.isdisjoint(mail.title for mail in sending if mail.number) for sending in sendings
+    ):
+        raise StageError("series", _several(where, sendings, (), opened))
+    first = min(newest, key=lambda mail: mail.number)
+    note = (
+        f"sent {len(sendings)} times: the newest complete one is taken, {first.subject[:100]!r}"
+        f" <{first.message_id}>; --only MESSAGE-ID takes another"
+    )
+    return newest, (note,)
+
+
+def _sendings(mails: Sequence[Mail]) -> list[list[Mail]]:
+    """The mails of each sending of a series, told apart by RESEND, or by the mail that they answer
+    to; empty where no number is there twice, or nothing tells them apart."""
     unique = {(mail.number, mail.message_id or id(mail)): mail for mail in mails}
     if len({mail.number for mail in unique.values()}) == len(unique):
-        return list(mails), ()
+        return []
     for apart in (lambda mail: str(mail.resend), _root):
         sendings: dict[str, list[Mail]] = {}
         for mail in mails:
             sendings.setdefault(apart(mail), []).append(mail)
         if len(sendings) > 1:
-            break
-    else:
-        return list(mails), ()
-    if asked:
-        return next(group for group in sendings.values() if asked[0] in group), ()
-    total = mails[0].total
-    whole = [
-        group
-        for group in sendings.values()
-        if {mail.number for mail in group if mail.number and opened(mail).change}
-        == set(range(1, total + 1))
-    ]
-    if not whole:
-        return list(mails), ()
-    newest = max(whole, key=lambda group: max(mail.date for mail in group))
-    titles = {mail.title for mail in newest if mail.number}
-    if any(
-        titles.isdisjoint(mail.title for mail in group if mail.number)
-        for group in sendings.values()
-    ):
-        raise StageError("series", _several(where, sendings.values(), (), opened))
-    first = min(newest, key=lambda mail: mail.number)
-    return newest, (
-        (
-            f"sent {len(sendings)} times: the newest complete one is taken, {first.subject[:100]!r}"
-            f" <{first.message_id}>; --only MESSAGE-ID takes another"
-        ),
-    )
+            return list(sendings.values())
+    return []
 
 
 def _root(mail: Mail) -> str:
@@ -227,7 +208,7 @@ def _complete(
     mails: Sequence[Mail],
     where: str,
     only: Collection[int],
-    opened: _Opened,
+    opened: Opened,
     notes: tuple[str, ...],
 ) -> Posting:
     """Each patch of a sending once, and none missing that is asked for."""
@@ -237,81 +218,40 @@ def _complete(
             "series",
             f"{where}: {mails[0].subject[:100]!r}: more than {MAX_PATCHES} patches are no series",
         )
-    named: dict[int, Letter] = {}
-    for mail in mails:
-        if mail.number > total:
-            raise StageError(
-                "series", f"{where}: {mail.subject[:100]!r}: there is no {mail.number} of {total}"
-            )
-        parts = opened(mail)
-        if mail.number and not parts.change:
-            continue
-        other = named.get(mail.number)
-        # Sent to two lists, a mail comes twice.
-        if other and not (
-            mail.message_id and mail.message_id == other.mail.message_id and parts == other.parts
-        ):
-            raise StageError(
-                "series",
-                f"{where}: patch {mail.number}/{total} is there twice: {other.mail.subject[:100]!r}"
-                f" and {mail.subject[:100]!r}",
-            )
-        named[mail.number] = Letter(mail.number, mail, parts)
-    missing = [str(number) for number in sorted(only or range(1, total + 1)) if number not in named]
+    letters = _unique_letters(mails, where, opened)
+    missing = [
+        str(number) for number in sorted(only or range(1, total + 1)) if number not in letters
+    ]
     if missing:
         raise StageError(
             "series",
             f"{where}: v{version} of {total} patches: {', '.join(missing)} missing or without a"
             " diff; --only NUMBERS takes those that are there",
         )
-    return Posting(tuple(named[number] for number in sorted(named)), notes)
+    return Posting(tuple(letters[number] for number in sorted(letters)), notes)
 
 
-def in_order(given: Given, where: str, only: Collection[int] = ()) -> Posting:
-    """The patches of a folder in the order that it gives; where only the subjects have numbers, in
-    theirs."""
-    mails = [read(document) for document in given.documents]
-    kinds = {mail.series for mail in mails}
-    if given.by_name and len(mails) > 1 and all(mail.number for mail in mails) and len(kinds) == 1:
-        return choose(mails, where, only=only)
-    letters = [
-        Letter(number, mail, take_apart(mail.document))
-        for number, mail in zip(given.numbers, mails, strict=True)
-    ]
-    notes = given.notes
-    if any(not (letter.number or letter.mail.total) and letter.parts.change for letter in letters):
-        letters = [replace(letter, number=letter.number + 1) for letter in letters]
-        notes = (
-            *notes,
-            (
-                f"{where}: its names count from 0, and that one is a patch: it is patch 1 here, and"
-                " so on"
-            ),
-        )
-    there = [letter.number for letter in letters if letter.number]
-    if not there:
-        raise StageError("series", f"{where}: a cover letter and no patch")
-    for letter in letters:
-        if letter.number and not letter.parts.change:
+def _unique_letters(mails: Sequence[Mail], where: str, opened: Opened) -> dict[int, Letter]:
+    """The letters of a sending by their numbers; what has a patch's number and no diff is none."""
+    letters: dict[int, Letter] = {}
+    for mail in mails:
+        if mail.number > mail.total:
             raise StageError(
-                "series", f"{letter.mail.document.where}: not a patch: there is no diff in it"
+                "series",
+                f"{where}: {mail.subject[:100]!r}: there is no {mail.number} of {mail.total}",
             )
-    # Subjects such as [PATCH 3/5] tell of a last patch that is missing, where they are those of the
-    # names.
-    agree = (
-        all(letter.mail.number == letter.number for letter in letters if letter.number)
-        and len(kinds) == 1
-    )
-    last = max(*there, mails[-1].total if agree else 0, 0)
-    missing = [
-        str(number)
-        for number in range(1, last + 1)
-        if number not in there and (not only or number in only)
-    ]
-    if missing and len(there) > 1:
-        raise StageError(
-            "series",
-            f"{where}: {', '.join(missing)} missing of {last} patches, by their numbers; "
-            "--only NUMBERS takes those that are there",
-        )
-    return Posting(tuple(sorted(letters, key=lambda letter: letter.number)), notes)
+        parts = opened(mail)
+        if mail.number and not parts.change:
+            continue
+        other = letters.get(mail.number)
+        # Sent to two lists, a mail comes twice.
+        if other and not (
+            mail.message_id and mail.message_id == other.mail.message_id and parts == other.parts
+        ):
+            raise StageError(
+                "series",
+                f"{where}: patch {mail.number}/{mail.total} is there twice:"
+                f" {other.mail.subject[:100]!r} and {mail.subject[:100]!r}",
+            )
+        letters[mail.number] = Letter(mail.number, mail, parts)
+    return letters

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ci.series.diff import names, parse, shown
-from ci.series.patches import Patch
+from ci.series.diff import diff_lines, file_names, parse_diff
+from ci.series.patch import Patch
 from ci.series.status import PatchStatus
 from ci.trees import fit
 from ci.trees.history import Found, History
@@ -50,7 +50,7 @@ class Refused:
 def difference(given: str, made: str) -> str:
     """How a change differs from the one that was given: a unified diff of the two without line
     numbers."""
-    one, two = (list(shown(parse(text)))[:MOST_LINES] for text in (given, made))
+    one, two = (list(diff_lines(parse_diff(text)))[:MOST_LINES] for text in (given, made))
     return "\n".join(difflib.unified_diff(one, two, "as given", "as it is here", lineterm=""))
 
 
@@ -60,7 +60,7 @@ def _become(
     """A patch whose form is what lies between two trees, given that nothing of it was lost on the
     way."""
     made = index.change(before, after)
-    if before == after or not fit.kept(parse(patch.diff), parse(made)):
+    if before == after or not fit.all_kept(parse_diff(patch.diff), parse_diff(made)):
         return None
     return Carried(replace(patch, diff=made), how, before, after, why, difference(patch.diff, made))
 
@@ -73,16 +73,16 @@ def take_out(
     after = index.tree
     words = []
     for how, form in forms:
-        said = index.apply(form.diff, reverse=True)
-        if not said and (before := index.write()) != after:
+        refusal = index.apply(form.diff, reverse=True)
+        if not refusal and (before := index.write()) != after:
             return _checked(index, Carried(form, how, before, after), history)
-        words.append((form, said or "it changes nothing"))
+        words.append((form, refusal or "it changes nothing"))
     how, patch = forms[0]
     found = history.commits(patch)
     for commit in found:
         own, why = replace(patch, diff=commit.change), f"taken out as {commit.words}"
         if taken := _eased(index, own, how, why, f"{why}, adapted", reverse=True):
-            same = fit.same(parse(patch.diff), parse(taken.form.diff))
+            same = fit.same_change(parse_diff(patch.diff), parse_diff(taken.form.diff))
             return replace(
                 taken,
                 how=how if same else PatchStatus.EDITED,
@@ -114,11 +114,11 @@ def _checked(index: Index, taken: Carried, history: History) -> Carried:
     """A form that came out as it is, put on again. Where that gives another tree, the tree has less
     than the form (git does not insist on modes), or it has the place twice: then the form that it
     has is told."""
-    files = parse(taken.form.diff)
+    files = parse_diff(taken.form.diff)
     if not any(one.new for one in files):
         taken = replace(taken, traced=bool(history.commits(taken.form)))
-    said = index.apply(taken.form.diff)
-    again = "" if said else index.write()
+    refusal = index.apply(taken.form.diff)
+    again = "" if refusal else index.write()
     index.reset(taken.before)
     if again == taken.after:
         return taken
@@ -144,8 +144,8 @@ def _fitted(
     index: Index, patch: Patch, how: PatchStatus, why: str, *, reverse: bool
 ) -> Carried | None:
     """By where its hunks stand, with less context or in other files."""
-    start, files = index.tree, parse(patch.diff)
-    made = fit.fit(files, "+" if reverse else "-", index.read(files))
+    start, files = index.tree, parse_diff(patch.diff)
+    made = fit.fit_change(files, "+" if reverse else "-", index.read(files))
     if not made:
         return None
     index.put(made.files)
@@ -163,21 +163,21 @@ def put_on(
     words = []
     forms = list(forms)
     for how, form in forms:
-        said = index.apply(form.diff)
-        if not said:
+        refusal = index.apply(form.diff)
+        if not refusal:
             return Carried(form, how, before, index.write())
-        words.append((form, said))
+        words.append((form, refusal))
     patch = forms[0][1]
     adapted = _eased(index, patch, PatchStatus.ADAPTED, MERGED, "adapted", reverse=False)
     if adapted and adapt:
         return adapted
     index.reset(before)
-    files = parse(patch.diff)
+    files = parse_diff(patch.diff)
     texts = index.read(files)
-    missing = fit.missing(
-        files, texts, index.absent(names([replace(one, new="") for one in files]))
+    missing = fit.missing_parts(
+        files, texts, index.absent(file_names([replace(one, new="") for one in files]))
     )
-    more = [said] if (said := fit.shortfall(files, texts)) else []
+    more = [refusal] if (refusal := fit.shortfall(files, texts)) else []
     if index.differs_in_blanks(patch.diff):
         more.append(
             "but for white space it applies: was it sent by a mailer that changes tabs or blanks?"
@@ -186,11 +186,11 @@ def put_on(
     return Refused(tuple(words), tuple(missing), tuple(more))
 
 
-def explain(patch: Patch, said: str, *, reverse: bool = False) -> str:
+def explain_refusal(patch: Patch, refusal: str, *, reverse: bool = False) -> str:
     """Git's words on a patch that does not apply, with the hunk that each
     ``patch failed: FILE:LINE`` means."""
-    lines, files = [], parse(patch.diff)
-    for line in said.splitlines():
+    lines, files = [], parse_diff(patch.diff)
+    for line in refusal.splitlines():
         lines.append(line)
         if failed := re.match(
             r"error: patch failed: (.+):(\d+)$", line

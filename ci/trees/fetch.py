@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ci.base.errors import StageError
-from ci.base.git import Git, remote
+from ci.base.git import Git, split_remote
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.series.patches import TRAILER, Series
@@ -62,7 +62,7 @@ def _first_reached(settings: Settings, series: Series, progress: Progress) -> So
             f"auto: base-commit {series.base_commit} of the trailer: in no repository that we know"
         )
     if series.base_commit and series.base_url:
-        remote(
+        split_remote(
             f"{series.base_url}@{series.base_commit}",
             f"base_url and base_commit of {series.folder / 'series.toml'}",
         )

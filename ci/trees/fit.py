@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ci.series.diff import FileDiff, Hunk, keyed, names, telling
-from ci.trees.place import Stand, Text, function_of, keys, proving, rows_of, stands
+from ci.series.diff import FileDiff, Hunk, file_names, line_key, tells_something
+from ci.trees.place import Stand, Text, find_stands, function_of, line_keys, proving_keys, rows_of
 
 MOST_TOLD = 3
 
@@ -26,9 +26,9 @@ class _Work:
 
     def __init__(self, files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> None:
         self.sign, self.other, self.texts = sign, "-" if sign == "+" else "+", texts
-        self.proofs = proving(files)
+        self.proofs = proving_keys(files)
         # What has to be gone: the lines of the other side that no side keeps.
-        self.gone = keys(files, self.other) - keys(files, sign, " ")
+        self.gone = line_keys(files, self.other) - line_keys(files, sign, " ")
         self.edits: dict[str, list[tuple[int, int, tuple[str, ...]]]] = {}
         self.files: dict[str, tuple[str, str] | None] = {}
         self.notes: list[str] = []
@@ -65,12 +65,12 @@ class _Work:
 
     def _good(self, hunk: Hunk, text: Text) -> list[Stand]:
         """Where the hunk stands in a file and nothing speaks against it."""
-        if any(stand.whole for stand in stands(hunk, self.other, text)):
+        if any(stand.whole for stand in find_stands(hunk, self.other, text)):
             return []  # what is on the other side of it is there just so
         own = {row.key for row in rows_of(hunk, self.sign)[0] if row.block >= 0}
         return [
             stand
-            for stand in stands(hunk, self.sign, text)
+            for stand in find_stands(hunk, self.sign, text)
             if (
                 self.sign == "-"
                 or own & self.proofs
@@ -84,14 +84,14 @@ class _Work:
 
     def whole(self, one: FileDiff) -> bool:
         """A file that is created or deleted: it is just so, or not there."""
-        if not names([one]):
+        if not file_names([one]):
             return False  # git refuses it, such as ../x
         here = bool(one.new) == (self.sign == "+")  # whether the file is to go
         path, text = one.name, self.texts.get(one.name)
         lines = [line for hunk in one.hunks for line in hunk.only("+" if one.new else "-")]
         if here:
             if text is None or [key for _, key in text.rows] != [
-                key for line in lines if (key := keyed(line))
+                key for line in lines if (key := line_key(line))
             ]:
                 return False
             self.files[path] = None
@@ -144,18 +144,20 @@ def _took_over(hunk: Hunk, own: Text | None, other: Text) -> bool:
     name = function_of(hunk.heading)
     if name and ((own and name in own.functions) or name in other.functions):
         return not (own and name in own.functions)
-    context = {key for line in hunk.lines if line[0] == " " and telling(key := keyed(line[1:]))}
+    context = {
+        key for line in hunk.lines if line[0] == " " and tells_something(key := line_key(line[1:]))
+    }
     left = sum(key in own.where for key in context) if own else 0
     return 2 * left < len(context)
 
 
 def _as_it_is(side: Iterable[str], stand: Stand) -> bool:
     """Whether the lines of a hunk's side are there with the same white space."""
-    there = {line.rstrip("\n") for line in stand.text.lines[stand.first : stand.last + 1]}
-    return all(line in there for line in side)
+    lines = {line.rstrip("\n") for line in stand.text.lines[stand.first : stand.last + 1]}
+    return all(line in lines for line in side)
 
 
-def fit(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit | None:
+def fit_change(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit | None:
     """Take a change out of files that have it (``+``) or put it on files that it was not made for
     (``-``); None where it cannot be told, hunk by hunk, that it is there or where it belongs."""
     work = _Work(files, sign, texts)
@@ -174,29 +176,31 @@ def fit(files: Sequence[FileDiff], sign: str, texts: Mapping[str, Text]) -> Fit 
     return work.done()
 
 
-def missing(
+def missing_parts(
     files: Sequence[FileDiff], texts: Mapping[str, Text], absent: Collection[str]
 ) -> list[str]:
     """What a change needs and the tree does not have, files (``absent``) and functions, with the
     file that has the code."""
-    said: dict[str, None] = {}
+    words: dict[str, None] = {}
     for one in files:
         own = texts.get(one.old)
         if one.old in absent:
             home = _home(one, texts)
-            said[f"the tree has no {one.old}" + (f"; its code is in {home}" if home else "")] = None
+            words[f"the tree has no {one.old}" + (f"; its code is in {home}" if home else "")] = (
+                None
+            )
         for name in dict.fromkeys(function_of(hunk.heading) for hunk in one.hunks) if own else ():
             if name and own and name not in own.functions:
                 homes = [text.path for text in texts.values() if name in text.functions]
-                said[f"{one.old} has no {name}()" + (f"; it is in {homes[0]}" if homes else "")] = (
-                    None
-                )
-    return list(said)
+                words[
+                    f"{one.old} has no {name}()" + (f"; it is in {homes[0]}" if homes else "")
+                ] = None
+    return list(words)
 
 
 def _home(one: FileDiff, texts: Mapping[str, Text]) -> str:
     """The file that has at least half of the lines that a file's hunks are about."""
-    wanted = keys([one], " ", "-") or keys([one], "+")
+    wanted = line_keys([one], " ", "-") or line_keys([one], "+")
     share = {path: sum(key in text.where for key in wanted) for path, text in texts.items()}
     best = max(share, key=lambda path: share[path], default="")
     return best if wanted and best and 2 * share[best] >= len(wanted) else ""
@@ -205,41 +209,45 @@ def _home(one: FileDiff, texts: Mapping[str, Text]) -> str:
 def shortfall(files: Sequence[FileDiff], texts: Mapping[str, Text]) -> str:
     """``6 of 7 added lines are there, at net/mptcp/pm.c:410``; empty where none is."""
     places: list[str] = []
-    found: set[str] = set()
-    proofs = proving(files)
+    found_keys: set[str] = set()
+    proofs = proving_keys(files)
     for one in files:
-        wanted = proofs & keys([one], "+")
+        wanted = proofs & line_keys([one], "+")
         text = max(
             texts.values(),
             key=lambda text: (sum(key in text.where for key in wanted), text.path == one.new),
             default=None,
         )
-        there = (
-            {text.rows[text.where[key][0]][0]: key for key in wanted - found if key in text.where}
+        key_at = (
+            {
+                text.rows[text.where[key][0]][0]: key
+                for key in wanted - found_keys
+                if key in text.where
+            }
             if text
             else {}
         )
-        found |= set(there.values())
-        lines = sorted(there)
+        found_keys |= set(key_at.values())
+        lines = sorted(key_at)
         begins = [
             line for before, line in zip([-9, *lines], lines, strict=False) if line > before + 2
         ]
         places += [f"{text.path}:{line + 1}" for line in begins] if text else []
-    if not found:
+    if not found_keys:
         return ""
     more = f" and {len(places) - MOST_TOLD} more places" if len(places) > MOST_TOLD else ""
     return (
-        f"{len(found)} of {len(proofs)} added lines are there, at"
+        f"{len(found_keys)} of {len(proofs)} added lines are there, at"
         f" {', '.join(places[:MOST_TOLD])}{more}"
     )
 
 
-def kept(given: Sequence[FileDiff], made: Sequence[FileDiff]) -> bool:
+def all_kept(given: Sequence[FileDiff], made: Sequence[FileDiff]) -> bool:
     """Whether all that shows a change is in what was made of it: no line that it alone adds or
     removes was lost."""
-    return all(proving(given, sign) <= keys(made, sign) for sign in ("+", "-"))
+    return all(proving_keys(given, sign) <= line_keys(made, sign) for sign in ("+", "-"))
 
 
-def same(given: Sequence[FileDiff], made: Sequence[FileDiff]) -> bool:
+def same_change(given: Sequence[FileDiff], made: Sequence[FileDiff]) -> bool:
     """Whether two changes do the same, whatever their context and their files."""
-    return all(proving(given, sign) == proving(made, sign) for sign in ("+", "-"))
+    return all(proving_keys(given, sign) == proving_keys(made, sign) for sign in ("+", "-"))

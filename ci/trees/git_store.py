@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.git import Git, borrow
+from ci.base.git import Git, borrow_objects
 from ci.base.workspace import Workspace
 
 FETCH_S = 3600.0
@@ -74,4 +74,4 @@ class GitStore:
     def lend(self, repository: Path) -> None:
         """Let a repository (its ``.git``) borrow all that is here; commits end there where they end
         here."""
-        borrow(Git(self.folder, "fetch"), repository)
+        borrow_objects(Git(self.folder, "fetch"), repository)

@@ -9,8 +9,8 @@ from functools import partial
 
 from ci.base.errors import StageError
 from ci.base.git import Git
-from ci.series.diff import names, parse
-from ci.series.patches import Patch
+from ci.series.diff import file_names, parse_diff
+from ci.series.patch import Patch
 
 # About two years of the mainline kernel; its messages are read in some seconds.
 MOST_COMMITS = 150_000
@@ -80,8 +80,8 @@ class History:
         try:
             return tuple(ask()) if self._deep() else ()
         except StageError as error:
-            said = re.sub(r"^`.*?` ", "git ", error.message.splitlines()[0])
-            self.notes.append(f"the tree's history was not searched to its end: {said}")
+            reason = re.sub(r"^`.*?` ", "git ", error.message.splitlines()[0])
+            self.notes.append(f"the tree's history was not searched to its end: {reason}")
             self._bounds = []
             return ()
 
@@ -152,7 +152,7 @@ class History:
 
     def _by_change(self, patch: Patch) -> Iterable[Found]:
         """The commits that touch the patch's files, by what they change."""
-        paths = [f":(literal){name}" for name in names(parse(patch.diff))]
+        paths = [f":(literal){name}" for name in file_names(parse_diff(patch.diff))]
         if not paths:
             return
         log = self._run(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ci.base.git import Git
-from ci.series.diff import FileDiff, keyed, names, parse, telling
+from ci.series.diff import FileDiff, file_names, line_key, parse_diff, tells_something
 from ci.trees.place import Text
 
 # As far as files are read that may have taken code over.
@@ -61,7 +61,9 @@ class Index:
     def merge(self, change: str, *, reverse: bool = False) -> bool:
         """Apply by a three-way merge with the blobs that the change names; False where they are not
         here, or it conflicts."""
-        files = [one for one in parse(change) if one.hunks and (one.new if reverse else one.old)]
+        files = [
+            one for one in parse_diff(change) if one.hunks and (one.new if reverse else one.old)
+        ]
         old = [one.blobs[1 if reverse else 0] for one in files]
         asked = self.git.run(
             "cat-file", "--batch-check", stdin="".join(f"{blob or 'none'}\n" for blob in old)
@@ -122,7 +124,7 @@ class Index:
         over: in the same folders, or, for a file that is not there, of the same name elsewhere,
         with one of the change's longest lines.
         """
-        given = names(files)
+        given = file_names(files)
         own = [f":(literal){name}" for name in given]
         wanted = dict(self._listed(*own)) if own else {}
         lines = _telltales(files)
@@ -210,7 +212,7 @@ def _telltales(files: Sequence[FileDiff]) -> list[str]:
         usable = [
             line
             for line in lines
-            if len(line) < 500 and _WORDS.fullmatch(line) and telling(keyed(line))
+            if len(line) < 500 and _WORDS.fullmatch(line) and tells_something(line_key(line))
         ]
         found += sorted(usable, key=lambda line: (-len(line), line))[:TELLTALES]
     return found

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ci.series.diff import FileDiff, Hunk, keyed, telling
+from ci.series.diff import FileDiff, Hunk, line_key, tells_something
 
 SKIP = 4  # rows that may be between two lines of context that are neighbours in the hunk
 SLACK = 10  # rows that may be between context and a block, or two blocks
@@ -63,7 +63,7 @@ class Text:
         lines = re.findall(
             r"[^\n]*\n|[^\n]+", content
         )  # not splitlines: a form feed is part of a line
-        rows = [(number, key) for number, line in enumerate(lines) if (key := keyed(line))]
+        rows = [(number, key) for number, line in enumerate(lines) if (key := line_key(line))]
         where: dict[str, list[int]] = {}
         for place, (_, key) in enumerate(rows):
             where.setdefault(key, []).append(place)
@@ -123,7 +123,7 @@ def rows_of(hunk: Hunk, sign: str) -> tuple[list[Row], list[Block]]:
     away, at = 0, 0
     while at < len(hunk.lines):
         if hunk.lines[at][0] == " ":
-            key = keyed(hunk.lines[at][1:])
+            key = line_key(hunk.lines[at][1:])
             away = 0 if key else away + 1
             rows += [Row(key, -1)] if key else []
             at += 1
@@ -131,7 +131,7 @@ def rows_of(hunk: Hunk, sign: str) -> tuple[list[Row], list[Block]]:
         end = at
         while end < len(hunk.lines) and hunk.lines[end][0] != " ":
             end += 1
-        own = [keyed(line[1:]) for line in hunk.lines[at:end] if line[0] == sign]
+        own = [line_key(line[1:]) for line in hunk.lines[at:end] if line[0] == sign]
         put = tuple(line[1:] for line in hunk.lines[at:end] if line[0] != sign)
         full = [place for place, key in enumerate(own) if key]
         blanks = (full[0], len(own) - 1 - full[-1]) if full else (len(own), 0)
@@ -149,7 +149,15 @@ def _walk(rows: Sequence[Row], text: Text, at: int, place: int, step: int) -> di
         before, at = rows[at], at + step
         row = rows[at]
         same = row.block >= 0 and row.block == before.block
-        reach = 1 if same else 1 + SLACK if row.block >= 0 else 1 + SKIP if telling(row.key) else 1
+        reach = (
+            1
+            if same
+            else 1 + SLACK
+            if row.block >= 0
+            else 1 + SKIP
+            if tells_something(row.key)
+            else 1
+        )
         found = None
         for away in range(1, reach + 1):
             if text.key(place + step * away) == row.key and (
@@ -182,13 +190,13 @@ def _pivots(rows: Sequence[Row], text: Text) -> Iterator[tuple[int, int]]:
     seen = {at: len(text.where.get(rows[at].key, ())) for at in own or range(len(rows))}
     if own and not all(seen.values()):
         return
-    usable = [at for at in seen if own or (seen[at] and telling(rows[at].key))]
+    usable = [at for at in seen if own or (seen[at] and tells_something(rows[at].key))]
     for at in sorted(usable, key=lambda at: seen[at])[: 1 if own else 3]:
         if seen[at] <= MOST_PLACES:
             yield from ((at, place) for place in text.where[rows[at].key])
 
 
-def stands(hunk: Hunk, sign: str, text: Text) -> list[Stand]:
+def find_stands(hunk: Hunk, sign: str, text: Text) -> list[Stand]:
     """Where the hunk stands in the file, the best first; of several as good as the first, all."""
     rows, blocks = rows_of(hunk, sign)
     named = "" if any(function_of(line[1:]) for line in hunk.lines) else function_of(hunk.heading)
@@ -225,7 +233,7 @@ def _stand(
         edits.append(edit)
     if not edits or any(one[1] > two[0] for one, two in itertools.pairwise(edits)):
         return None
-    context = [at for at, row in enumerate(rows) if row.block < 0 and telling(row.key)]
+    context = [at for at, row in enumerate(rows) if row.block < 0 and tells_something(row.key)]
     places = sorted(mapped.values())
     return Stand(
         text,
@@ -264,21 +272,21 @@ def _edit(
             else 0
         )
         for _ in range(block.away if before is not None else 0):
-            start += start < len(text.lines) and not keyed(text.lines[start])
+            start += start < len(text.lines) and not line_key(text.lines[start])
         end = start
     for _ in range(block.blanks[0] if block.first < block.last else 0):
-        start -= start > 0 and not keyed(text.lines[start - 1])
+        start -= start > 0 and not line_key(text.lines[start - 1])
     for _ in range(block.blanks[1] if block.first < block.last else block.blanks[0]):
-        end += end < len(text.lines) and not keyed(text.lines[end])
+        end += end < len(text.lines) and not line_key(text.lines[end])
     return start, end, block.put
 
 
-def keys(files: Sequence[FileDiff], *signs: str) -> frozenset[str]:
+def line_keys(files: Sequence[FileDiff], *signs: str) -> frozenset[str]:
     """The keys of all lines of a change that begin with one of the signs and say something."""
     lines = (line for one in files for hunk in one.hunks for line in hunk.lines if line[0] in signs)
-    return frozenset(key for line in lines if telling(key := keyed(line[1:])))
+    return frozenset(key for line in lines if tells_something(key := line_key(line[1:])))
 
 
-def proving(files: Sequence[FileDiff], sign: str = "+") -> frozenset[str]:
+def proving_keys(files: Sequence[FileDiff], sign: str = "+") -> frozenset[str]:
     """The own lines that show whether a change is there: those which it has on no other side."""
-    return keys(files, sign) - keys(files, " ", "-" if sign == "+" else "+")
+    return line_keys(files, sign) - line_keys(files, " ", "-" if sign == "+" else "+")

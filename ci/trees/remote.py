@@ -4,7 +4,7 @@
 import re
 
 from ci.base.errors import StageError
-from ci.base.git import remote
+from ci.base.git import split_remote
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import digest
@@ -17,7 +17,7 @@ def from_remote(settings: Settings, spec: str, why: str, progress: Progress) -> 
     commit id that is in the cache needs no network; a branch or tag that cannot be asked for is
     what it was when last seen.
     """
-    url, ref = remote(spec, f"--source git:{spec}")
+    url, ref = split_remote(spec, f"--source git:{spec}")
     store, exact = GitStore.of(settings.workspace), re.fullmatch(r"[0-9a-f]{40}", ref)
     name = f"refs/commits/{ref}" if exact else f"refs/names/{digest(url, ref)}"
     commit = cached = store.commit(name)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ci.base.git import Git
-from ci.series.diff import names, parse
+from ci.series.diff import file_names, parse_diff
 from ci.series.manifest import Version
-from ci.series.patches import Patch, Series
+from ci.series.patch import Patch
+from ci.series.patches import Series
 from ci.series.status import PatchStatus
-from ci.trees.carry import Carried, Refused, explain, put_on, take_out
+from ci.trees.carry import Carried, Refused, explain_refusal, put_on, take_out
 from ci.trees.history import History
 from ci.trees.index import Index
 from ci.trees.source import Source
@@ -53,7 +54,7 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
     """
     spared: dict[int, str] = {}
     sought = {patch.introduced for patch in series.patches if patch.introduced}
-    there = {
+    present = {
         (path, text): (
             git.run("grep", "-qF", "-e", text, commit, "--", path, ok=(0, 1)).returncode == 0
         )
@@ -67,7 +68,7 @@ def unaffected(series: Series, git: Git, commit: str, version: Version) -> Mappi
             reasons.append(f"the tree is older than v{'.'.join(map(str, patch.since or ()))}{came}")
         if patch.introduced:
             path, text = patch.introduced
-            older = not there[patch.introduced]
+            older = not present[patch.introduced]
             if older:
                 reasons.append(f"there is no {text} in its {path}")
         needed = [number for number in patch.depends if number in spared]
@@ -91,11 +92,11 @@ class Work:
             index,
             adapt,
         )
-        self.spared = unaffected(series, source.git, source.commit, version)
-        self.affected = [patch for patch in series.patches if patch.number not in self.spared]
+        self.not_needed = unaffected(series, source.git, source.commit, version)
+        self.affected = [patch for patch in series.patches if patch.number not in self.not_needed]
         self.history = History(source.git, source.commit, self.affected)
-        self.there: dict[int, Carried] = {}
-        self.kept: dict[int, Refused] = {}
+        self.taken_out: dict[int, Carried] = {}
+        self.refused: dict[int, Refused] = {}
         self.shipped = self.base = index.tree
 
     def replay(self, without: frozenset[int]) -> list[PatchState]:
@@ -117,9 +118,9 @@ class Work:
             skipped = (
                 ()
                 if traceless
-                else [number for number, taken in self.there.items() if not taken.traced]
+                else [number for number, taken in self.taken_out.items() if not taken.traced]
             )
-            self.there, self.kept = {}, {}
+            self.taken_out, self.refused = {}, {}
             for patch in reversed(self.affected):
                 if patch.number in skipped:
                     continue
@@ -127,10 +128,10 @@ class Work:
                     self.index, self.series.merged_forms(patch, self.version), self.history
                 )
                 if isinstance(result, Carried):
-                    self.there[patch.number] = result
+                    self.taken_out[patch.number] = result
                 else:
-                    self.kept[patch.number] = result
-            if not self.there or any(taken.traced for taken in self.there.values()):
+                    self.refused[patch.number] = result
+            if not self.taken_out or any(taken.traced for taken in self.taken_out.values()):
                 break
         self.base = self.index.tree
 
@@ -141,16 +142,16 @@ class Work:
         states: list[PatchState] = []
         failed: dict[int, frozenset[str]] = {}
         for patch in self.series.patches:
-            if patch.number in self.spared:
-                why = self.spared[patch.number]
+            if patch.number in self.not_needed:
+                why = self.not_needed[patch.number]
                 states.append(PatchState(patch, PatchStatus.NOT_AFFECTED, why=why))
             elif patch.number in without:
                 states.append(PatchState(patch, PatchStatus.LEFT_OUT, why="--without"))
             else:
-                state, blamed = self._one(patch)
+                state, blamed = self._put_on_one(patch)
                 if state.status is PatchStatus.CONFLICTS:
                     needed = [number for number, others in failed.items() if blamed <= others]
-                    failed[patch.number] = frozenset(names(parse(patch.diff)))
+                    failed[patch.number] = frozenset(file_names(parse_diff(patch.diff)))
                     if needed:
                         why = f"it does not apply without patch {needed[0]}\n{state.why}"
                         state = PatchState(
@@ -159,53 +160,53 @@ class Work:
                 states.append(state)
         return states
 
-    def _one(self, patch: Patch) -> tuple[PatchState, frozenset[str]]:
+    def _put_on_one(self, patch: Patch) -> tuple[PatchState, frozenset[str]]:
         """Put one patch on the index: its state, and the files in which it does not apply."""
-        taken, kept = self.there.get(patch.number), self.kept.get(patch.number)
-        if taken and taken.how is not PatchStatus.EDITED:
-            return self._again(patch, taken)
+        carried, refused = self.taken_out.get(patch.number), self.refused.get(patch.number)
+        if carried and carried.how is not PatchStatus.EDITED:
+            return self._put_on_again(patch, carried)
         result = put_on(self.index, self.series.forms(patch, self.version), adapt=self.adapt)
         if isinstance(result, Carried):
-            had = (
-                f"the tree has another form of it, {taken.why}"
-                if taken and taken.why
+            other_form = (
+                f"the tree has another form of it, {carried.why}"
+                if carried and carried.why
                 else BEFORE
-                if taken
+                if carried
                 else ""
             )
-            why = "; ".join(filter(None, (_named(result), result.why, had)))
+            why = "; ".join(filter(None, (_named(result), result.why, other_form)))
             return PatchState(patch, result.how, True, why, result.how, result.adapted), frozenset()
-        if taken and taken.why:
-            return self._again(patch, taken)
-        if kept and kept.commit:
+        if carried and carried.why:
+            return self._put_on_again(patch, carried)
+        if refused and refused.commit:
             why = (
-                f"as {kept.commit.words}, and it cannot be taken out: later commits changed the"
+                f"as {refused.commit.words}, and it cannot be taken out: later commits changed the"
                 " same lines; "
             )
             return PatchState(
-                patch, PatchStatus.THERE, why=why + self._advice(kept.commit.commit)
+                patch, PatchStatus.THERE, why=why + self._advice(refused.commit.commit)
             ), frozenset()
-        said = "\n".join(explain(form, said) for form, said in result.words)
-        words = [*result.missing, said, *result.more]
-        if kept:
+        refusal = "\n".join(explain_refusal(form, refusal) for form, refusal in result.words)
+        words = [*result.missing, refusal, *result.more]
+        if refused:
             words += [
                 "nor is it in the tree already; taking it out fails too:",
-                explain(*kept.words[0], reverse=True),
+                explain_refusal(*refused.words[0], reverse=True),
             ]
         return PatchState(patch, PatchStatus.CONFLICTS, why="\n".join(words)), _blamed(
-            said, names(parse(patch.diff))
+            refusal, file_names(parse_diff(patch.diff))
         )
 
-    def _again(self, patch: Patch, taken: Carried) -> tuple[PatchState, frozenset[str]]:
+    def _put_on_again(self, patch: Patch, taken: Carried) -> tuple[PatchState, frozenset[str]]:
         """Put on what was taken out: the tree's own form, and where nothing else differs, the very
         same tree."""
-        why, said = "; ".join(filter(None, (_named(taken), taken.why))), ""
+        why, refusal = "; ".join(filter(None, (_named(taken), taken.why))), ""
         if self.index.tree == taken.before:
             self.index.reset(taken.after)
-        elif said := self.index.apply(taken.form.diff):
-            why = f"{why}\n{explain(taken.form, said)}".strip()
+        elif refusal := self.index.apply(taken.form.diff):
+            why = f"{why}\n{explain_refusal(taken.form, refusal)}".strip()
             return PatchState(patch, PatchStatus.CONFLICTS, why=why), _blamed(
-                said, names(parse(taken.form.diff))
+                refusal, file_names(parse_diff(taken.form.diff))
             )
         else:
             self.index.write()
@@ -233,7 +234,7 @@ def _named(carried: Carried) -> str:
 def _blamed(words: str, own: Iterable[str]) -> frozenset[str]:
     """The files of a patch that git names as the reason why it does not apply, all of them where it
     names none."""
-    said = re.findall(
+    named = re.findall(
         r"error: (?:patch failed: )?(.+?)(?::\d+|: [a-z][^:]*)$", words, re.M
     )  # error: patch failed: net/a.c:12
-    return frozenset(said) & frozenset(own) or frozenset(own)
+    return frozenset(named) & frozenset(own) or frozenset(own)

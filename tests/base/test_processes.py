@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.base import processes
+from ci.base import launch, processes
 from ci.base.errors import StageError
 from tests.conftest import ROOT
 
@@ -77,7 +77,7 @@ def test_no_file_of_ours_is_open_in_a_command(
     with (tmp_path / "ours").open("w", encoding="ascii") as file:
         os.set_inheritable(file.fileno(), True)
         if fresh:  # a reaper that starts while the file is open
-            monkeypatch.setattr(processes, "_reaper", None)
+            monkeypatch.setattr(launch, "_reaper", None)
         assert run("ls /proc/self/fd").stdout.split() == [
             "0",
             "1",
@@ -88,12 +88,12 @@ def test_no_file_of_ours_is_open_in_a_command(
 
 def test_a_reaper_that_is_killed_is_started_again() -> None:
     assert run("echo one").stdout == "one\n"
-    assert processes._reaper
-    killed, _ = processes._reaper
+    assert launch._reaper
+    killed, _ = launch._reaper
     killed.kill()
     killed.wait()
     assert run("echo two").stdout == "two\n"
-    assert processes._reaper[0] is not killed
+    assert launch._reaper[0] is not killed
 
 
 def test_an_exit_code_that_is_no_answer_is_an_error_with_the_last_lines(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from ci.base import progress as module
 from ci.base.progress import Progress, duration
-from ci.base.text import lines, printable
+from ci.base.text import marked_lines, printable
 from tests.conftest import ROOT
 
 
@@ -32,8 +32,8 @@ def test_printable(text: str, shown: str) -> None:
 
 
 def test_every_line_begins_with_a_mark_of_ours() -> None:
-    assert lines("one\n::two::\n\n", "error: ") == "error: one\n| ::two::\n| "
-    assert lines("") == ""
+    assert marked_lines("one\n::two::\n\n", "error: ") == "error: one\n| ::two::\n| "
+    assert marked_lines("") == ""
 
 
 def test_a_pipe_gets_plain_lines(

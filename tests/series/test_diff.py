@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.series import change
-from ci.series.diff import FileDiff, Hunk, hunk_end, names, parse, shown
+from ci.series.diff import FileDiff, Hunk, diff_lines, file_names, hunk_end, parse_diff
 
 GIT = """From: somebody
 @@ -1 +1 @@ not a hunk of anything
@@ -32,7 +32,7 @@ QUILT = (
 
 
 def one(text: str) -> FileDiff:
-    (found,) = parse(text)
+    (found,) = parse_diff(text)
     return found
 
 
@@ -117,7 +117,7 @@ def test_what_is_no_plain_change_of_lines(text: str, wanted: FileDiff) -> None:
 
 def test_a_hunk_is_as_long_as_its_header_says() -> None:
     head = "--- a/a\n+++ b/a\n@@ -1,99 +1,99 @@\n x\n"
-    first, second = parse(f"{head}diff --git a/b b/b\nold mode 100644\nnew mode 100755\n")
+    first, second = parse_diff(f"{head}diff --git a/b b/b\nold mode 100644\nnew mode 100755\n")
     assert first.hunks[0].lines == (" x",) and second.name == "b"
     assert one("--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n+not of it\n").hunks[0].lines == ("-x", "+y")
 
@@ -132,11 +132,18 @@ def test_names_that_no_tree_has_are_none() -> None:
         f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-x\n+y\n"
         for name in ("../../x", "a//b", ".git/config", "net/a.c")
     )
-    assert names(parse(text)) == ["net/a.c"]
+    assert file_names(parse_diff(text)) == ["net/a.c"]
 
 
 def test_shown_without_numbers_and_blobs() -> None:
-    assert list(shown(parse(QUILT))) == ["--- net/a.c", "+++ net/a.c", "@@", " a", " ", "+b"]
+    assert list(diff_lines(parse_diff(QUILT))) == [
+        "--- net/a.c",
+        "+++ net/a.c",
+        "@@",
+        " a",
+        " ",
+        "+b",
+    ]
 
 
 @given(
@@ -154,7 +161,7 @@ def test_shown_without_numbers_and_blobs() -> None:
     )
 )
 def test_any_text_is_parsed(lines: list[str]) -> None:
-    for found in parse("\n".join(lines)):
+    for found in parse_diff("\n".join(lines)):
         assert all(line[0] in " +-" for hunk in found.hunks for line in hunk.lines)
 
 
@@ -162,8 +169,8 @@ def test_a_hunk_is_as_long_for_whoever_asks() -> None:
     """A blank line with CRLF that has lost its blank is a line of the hunk; a number that no file
     has is no hunk's."""
     text = "--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n one\r\n\r\n-two\r\n+TWO\r\n"
-    (file,) = parse(text)
+    (file,) = parse_diff(text)
     assert file.hunks[0].lines == (" one\r", " \r", "-two\r", "+TWO\r")
     assert hunk_end(text.split("\n"), 2) == (7, True)
     long = text.replace("-1,3", f"-1,{'9' * 5000}")
-    assert parse(long) == () and change.walk(long.split("\n"))[1] == []
+    assert parse_diff(long) == () and change.walk_hunks(long.split("\n"))[1] == []

@@ -16,7 +16,7 @@ import pytest
 from ci.base.errors import PatchError, StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.series import documents
+from ci.series import content
 from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.trees.fetch import fetch_source
@@ -546,7 +546,7 @@ def test_two_series_in_a_box_are_both_named(
 def test_a_pipe_on_which_nothing_comes(
     name: str, bring: Callable[..., Series], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documents, "PIPE_S", 0.2)
+    monkeypatch.setattr(content, "PIPE_S", 0.2)
     (given := tmp_path / "given").mkdir()
     os.mkfifo(given / name)
     with pytest.raises(StageError, match=r"nothing came for|neither a file nor a folder"):

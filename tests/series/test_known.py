@@ -164,8 +164,8 @@ def test_a_folder_with_a_series_toml_says_all_of_itself(
 
 def test_what_differs_between_two_patches() -> None:
     first, second = load_series(OURS).patches[:2]
-    assert known.difference(first, first) == known.SAME
-    assert known.difference(first, second) == known.CHANGE
+    assert known.what_differs(first, first) == known.SAME
+    assert known.what_differs(first, second) == known.CHANGE
 
 
 def test_a_known_series_that_cannot_be_read_is_told(
@@ -190,8 +190,8 @@ def test_quilts_form_with_another_context_has_the_same_change(
     assert context
     edited = quilt(raw.replace(context[0], context[0] + b" /* x */"))
     (given,) = bring(put(tmp_path, {"a.patch": edited}) / "a.patch").patches
-    assert known.difference(given, load_series(OURS).patches[0]) == known.CONTEXT
+    assert known.what_differs(given, load_series(OURS).patches[0]) == known.CONTEXT
     (other,) = bring(
         put(tmp_path, {"b.patch": edited.replace(b"--- linux", b"--- x/linux")}) / "b.patch"
     ).patches
-    assert known.difference(other, load_series(OURS).patches[0]) == known.CHANGE
+    assert known.what_differs(other, load_series(OURS).patches[0]) == known.CHANGE

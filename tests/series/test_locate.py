@@ -17,7 +17,7 @@ from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.commands import stages
-from ci.series import documents
+from ci.series import content
 from ci.series.locate import bring_series
 from ci.series.patches import TRAILER, Series, load_series
 from ci.trees.fetch import fetch_source
@@ -370,7 +370,7 @@ def test_hostile_titles_and_bytes_stay_in_the_folder(
 def test_mail_without_end(
     bring: Callable[..., Series], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documents, "MAX_BYTES", 1000)
+    monkeypatch.setattr(content, "MAX_BYTES", 1000)
     (tmp_path / "in.mbox").write_bytes(box(mails()))
     with pytest.raises(StageError, match=r"in.mbox: more than 0 MB"):
         bring(str(tmp_path / "in.mbox"))

@@ -34,7 +34,7 @@ patches = [1, 2]
 
 def test_all_that_it_may_say(tmp_path: Path) -> None:
     write(tmp_path, {"series.toml": WHOLE.format(commit="a1" * 20)})
-    told = manifest.read(tmp_path / "series.toml", {1, 2})
+    told = manifest.read_manifest(tmp_path / "series.toml", {1, 2})
     assert (told.name, told.base_commit, told.base_url) == (
         "x",
         "a1" * 20,
@@ -86,14 +86,14 @@ def test_all_that_it_may_say(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told(toml: str, said: str, tmp_path: Path) -> None:
     write(tmp_path, {"series.toml": toml})
     with pytest.raises(StageError) as caught:
-        manifest.read(tmp_path / "series.toml", {1, 2})
+        manifest.read_manifest(tmp_path / "series.toml", {1, 2})
     assert said in caught.value.message and f"{tmp_path}/series.toml" in caught.value.message
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "series.toml").mkdir()
     with pytest.raises(StageError, match="no file"):
-        manifest.read(tmp_path / "series.toml", {1})
+        manifest.read_manifest(tmp_path / "series.toml", {1})
     (tmp_path / "bytes.toml").write_bytes(b'name = "\xff"')
     with pytest.raises(StageError, match=r"bytes\.toml"):
-        manifest.read(tmp_path / "bytes.toml", {1})
+        manifest.read_manifest(tmp_path / "bytes.toml", {1})

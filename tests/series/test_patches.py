@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ci.base.errors import PatchError, StageError
-from ci.series import patches
+from ci.series.patch import read_patch
 from ci.series.patches import load_series
 from tests.conftest import ROOT, git, write
 
@@ -84,7 +84,7 @@ BACKPORTS = {
 def test_backports_are_of_the_patches_that_they_stand_for() -> None:
     loaded = load_series(ROOT / "kernel-patches/deny-join-id0")
     made = {
-        (version, number): [patches.read_patch(path, number) for path in paths]
+        (version, number): [read_patch(path, number) for path in paths]
         for version, rows in loaded.backports.items()
         for number, paths in rows.items()
     }

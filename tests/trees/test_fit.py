@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from ci.series.diff import FileDiff, parse
-from ci.trees.fit import Fit, fit, kept, missing, same, shortfall
+from ci.series.diff import FileDiff, parse_diff
+from ci.trees.fit import Fit, all_kept, fit_change, missing_parts, same_change, shortfall
 from ci.trees.place import Text, function_of
 
 KERNEL_C = """#include "protocol.h"
@@ -89,7 +89,7 @@ def texts(files: Mapping[str, str]) -> dict[str, Text]:
 
 
 def taken_out(files: tuple[FileDiff, ...], tree: Mapping[str, str]) -> Fit | None:
-    return fit(files, "+", texts(tree))
+    return fit_change(files, "+", texts(tree))
 
 
 LOCKED = (
@@ -277,7 +277,7 @@ FALSE: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
 @pytest.mark.parametrize("case", FALSE)
 def test_what_looks_like_it_is_not_there(case: str) -> None:
     edits, tree = FALSE[case]
-    assert taken_out(parse(change(NAME, KERNEL_C, edited(KERNEL_C, *edits))), tree) is None
+    assert taken_out(parse_diff(change(NAME, KERNEL_C, edited(KERNEL_C, *edits))), tree) is None
 
 
 TRUE: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]], str]] = {
@@ -312,14 +312,14 @@ TRUE: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]], str]] = {
 @pytest.mark.parametrize("case", TRUE)
 def test_what_is_there_in_another_form_is_taken_out(case: str) -> None:
     edits, others, said = TRUE[case]
-    files = parse(change(NAME, KERNEL_C, edited(KERNEL_C, *edits)))
+    files = parse_diff(change(NAME, KERNEL_C, edited(KERNEL_C, *edits)))
     found = taken_out(files, {NAME: edited(KERNEL_C, *edits, *others)})
     assert found and found.files == {NAME: ("100644", edited(KERNEL_C, *others))}
     assert found.notes == (said,)
 
 
 def test_white_space_and_blank_lines_do_not_count() -> None:
-    files = parse(change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED)))
+    files = parse_diff(change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED)))
     spaced = edited(
         KERNEL_C,
         (
@@ -338,7 +338,7 @@ def test_white_space_and_blank_lines_do_not_count() -> None:
 
 
 def test_code_that_went_to_another_file() -> None:
-    files = parse(change("net/mptcp/pm_netlink.c", KERNEL_C, edited(KERNEL_C, COUNTED)))
+    files = parse_diff(change("net/mptcp/pm_netlink.c", KERNEL_C, edited(KERNEL_C, COUNTED)))
     tree = {
         "net/mptcp/pm_netlink.c": "int other;\n",
         NAME: edited(KERNEL_C, COUNTED),
@@ -366,7 +366,7 @@ def test_code_that_went_to_another_file() -> None:
 
 def test_two_places_that_are_alike_tell_nothing() -> None:
     lines = "a_first_line();\nsome_line();\nanother_line();\n"
-    files = parse(
+    files = parse_diff(
         change("x.sh", lines, lines.replace("some_line();\n", "some_line();\nadded_line();\n"))
     )
     twice = "a_first_line();\nsome_line();\nadded_line();\nother();\n" * 2
@@ -374,25 +374,25 @@ def test_two_places_that_are_alike_tell_nothing() -> None:
 
 
 def test_files_that_come_and_go() -> None:
-    added = parse(change("new.c", "", "int new;\nint more;\n"))
+    added = parse_diff(change("new.c", "", "int new;\nint more;\n"))
     assert taken_out(added, {"new.c": "int new;\nint  more;\n"}) == Fit({"new.c": None}, ())
     assert taken_out(added, {"new.c": "int new;\nint more;\nint later;\n"}) is None
-    both = parse(
+    both = parse_diff(
         change("old.c", "int old;\n", "") + change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED))
     )
     found = taken_out(both, {NAME: edited(KERNEL_C, COUNTED)})
     assert found and found.files == {"old.c": ("100644", "int old;\n"), NAME: ("100644", KERNEL_C)}
     assert taken_out(both, {NAME: edited(KERNEL_C, COUNTED), "old.c": "int old;\n"}) is None
-    assert fit(
-        parse(change("old.c", "int old;\n", "")), "-", texts({"old.c": "int  old;\n"})
+    assert fit_change(
+        parse_diff(change("old.c", "int old;\n", "")), "-", texts({"old.c": "int  old;\n"})
     ) == Fit({"old.c": None}, ())
-    assert fit(added, "-", {}) == Fit({"new.c": ("100644", "int new;\nint more;\n")}, ())
+    assert fit_change(added, "-", {}) == Fit({"new.c": ("100644", "int new;\nint more;\n")}, ())
 
 
 def test_a_name_that_no_tree_has_is_never_written() -> None:
     assert (
         taken_out(
-            parse(
+            parse_diff(
                 change("../x", "int old;\n", "") + change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED))
             ),
             {NAME: edited(KERNEL_C, COUNTED)},
@@ -404,53 +404,55 @@ def test_a_name_that_no_tree_has_is_never_written() -> None:
 def test_modes() -> None:
     head = "diff --git a/x.sh b/x.sh\nold mode 100644\nnew mode 100755\n"
     lines = "a_first_line\nsome_line\n"
-    more = parse(head + change("x.sh", lines, f"{lines}added_line\n"))
+    more = parse_diff(head + change("x.sh", lines, f"{lines}added_line\n"))
     found = taken_out(more, {"x.sh": f"{lines}added_line\n"})
     assert (
         found
         and found.files == {"x.sh": ("100644", lines)}
         and found.notes == ("x.sh has mode 100644 instead of 100755",)
     )
-    assert taken_out(parse(head), {"x.sh": lines}) is None
+    assert taken_out(parse_diff(head), {"x.sh": lines}) is None
 
 
 def test_bytes_that_are_no_text_are_left_alone() -> None:
-    files = parse(change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED)))
+    files = parse_diff(change(NAME, KERNEL_C, edited(KERNEL_C, COUNTED)))
     assert taken_out(files, {NAME: edited(KERNEL_C, COUNTED, LATER) + "/* \ufffd */\n"}) is None
 
 
 def test_putting_on_what_was_made_for_another_tree() -> None:
-    files = parse(change("net/mptcp/pm_netlink.c", KERNEL_C, edited(KERNEL_C, COUNTED, LOCKED)))
+    files = parse_diff(
+        change("net/mptcp/pm_netlink.c", KERNEL_C, edited(KERNEL_C, COUNTED, LOCKED))
+    )
     tree = {NAME: edited(KERNEL_C, LATER)}
-    found = fit(files, "-", texts(tree))
+    found = fit_change(files, "-", texts(tree))
     assert found and found.files == {NAME: ("100644", edited(KERNEL_C, LATER, COUNTED, LOCKED))}
     assert len(found.notes) == 2
     # Not where a part of it is there, and not where nothing says where it belongs.
-    assert fit(files, "-", texts({NAME: edited(KERNEL_C, LATER, LOCKED)})) is None
+    assert fit_change(files, "-", texts({NAME: edited(KERNEL_C, LATER, LOCKED)})) is None
     gone = (
         "\tcount += msk->signalled;\n\tcount += msk->accepted;\n\treturn count;\n",
         "\treturn msk->count;\n",
     )
-    assert fit(files, "-", texts({NAME: edited(KERNEL_C, gone)})) is None
+    assert fit_change(files, "-", texts({NAME: edited(KERNEL_C, gone)})) is None
 
 
 def test_what_is_missing_is_named() -> None:
-    files = parse(change("net/mptcp/pm_netlink.c", KERNEL_C, edited(KERNEL_C, COUNTED)))
+    files = parse_diff(change("net/mptcp/pm_netlink.c", KERNEL_C, edited(KERNEL_C, COUNTED)))
     here = texts({NAME: KERNEL_C})
-    assert missing(files, here, {"net/mptcp/pm_netlink.c"}) == [
+    assert missing_parts(files, here, {"net/mptcp/pm_netlink.c"}) == [
         f"the tree has no net/mptcp/pm_netlink.c; its code is in {NAME}"
     ]
     here |= texts({"net/mptcp/pm_netlink.c": "int other;\n"})
-    assert missing(files, here, ()) == [
+    assert missing_parts(files, here, ()) == [
         f"net/mptcp/pm_netlink.c has no pm_count(); it is in {NAME}"
     ]
-    assert missing(files, {}, {"net/mptcp/pm_netlink.c"}) == [
+    assert missing_parts(files, {}, {"net/mptcp/pm_netlink.c"}) == [
         "the tree has no net/mptcp/pm_netlink.c"
     ]
 
 
 def test_how_much_is_there() -> None:
-    files = parse(
+    files = parse_diff(
         change(NAME, KERNEL_C, edited(KERNEL_C, ("\treturn count;\n", f"{SEVEN}\treturn count;\n")))
     )
     tree = edited(
@@ -462,12 +464,12 @@ def test_how_much_is_there() -> None:
 
 def test_what_was_made_of_a_change_is_all_of_it() -> None:
     given, half = (
-        parse(change(NAME, KERNEL_C, edited(KERNEL_C, *edits)))
+        parse_diff(change(NAME, KERNEL_C, edited(KERNEL_C, *edits)))
         for edits in ((COUNTED, LOCKED), (COUNTED,))
     )
-    moved = parse(change("net/mptcp/pm.c", KERNEL_C, edited(KERNEL_C, COUNTED, LOCKED)))
-    assert kept(given, moved) and not kept(given, half) and kept(half, given)
-    assert same(given, moved) and not same(half, given)
+    moved = parse_diff(change("net/mptcp/pm.c", KERNEL_C, edited(KERNEL_C, COUNTED, LOCKED)))
+    assert all_kept(given, moved) and not all_kept(given, half) and all_kept(half, given)
+    assert same_change(given, moved) and not same_change(half, given)
 
 
 @pytest.mark.parametrize(
