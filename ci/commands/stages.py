@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import BuildError
+from ci.base.options import check_suite
 from ci.base.progress import Progress
-from ci.base.settings import Settings, check_suite
+from ci.base.settings import Settings
 from ci.base.sides import SIDES, Side
 from ci.base.workspace import Workspace, write_text
 from ci.commands import preflight

@@ -59,7 +59,7 @@ def verdict(project: Path) -> dict[str, Any]:
 @functools.cache
 def shipped() -> tuple[Source, Trees, Workspace]:
     """The kernel that the tests run on, and the trees of the project's series on it."""
-    wanted = settings.make(ROOT, source=SOURCE)
+    wanted = settings.make_settings(ROOT, source=SOURCE)
     loaded = patches.load(Path(wanted.series))
     found = source.fetch(wanted, loaded, Progress())
     return found, tree.derive(loaded, found, frozenset()), wanted.workspace
@@ -319,7 +319,7 @@ def quiet(tmp_path: Path) -> Iterator[tuple[Progress, Path]]:
 def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None:
     """Base and each base+1..n; what a step compiles is what it touches."""
     found, trees, workspace = shipped()
-    loaded, tools = patches.load(Path(settings.make(ROOT).series)), build.toolchain()
+    loaded, tools = patches.load(Path(settings.make_settings(ROOT).series)), build.toolchain()
     build_ids: list[str] = []
     for upto in range(len(loaded.patches) + 1):
         left_out = frozenset(range(upto + 1, len(loaded.patches) + 1))
@@ -338,7 +338,7 @@ def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None
 
 def test_names_that_the_series_adds_are_not_in_base() -> None:
     _, trees, _ = shipped()
-    loaded = patches.load(Path(settings.make(ROOT).series))
+    loaded = patches.load(Path(settings.make_settings(ROOT).series))
     added = set()
     for one in loaded.patches:
         lines = [
