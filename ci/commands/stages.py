@@ -105,7 +105,7 @@ def find_tools(run: Run) -> Toolchain:
 def choose_mode(run: Run) -> Mode:
     """How guests run, found out before anything is built."""
     settings = run.settings
-    mode = modes.choose(
+    mode = modes.choose_mode(
         settings.mode,
         run.workspace,
         seed=settings.seed,
