@@ -29,7 +29,7 @@ from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress, cpu_s
-from ci.base.settings import Settings
+from ci.base.settings import BENCH_ROWS, Settings
 from ci.base.workspace import Workspace, remove_tree, write_text
 from ci.commands import stages
 from ci.commands.stages import Run
@@ -46,7 +46,7 @@ from ci.suites.selection import SELFTESTS, Script
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, Trees, derive_trees
 
-ROWS = ("build", "rebuild", "boot", "smoke", "default", "scripts")
+ROWS = tuple(BENCH_ROWS.split(","))
 SUITES = ("smoke", "default")
 BUILD_LIMIT_S = 4 * 3600.0
 GUEST_LIMIT_S = 1800.0

@@ -13,6 +13,7 @@ from ci.base.settings import Settings
 from ci.base.sides import Side
 from ci.commands.branches import Branch
 from ci.report.branches import BranchPlan, PatchPlan, plan_table
+from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.suites import selection
 from ci.trees.fetch import fetch_source

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import BuildError
+from ci.base.options import check_suite
 from ci.base.progress import Progress
-from ci.base.settings import Settings, check_suite
+from ci.base.settings import Settings
 from ci.base.sides import SIDES, Side
 from ci.base.workspace import Workspace, write_text
 from ci.commands import preflight
@@ -104,7 +105,7 @@ def find_tools(run: Run) -> Toolchain:
 def choose_mode(run: Run) -> Mode:
     """How guests run, found out before anything is built."""
     settings = run.settings
-    mode = modes.choose(
+    mode = modes.choose_mode(
         settings.mode,
         run.workspace,
         seed=settings.seed,

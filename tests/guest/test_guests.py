@@ -60,7 +60,7 @@ def verdict(project: Path) -> dict[str, Any]:
 @functools.cache
 def shipped() -> tuple[Source, Trees, Workspace]:
     """The kernel that the tests run on, and the trees of the project's series on it."""
-    wanted = settings.make(ROOT, source=SOURCE)
+    wanted = settings.make_settings(ROOT, source=SOURCE)
     loaded = load_series(Path(wanted.series))
     found = fetch_source(wanted, loaded, Progress())
     return found, derive_trees(loaded, found, frozenset()), wanted.workspace
@@ -320,7 +320,7 @@ def quiet(tmp_path: Path) -> Iterator[tuple[Progress, Path]]:
 def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None:
     """Base and each base+1..n; what a step compiles is what it touches."""
     found, trees, workspace = shipped()
-    loaded, tools = load_series(Path(settings.make(ROOT).series)), build.toolchain()
+    loaded, tools = load_series(Path(settings.make_settings(ROOT).series)), build.toolchain()
     build_ids: list[str] = []
     for upto in range(len(loaded.patches) + 1):
         left_out = frozenset(range(upto + 1, len(loaded.patches) + 1))
@@ -339,7 +339,7 @@ def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None
 
 def test_names_that_the_series_adds_are_not_in_base() -> None:
     _, trees, _ = shipped()
-    loaded = load_series(Path(settings.make(ROOT).series))
+    loaded = load_series(Path(settings.make_settings(ROOT).series))
     added = set()
     for one in loaded.patches:
         lines = [

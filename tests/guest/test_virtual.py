@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ci.base.arch import GUEST
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace
-from ci.guest import modes, rootfs, run_cache, vm
+from ci.guest import rootfs, run_cache, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
@@ -107,9 +108,9 @@ def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
         ["gcc", "-shared", "-fPIC", "-o", shim, ROOT / "tests/restless.c", "-ldl"], check=True
     )
     bin_folder.mkdir()
-    qemu = bin_folder / modes.QEMU
+    qemu = bin_folder / GUEST.qemu
     qemu.write_text(
-        f'#!/bin/sh\nLD_PRELOAD={shim} exec {shutil.which(modes.QEMU)} "$@"\n', encoding="ascii"
+        f'#!/bin/sh\nLD_PRELOAD={shim} exec {shutil.which(GUEST.qemu)} "$@"\n', encoding="ascii"
     )
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
