@@ -14,8 +14,9 @@ from ci.base.errors import StageError
 Value = str | int | bool
 
 MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
-# smoke, userspace_pm.sh,mptcp_join:d ; which names there are is for the tree to say
-SUITE = re.compile(r" *\w[\w.+-]*(:[\w-]+)? *(, *\w[\w.+-]*(:[\w-]+)? *)*", re.ASCII)
+# smoke, userspace_pm.sh,mptcp_join:d, net:fib_tests ; which names there are is for the tree to say
+WORD = r" *(?:\w[\w-]*:)?\w[\w.+-]*(?::[\w-]+)? *"
+SUITE = re.compile(f"{WORD}(?:,{WORD})*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -135,5 +136,5 @@ def check_suite(name: str, where: str) -> None:
         raise StageError(
             "options",
             f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
-            "userspace_pm,mptcp_join:d",
+            "userspace_pm,mptcp_join:d; net: before them names another collection",
         )
