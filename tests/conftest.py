@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ci.base.progress import Progress
-from ci.base.settings import Settings, make
+from ci.base.settings import Settings, make_settings
 from ci.base.workspace import Workspace
 
 # Where these tests run in the background of a shell, SIGINT is ignored, and so it would be in what
@@ -116,7 +116,7 @@ def settings_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Calla
     monkeypatch.setenv("XDG_CACHE_HOME", str(workspace.cache.parent))
 
     def made(**options: str | bool) -> Settings:
-        return replace(make(ROOT, **options), workspace=workspace)  # type: ignore[arg-type]
+        return replace(make_settings(ROOT, **options), workspace=workspace)
 
     return made
 

@@ -4,12 +4,17 @@ the finger is told with what was probably meant, and with exit code 3: Invoke's 
 "rejected"."""
 
 import difflib
+import inspect
 import re
+from collections.abc import Callable, Sequence
 from collections.abc import Collection as Words
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from invoke import Argument, Collection, ParseError, Parser, Program, Task
+from invoke import Argument, Collection, Context, ParseError, Parser, Program, Task
+
+from ci.base import exits
+from ci.base.settings import OPTIONS, make_settings
 
 
 class DocumentedTask(Task[Any]):
@@ -23,6 +28,30 @@ class DocumentedTask(Task[Any]):
             return list(super().get_arguments(ignore_unknown_help))
         finally:
             self.help = kept
+
+
+def make_task(body: Callable[..., int | None], names: str, root: Path) -> DocumentedTask:
+    """The task that is called as ``body``, with the named options of the table, in the order that
+    gives them their short forms. What ``body`` has a parameter for goes there; all other options
+    become its ``settings``."""
+    task, own = body.__name__, set(inspect.signature(body).parameters)
+    table = {option.name: option for option in OPTIONS}
+    rows = [table[name] for name in names.split()]
+
+    def run(_context: Context, **values: Any) -> int | None:
+        given = {name: values.pop(name) for name in own & set(values)}
+        if "settings" in own:
+            given["settings"] = make_settings(root, **values)
+        return body(**given)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("context", kind)]
+    parameters += [inspect.Parameter(row.name, kind, default=row.default_for(task)) for row in rows]
+    run.__name__, run.__doc__ = task, " ".join((body.__doc__ or "").split())
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return DocumentedTask(
+        exits.guarded(run), help={row.name.replace("_", "-"): row.help_for(task) for row in rows}
+    )
 
 
 def mistake(tasks: Collection, argv: Sequence[str]) -> str:

@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the user asked for, merged and checked once; no input or output later."""
+"""What the user asked for, merged and checked once; no input or output later.
+
+``OPTIONS`` is the table of all options: the tasks' signatures and help, the checks, ``Settings``
+and the command of a replay come from it. The fields of ``Settings`` are written out beside it,
+because mypy has to know their types; a test holds the two together.
+"""
 
 import os
 import re
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from ci.base import options
 from ci.base.errors import StageError
+from ci.base.options import Option, Value, one_of
 from ci.base.workspace import PROJECT, Workspace
 
 LAYOUTS = ("fixed", "random")
 MODES = ("auto", "kvm", "tcg", "virtual")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
 STDIN = "-"
-MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
+BENCH_ROWS = "build,rebuild,boot,smoke,default,scripts"
 # What the kernel's makefiles, make and gcc take in the path of a build, without blanks, colons,
 # commas and quotes.
 PLAIN = re.compile(r"[\w/.+@~^-]+")
-# smoke, userspace_pm.sh,mptcp_join:d ; which names there are is for the tree to say
-SUITE = re.compile(r" *\w[\w.+-]*(:[\w-]+)? *(, *\w[\w.+-]*(:[\w-]+)? *)*", re.ASCII)
 ARCHIVE = "https://lore.kernel.org/all/"
 
 
@@ -53,65 +60,146 @@ class Settings:
 
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
-        asked = {
-            "series": (
-                os.path.relpath(self.series, self.workspace.root)
-                if Path(self.series).exists()
-                else self.series
-            ),
-            "tree": str(self.tree or ""),
-            "source": "" if self.tree or self.source == "auto" else self.source,
-            "only": ",".join(map(str, sorted(self.only))) or self.wanted,
-            "without": ",".join(map(str, sorted(self.without))),
-            "suite": self.suite,
-            "mode": "" if self.mode == "auto" else self.mode,
-            "seed": "" if self.seed is None else str(self.seed),
-            "layout": self.layout,
-            "cpus": str(self.cpus or ""),
-            "qemu": shlex.join(self.qemu),
-        }
-        if asked["series"] == DEFAULT_SERIES:
-            asked["series"] = ""
-        options = [
-            f"--{name} {shlex.quote(value)}" for name, value in (asked | other).items() if value
-        ]
-        return " ".join(["inv", task, *options, *(["--adapt"] if self.adapt else [])])
+        words = ["inv", task]
+        for option in OPTIONS:
+            value = option.replay(self) if option.replay else ""
+            if value := other.get(option.name, value):
+                flag = option.default is False
+                words.append(f"--{option.name}" + ("" if flag else f" {shlex.quote(value)}"))
+        return " ".join(words)
 
 
-def _numbers(text: str, option: str) -> frozenset[int]:
-    """``1,3`` or ``1-4`` as a set of patch numbers."""
-    found: set[int] = set()
-    for word in filter(None, map(str.strip, text.split(","))):
-        ends = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", word, re.ASCII)  # 3 or 1-4
-        if not ends or int(ends[2] or ends[1]) < int(ends[1]):
-            raise StageError(
-                "options",
-                f"{option} {text}: give patch numbers separated by commas, as in 1,3 or 1-4",
-            )
-        found |= set(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
-    return frozenset(found)
+def _series_again(settings: Settings) -> str:
+    if not Path(settings.series).exists():
+        return settings.series
+    name = os.path.relpath(settings.series, settings.workspace.root)
+    return "" if name == DEFAULT_SERIES else name
 
 
-def numbers(text: str, option: str) -> tuple[int, ...]:
-    """``7`` or ``1..10`` as seeds, each below 2^32."""
-    found = re.fullmatch(r"(\d{1,10})(?:\.\.(\d{1,10}))?", text)  # 1..10
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-    if not first <= last < 2**32:
-        raise StageError(
-            "options", f"{option} {text}: give a number below 2^32, or a range such as 1..10"
-        )
-    return tuple(range(first, last + 1))
+def _numbers_again(numbers: frozenset[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))
 
 
-def check_suite(name: str, where: str) -> None:
-    """A :class:`StageError` that begins with ``where`` for what no tree can have as a suite; empty
-    is the default."""
-    if name and not SUITE.fullmatch(name):
-        raise StageError(
-            "options",
-            f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
-            "userspace_pm,mptcp_join:d",
-        )
+_RANGE_TREE = "the checkout of which a series A..B is a range"
+_KINDS = "where the branches' kernels come from: auto, git or debian (default: auto)"
+_MODE_NAMES = f"{', '.join(MODES[:-1])} or {MODES[-1]}"
+
+OPTIONS = (
+    Option(
+        "series",
+        "folder of patches or mails, quilt series, maildir, mbox, diff, - (stdin), A..B of --tree,"
+        f" message-id (default: {DEFAULT_SERIES})",
+        read=options.read_series,
+        replay=_series_again,
+    ),
+    Option(
+        "tree",
+        "your own kernel checkout, which is only read",
+        read=options.read_tree,
+        replay=lambda asked: str(asked.tree or ""),
+        helps={"plan": _RANGE_TREE, "stable": _RANGE_TREE},
+    ),
+    Option(
+        "source",
+        "auto, git:URL@REF or debian:RELEASE[@SUITE] (default: auto)",
+        read=lambda text: text or "auto",
+        replay=lambda asked: "" if asked.tree or asked.source == "auto" else asked.source,
+        helps={"plan": _KINDS, "stable": _KINDS},
+    ),
+    Option(
+        "only",
+        "numbers of the patches that are the series, as in 9 or 1-4, or a message-id that chooses"
+        " one of several series",
+        read=options.read_only,
+        replay=lambda asked: _numbers_again(asked.only) or asked.wanted,
+    ),
+    Option(
+        "without",
+        "numbers of patches not to put on, as in 1,3",
+        read=partial(options.patch_numbers, option="--without"),
+        replay=lambda asked: _numbers_again(asked.without),
+    ),
+    Option(
+        "suite",
+        "smoke, default, full, or scripts and parts such as diag,mptcp_join:d (default: what the"
+        " series says)",
+        read=options.read_suite,
+        replay=lambda asked: asked.suite,
+    ),
+    Option(
+        "mode",
+        f"{_MODE_NAMES} (default: auto)",
+        read=one_of("--mode", MODES, "auto"),
+        replay=lambda asked: "" if asked.mode == "auto" else asked.mode,
+        helps={"bench": f"{_MODE_NAMES} (default: virtual)"},
+        defaults={"bench": "virtual"},
+    ),
+    Option(
+        "seed",
+        "in virtual mode: where all random numbers come from (default: 1)",
+        read=options.read_seed,
+        replay=lambda asked: "" if asked.seed is None else str(asked.seed),
+    ),
+    Option(
+        "layout",
+        "fixed or random: whether the guest's addresses are drawn, too (default: fixed)",
+        read=one_of("--layout", LAYOUTS, ""),
+        replay=lambda asked: asked.layout,
+    ),
+    Option(
+        "cpus",
+        "virtual CPUs of a guest, not in virtual mode (default: 2)",
+        0,
+        read=options.read_cpus,
+        replay=lambda asked: str(asked.cpus or ""),
+    ),
+    Option(
+        "qemu",
+        "further words for QEMU, such as '-s' for gdb; virtual mode takes only those that change"
+        " nothing",
+        read=options.read_qemu,
+        replay=lambda asked: shlex.join(asked.qemu),
+    ),
+    Option(
+        "adapt",
+        "put a patch that does not apply as it is on adapted, where it is clear how: a merge, less"
+        " context, moved code",
+        False,
+        read=bool,
+        replay=lambda asked: "yes" if asked.adapt else "",
+    ),
+    Option(
+        "ignore_dirty",
+        "with --tree: take HEAD, leave uncommitted changes out",
+        False,
+        read=bool,
+    ),
+    Option("rerun", "run guests even where the record knows the answer", False, read=bool),
+    Option("timings", "show wall and CPU seconds of each stage", False, read=bool),
+    # What no kernel, series or guest depends on goes to its task.
+    Option(
+        "times",
+        "how often (default: 2)",
+        2,
+        helps={"bench": "how often (default: 3)"},
+        defaults={"bench": 3},
+    ),
+    Option("seeds", "a range such as 1..10: the suite once for each seed"),
+    Option("rows", f"what to measure (default: {BENCH_ROWS})", BENCH_ROWS),
+    Option("branches", "all, or names such as 6.1,6.12, or NAME=git:URL@REF (default: all)", "all"),
+    Option("on", "base: judge each branch's base, the tree with the series taken out"),
+    Option("format", "text or json, which a CI matrix takes (default: text)", "text"),
+    Option("shards", "with --format json: so many jobs for each branch (default: 1)", 1),
+    Option(
+        "selftests",
+        "own or newest: the branch's scripts, or the newest branch's on all (default: own)",
+        "own",
+    ),
+    Option("run", "folder of a stored run (default: results/latest)"),
+    Option("unit", "only what takes seconds and boots no guest", False),
+    Option("k", "pytest's choice of tests, as in -k 'series or tree'"),
+    Option("cache", "also what was downloaded and built", False),
+)
 
 
 def cache_folder() -> Path:
@@ -128,75 +216,39 @@ def cache_folder() -> Path:
     return folder
 
 
-def make(
-    root: Path,
-    *,
-    series: str = "",
-    tree: str = "",
-    source: str = "",
-    without: str = "",
-    only: str = "",
-    suite: str = "",
-    mode: str = "",
-    ignore_dirty: bool = False,
-    seed: str = "",
-    layout: str = "",
-    rerun: bool = False,
-    timings: bool = False,
-    cpus: int = 0,
-    qemu: str = "",
-    adapt: bool = False,
-) -> Settings:
-    """Settings from the options of a task; a :class:`StageError` names the option that is wrong."""
-    if tree and source:
+def _archive() -> str:
+    archive = os.environ.get("PATCHVERDICT_ARCHIVE") or ARCHIVE
+    if not re.fullmatch(r"https?://[^\s%]+", archive):  # https://lore.kernel.org/all/
         raise StageError(
-            "options", "--tree and --source exclude each other: the kernel comes from one place"
+            "options", f"PATCHVERDICT_ARCHIVE={archive}: give the address of a public-inbox archive"
         )
-    if tree and not Path(tree).is_dir():
-        raise StageError("options", f"--tree {tree}: no such folder")
-    if (mode or "auto") not in MODES:
-        raise StageError("options", f"--mode {mode}: there are {', '.join(MODES)}")
-    if layout not in ("", *LAYOUTS):
-        raise StageError("options", f"--layout {layout}: there are {', '.join(LAYOUTS)}")
-    check_suite(suite, f"--suite {suite[:80]!r}")
+    return archive.rstrip("/")
+
+
+def make_settings(root: Path, **asked: Value) -> Settings:
+    """Settings from the options of a task, by their names in ``OPTIONS``; a :class:`StageError`
+    names the option that is wrong."""
     if not str(root).isprintable():
         raise StageError(
             "options",
             f"this checkout is in {str(root)!r}; move it to where its path has no control"
             " characters",
         )
-    if not 0 <= cpus <= MOST_CPUS:
-        raise StageError("options", f"--cpus {cpus}: a guest has 1 to {MOST_CPUS}")
-    try:
-        words = tuple(shlex.split(qemu))
-    except ValueError as error:
-        raise StageError("options", f"--qemu {qemu}: {error}") from None
-    if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in series.split("/")):
+    if asked.get("tree") and asked.get("source"):
         raise StageError(
-            "options", f"--series {series[:80]}...: too long for a file, a range or a message-id"
+            "options", "--tree and --source exclude each other: the kernel comes from one place"
         )
-    archive = os.environ.get("PATCHVERDICT_ARCHIVE") or ARCHIVE
-    if not re.fullmatch(r"https?://[^\s%]+", archive):  # https://lore.kernel.org/all/
-        raise StageError(
-            "options", f"PATCHVERDICT_ARCHIVE={archive}: give the address of a public-inbox archive"
-        )
+    only = str(asked.get("only", ""))
+    fields: dict[str, Any] = {
+        option.name: option.read(asked.pop(option.name, option.default))
+        for option in OPTIONS
+        if option.read
+    }
+    assert not asked, f"no settings: {', '.join(asked)}"
+    fields["series"] = fields["series"] or str(root / DEFAULT_SERIES)
     return Settings(
         workspace=Workspace(root=root, cache=cache_folder(), results=root / "results"),
-        series=series or str(root / DEFAULT_SERIES),
-        archive=archive.rstrip("/"),
-        tree=Path(tree).resolve() if tree else None,
-        ignore_dirty=ignore_dirty,
-        source=source or "auto",
-        without=_numbers(without, "--without"),
-        only=frozenset() if "@" in only else _numbers(only, "--only"),
+        archive=_archive(),
         wanted=only.strip("<>") if "@" in only else "",
-        suite=suite,
-        mode=mode or "auto",
-        seed=numbers(seed, "--seed")[0] if seed else None,
-        layout=layout,
-        rerun=rerun,
-        timings=timings,
-        cpus=cpus,
-        qemu=words,
-        adapt=adapt,
+        **fields,
     )

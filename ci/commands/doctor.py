@@ -16,7 +16,8 @@ from ci.base.text import marked_lines
 from ci.base.workspace import Workspace
 from ci.commands import preflight
 from ci.commands.preflight import Finding
-from ci.guest import modes
+from ci.guest import kvm
+from ci.guest.qemu import qemu_build, qemu_version
 from ci.guest.vm import MEMORY_MB, vng_program
 from ci.series.patches import load_series
 
@@ -30,11 +31,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("python", sys.version.split()[0])
     yield from _tools(settings.workspace.root)
     try:
-        yield Finding(
-            "qemu version", f"{modes.qemu_version('doctor')}, build {modes.qemu_build()[:12]}"
-        )
+        yield Finding("qemu version", f"{qemu_version('doctor')}, build {qemu_build()[:12]}")
         yield Finding("vng", vng_program())
-        trouble = modes.kvm_trouble(settings.workspace)
+        trouble = kvm.find_trouble(settings.workspace)
         yield Finding(
             "mode kvm", f"does not work: {trouble}" if trouble else "works: the probe passed"
         )

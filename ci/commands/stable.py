@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.exit_codes import ExitCode
+from ci.base.options import check_suite
 from ci.base.progress import Progress
 from ci.base.records import save_record
-from ci.base.settings import Settings, check_suite
+from ci.base.settings import Settings
 from ci.commands import plan
 from ci.commands.branches import Branch
 from ci.commands.plan import BranchTrees

@@ -1,28 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How guests run here: hardware virtualisation where a probe that runs guest code says so, else
-emulation."""
+"""How guests run: the table of modes, and which one is taken here."""
 
-import contextlib
-import functools
-import json
-import os
-import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ci.base import processes
 from ci.base.errors import StageError
-from ci.base.workspace import Workspace, digest, file_digest, write_text
+from ci.base.workspace import Workspace
+from ci.guest import kvm
 
-QEMU = "qemu-system-x86_64"
-PROBE_LIMIT_S = 5.0
-# What a guest runs before its kernel: packages of its own in most distributions.
-FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
-# isa-debug-exit ends QEMU with (value << 1) | 1; images/kvm-probe.S writes 0x15.
-PROBE_PASSED = 43
-PROBE_MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "64"]
 # Recording makes QEMU's main loop and its CPU thread take turns; what is recorded goes nowhere.
 # Without it the loop, which moves an idle guest's clock on to its next timer
 # (icount_start_warp_timer), may find the CPU halted by the other thread before the instructions it
@@ -97,94 +83,6 @@ class Mode:
         return replace(row, vcpus=self.vcpus or row.vcpus, qemu=(*words, *seed, *self.qemu))
 
 
-def qemu_version(stage: str = "run") -> str:
-    """``7.2.22``-like version with the packager's suffix; a :class:`StageError` where QEMU is
-    missing."""
-    processes.require(stage, QEMU, "qemu-system-x86")
-    first = processes.run([QEMU, "--version"], stage=stage, timeout_s=20).stdout.splitlines()[0]
-    return first.removeprefix("QEMU emulator version ").strip()
-
-
-@functools.cache
-def _build_digest(program: Path) -> str:
-    folders = processes.run([program, "-L", "help"], stage="run", timeout_s=20).stdout.splitlines()
-    found = (
-        next((Path(one, name) for one in folders if Path(one, name).exists()), None)
-        for name in FIRMWARE
-    )
-    return digest(*(path and file_digest(path) for path in (program, *found)))
-
-
-def qemu_build() -> str:
-    """SHA-256 (hex) over QEMU's program and the firmware it boots our guests with, which the same
-    version may come with in other forms."""
-    return _build_digest(Path(processes.require("run", QEMU, "qemu-system-x86")))
-
-
-def probe(accelerator: str, stub: Path) -> str:
-    """Run the probe's firmware under ``accelerator``: an empty string when it came through, else
-    what happened."""
-    argv: list[str | Path] = [
-        "timeout",
-        "--signal=KILL",
-        str(PROBE_LIMIT_S),
-        QEMU,
-        "-accel",
-        accelerator,
-        *PROBE_MACHINE,
-        "-bios",
-        stub,
-        "-device",
-        "isa-debug-exit,iobase=0xf4,iosize=4",
-    ]
-    done = processes.run(argv, stage="run", timeout_s=3 * PROBE_LIMIT_S, ok=None)
-    if done.returncode == PROBE_PASSED:
-        return ""
-    if done.returncode in (137, -9):
-        return f"guest code did not get through in {PROBE_LIMIT_S:.0f} s"
-    said = (done.stderr.strip().splitlines() or ["nothing"])[-1][:200]
-    return f"QEMU ended with exit code {done.returncode} and said: {said}"
-
-
-def stub(workspace: Workspace) -> Path:
-    """The probe's firmware, assembled from ``images/kvm-probe.S``."""
-    source = workspace.root / "images" / "kvm-probe.S"
-    folder = workspace.entry("probe", file_digest(source))
-    if not folder.exists():
-        gcc = processes.require("run", "gcc", "gcc")
-        with workspace.lock("probe", stage="run"), workspace.publish(folder) as fresh:
-            flags = [
-                "-nostdlib",
-                "-static",
-                "-Wl,--build-id=none,-Ttext=0,--oformat=binary,-e,_start",
-                "-o",
-            ]
-            processes.run([gcc, *flags, fresh / "stub.bin", source], stage="run", timeout_s=60)
-    return folder / "stub.bin"
-
-
-def kvm_trouble(workspace: Workspace) -> str:
-    """Why KVM cannot be used here, empty when it can. The answer is kept for this boot, kernel and
-    QEMU."""
-    device = Path("/dev/kvm")
-    if platform.machine() != "x86_64":
-        return f"this host is {platform.machine()}, the guest x86_64"
-    if not device.exists():
-        return "there is no /dev/kvm"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return "/dev/kvm may not be opened by this user (join the group kvm)"
-    image = stub(workspace)
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    key = digest(boot, platform.release(), qemu_version(), file_digest(image))
-    record = workspace.entry("probe", f"kvm-{key[:16]}.json")
-    if not record.exists():
-        write_text(record, json.dumps({"trouble": probe("kvm", image)}))
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads(record.read_bytes())["trouble"])
-    record.unlink()  # it is damaged
-    return kvm_trouble(workspace)
-
-
 # What QEMU may be told and still be repeatable: it changes what is watched, not what runs.
 HARMLESS = ("-s", "-S", "-d", "-D", "-gdb", "-pidfile", "-name")
 # Why the others are not: (the words' beginning, reason).
@@ -211,7 +109,7 @@ BREAKS = (
 )
 
 
-def repeatable(vcpus: int, qemu: Sequence[str]) -> None:
+def demand_repeatable(vcpus: int, qemu: Sequence[str]) -> None:
     """A :class:`StageError` names the first setting with which virtual time would not be the same
     each time, and why."""
     if vcpus > 1:
@@ -230,7 +128,7 @@ def repeatable(vcpus: int, qemu: Sequence[str]) -> None:
         )
 
 
-def choose(
+def choose_mode(
     asked: str,
     workspace: Workspace,
     *,
@@ -244,7 +142,7 @@ def choose(
     real, and for what would break virtual time: nothing is ignored in silence."""
     name, why = asked, f"--mode {asked}"
     if asked in ("auto", "kvm"):
-        trouble = kvm_trouble(workspace)
+        trouble = kvm.find_trouble(workspace)
         if asked == "kvm" and trouble:
             raise StageError(
                 "run", f"--mode kvm: {trouble}; use --mode virtual or tcg, which need no KVM"
@@ -258,5 +156,5 @@ def choose(
             "use --mode virtual",
         )
     if MACHINES[name].repeatable:
-        repeatable(vcpus, qemu)
+        demand_repeatable(vcpus, qemu)
     return Mode(name, why, 1 if seed is None else seed, layout or "fixed", vcpus, tuple(qemu))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from ci.base.records import from_json, save_record
 from ci.base.workspace import Workspace, digest, write_text
-from ci.guest import modes, vm
+from ci.guest import vm
 from ci.guest.modes import Mode
+from ci.guest.qemu import qemu_build, qemu_version
 from ci.guest.rootfs import Image
 from ci.guest.vm import LOGS, GuestRun
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended, GuestEnd
-from ci.suites.selection import Script
+from ci.suites.collection import Script
 
 # Ends that the guest came to by itself, in its own time; the others are of the host's clock or of
 # an accident.
@@ -37,8 +38,8 @@ class Job:
 def emulator_versions() -> dict[str, str]:
     """What emulates a guest: the machine that the same words mean may differ between versions."""
     return {
-        "qemu": modes.qemu_version(),
-        "qemu build": modes.qemu_build(),
+        "qemu": qemu_version(),
+        "qemu build": qemu_build(),
         "virtme-ng": importlib.metadata.version("virtme-ng"),
     }
 

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke import Context
 
 import tasks
-from ci.base.command_line import mistake
+from ci.base.command_line import make_task, mistake
+from ci.base.settings import OPTIONS, Settings
 from tests.conftest import ROOT
 
 INV = str(Path(sys.executable).with_name("inv"))
@@ -86,28 +88,34 @@ def test_without_words_the_tasks_are_listed() -> None:
     )
 
 
-TASKS, OPTIONS = "(`inv --list` shows the tasks)", "(`inv --help validate` shows its options)"
+SEE_TASKS, SEE_OPTIONS = (
+    "(`inv --list` shows the tasks)",
+    "(`inv --help validate` shows its options)",
+)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("valdate", f"there is no task 'valdate'; did you mean validate? {TASKS}"),
-        ("xyzzy", f"there is no task 'xyzzy' {TASKS}"),
-        ("--help valdate", f"there is no task 'valdate'; did you mean validate? {TASKS}"),
+        ("valdate", f"there is no task 'valdate'; did you mean validate? {SEE_TASKS}"),
+        ("xyzzy", f"there is no task 'xyzzy' {SEE_TASKS}"),
+        ("--help valdate", f"there is no task 'valdate'; did you mean validate? {SEE_TASKS}"),
         (
             "validate --sute smoke",
-            f"validate has no option --sute; did you mean --suite? {OPTIONS}",
+            f"validate has no option --sute; did you mean --suite? {SEE_OPTIONS}",
         ),
         (
             "validate --sute=smoke",
-            f"validate has no option --sute; did you mean --suite? {OPTIONS}",
+            f"validate has no option --sute; did you mean --suite? {SEE_OPTIONS}",
         ),
         (
             "validate --ignore_drity",
-            f"validate has no option --ignore_drity; did you mean --ignore-dirty? {OPTIONS}",
+            f"validate has no option --ignore_drity; did you mean --ignore-dirty? {SEE_OPTIONS}",
         ),
-        ("validate --suite smoke aply", f"there is no task 'aply'; did you mean apply? {TASKS}"),
+        (
+            "validate --suite smoke aply",
+            f"there is no task 'aply'; did you mean apply? {SEE_TASKS}",
+        ),
         ("validate --mode", "--mode needs a value"),
         ("verify --times x", "'x' is no number"),
         (
@@ -117,7 +125,7 @@ TASKS, OPTIONS = "(`inv --list` shows the tasks)", "(`inv --help validate` shows
                 " before a task)"
             ),
         ),
-        ("validate --xyzzy", f"validate has no option --xyzzy {OPTIONS}"),
+        ("validate --xyzzy", f"validate has no option --xyzzy {SEE_OPTIONS}"),
         ("validate --suite smoke", ""),
         ("--help validate", ""),
         ("validate --help", ""),
@@ -134,3 +142,27 @@ def test_a_mistake_is_exit_3_and_one_line(words: str) -> None:
     done = inv(*words.split())
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"error: {mistake(tasks.ns, words.split())}\n"
+
+
+def test_each_option_of_the_table_is_one_of_a_task() -> None:
+    contexts = tasks.ns.to_contexts()
+    used = {arg.name for one in contexts for arg in one.args.values()}
+    assert used == {option.name for option in OPTIONS}
+
+
+def test_the_table_gives_the_signature_and_the_task_its_own_options() -> None:
+    given: list[tuple[Settings, int]] = []
+
+    def bench(settings: Settings, times: int) -> int:
+        """Two lines
+        of text."""
+        given.append((settings, times))
+        return 0
+
+    task = make_task(bench, "mode ignore_dirty times", ROOT)
+    assert task.__doc__ == "Two lines of text."
+    flags = {arg.name: (arg.kind, arg.value) for arg in task.get_arguments()}
+    assert flags == {"mode": (str, "virtual"), "ignore_dirty": (bool, False), "times": (int, 3)}
+    task(Context(), mode="tcg", ignore_dirty=True, times=5)
+    ((settings, times),) = given
+    assert (settings.mode, settings.ignore_dirty, times) == ("tcg", True, 5)

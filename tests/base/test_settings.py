@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ci.base.settings: options checked once, each error naming its option."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ci.base.errors import StageError
-from ci.base.settings import cache_folder, make
+from ci.base.settings import OPTIONS, Settings, cache_folder, make_settings
 from tests.conftest import ROOT
 
 
 def test_defaults() -> None:
-    made = make(ROOT)
+    made = make_settings(ROOT)
     assert made.series == str(ROOT / "kernel-patches/deny-join-id0")
     assert (made.source, made.mode, made.suite, made.without, made.tree) == (
         "auto",
@@ -44,26 +45,44 @@ def test_defaults() -> None:
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(StageError, match="options") as caught:
-        make(ROOT, **options)
+        make_settings(ROOT, **options)
     assert said in caught.value.message
 
 
 def test_what_goes_to_the_guest_is_part_of_a_replay() -> None:
-    made = make(ROOT, mode="tcg", cpus=4, qemu="-s -D 'a file'")
+    made = make_settings(ROOT, mode="tcg", cpus=4, qemu="-s -D 'a file'")
     assert made.qemu == ("-s", "-D", "a file")
     assert made.command("run") == "inv run --mode tcg --cpus 4 --qemu '-s -D '\"'\"'a file'\"'\"''"
 
 
 def test_a_patch_that_may_be_adapted_may_be_so_in_a_replay() -> None:
     assert (
-        make(ROOT, adapt=True).command("validate", source="debian:6.1")
+        make_settings(ROOT, adapt=True).command("validate", source="debian:6.1")
         == "inv validate --source debian:6.1 --adapt"
     )
-    assert "--adapt" not in make(ROOT).command("validate")
+    assert "--adapt" not in make_settings(ROOT).command("validate")
+
+
+def test_an_option_of_the_command_takes_the_place_of_ours_even_where_it_is_empty() -> None:
+    asked = make_settings(ROOT, suite="full", mode="tcg")
+    assert asked.command("run", suite="", mode="virtual") == "inv run --mode virtual"
+
+
+def test_the_table_has_each_field_of_the_settings_and_no_option_twice() -> None:
+    """``wanted`` is the other half of ``only``; the rest is what no option says."""
+    read = {option.name for option in OPTIONS if option.read}
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    assert fields - read == {"workspace", "archive", "wanted"} and read <= fields
+    assert len({option.name for option in OPTIONS}) == len(OPTIONS)
+
+
+def test_what_is_no_setting_is_not_taken_in_silence() -> None:
+    with pytest.raises(AssertionError, match="no settings: sute"):
+        make_settings(ROOT, sute="smoke")
 
 
 def test_patch_numbers() -> None:
-    assert make(ROOT, without="1, 3,").without == {1, 3}
+    assert make_settings(ROOT, without="1, 3,").without == {1, 3}
 
 
 @pytest.mark.parametrize("value", [None, "", "relative/path"])
@@ -85,9 +104,9 @@ def test_a_cache_in_which_no_kernel_builds_is_refused(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", f"/tmp/{name}")
     with pytest.raises(StageError, match="no kernel can be built"):
-        make(ROOT)
+        make_settings(ROOT)
     monkeypatch.setenv("XDG_CACHE_HOME", "/home/zoë/work_dir@2/~x^y+z")
-    assert make(ROOT).workspace.cache.name == "patchverdict"
+    assert make_settings(ROOT).workspace.cache.name == "patchverdict"
 
 
 def test_names_of_suites() -> None:
@@ -98,4 +117,4 @@ def test_names_of_suites() -> None:
         "mptcp_join:d, diag",
         "mptcp_join:d,mptcp_join:f",
     ):
-        assert make(ROOT, suite=name).suite == name
+        assert make_settings(ROOT, suite=name).suite == name

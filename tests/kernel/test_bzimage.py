@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ci.base.arch import GUEST
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace, file_digest
 from ci.kernel import build, bzimage
 from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.objects import StaleError
+from ci.suites.mptcp import COLLECTION
 from ci.trees.source import Source
 from ci.trees.tree import Tree
 from tests.conftest import git
@@ -93,10 +95,10 @@ def built(
         obj = tree.source.slot / "obj"
         linked, inside = pairs.pop(0)
         (obj / "vmlinux").write_bytes(elf(tmp_path, linked).read_bytes())
-        for name in (build.IMAGE, ".config", "System.map", "include/config/kernel.release"):
+        for name in (GUEST.image, ".config", "System.map", "include/config/kernel.release"):
             (obj / name).parent.mkdir(parents=True, exist_ok=True)
             (obj / name).write_text("6.12.1", encoding="utf-8")
-        (obj / build.IMAGE).write_bytes(packed(elf(tmp_path, inside)))
+        (obj / GUEST.image).write_bytes(packed(elf(tmp_path, inside)))
         return ()
 
     monkeypatch.setattr(build, "fragments", lambda *_: ())
@@ -106,7 +108,9 @@ def built(
     def built(*made: tuple[int, int]) -> Kernel:
         pairs[:] = made
         tree = Tree(Source("test", tmp_path / "slot", commit, ""), commit, "", (6, 12))
-        ready = build.build(tree, workspace, Toolchain("gcc", "ld"), Progress(), tmp_path / "log")
+        ready = build.build(
+            tree, workspace, Toolchain("gcc", "ld"), COLLECTION, Progress(), tmp_path / "log"
+        )
         assert pairs == [] and ready.build_id == bzimage.elf_build_id(
             elf(tmp_path, made[-1][0] if made else 1)
         )
