@@ -102,7 +102,9 @@ def test_every_key_of_series_toml_is_explained(tmp_path: Path) -> None:
     section = text.partition("\n## series.toml\n")[2].partition("\n## ")[0]
     tables = (manifest.TOP, manifest.PATCH, manifest.INTRODUCED, manifest.FLIP)
     keys = {key for table in tables for key in table}
-    assert keys - {"patch"} <= set(SPAN.findall(section)) and "`[[patch]]`" in section
+    assert (keys - {"patch", "must_flip"}) | {"[[patch]]", "[[must_flip]]"} <= set(
+        SPAN.findall(section)
+    )
     example = re.search(r"```toml\n(.*?)```", section, re.S)
     assert example
     (tmp_path / "series.toml").write_text(example[1], encoding="utf-8")
