@@ -70,7 +70,7 @@ def match_series(given: Series, known: Series) -> Match | None:
 def recognise_series(given: Series, root: Path, only: Collection[int]) -> Series:
     """``given`` with what ``kernel-patches/`` knows of it: its series.toml, backports and base
     repository. The patches stay the ones that were given."""
-    for folder in sorted((root / "kernel-patches").glob("*")):
+    for folder in sorted((root / "kernel-patches").glob("*/")):
         try:
             known = load_series(folder)
         except (StageError, PatchError) as error:
