@@ -72,6 +72,15 @@ def test_every_path_is_there(document: str) -> None:
     assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []
 
 
+def test_the_code_names_documents_that_are_there() -> None:
+    for name in tracked():
+        if name.endswith((".py", ".sh", ".toml", ".yml")) and name != "tests/test_documents.py":
+            found = re.findall(r"[\w/-]+\.md\b", read(name))
+            # A run writes a summary.
+            missing = [one for one in found if not one.endswith("summary.md") and not is_there(one)]
+            assert missing == [], name
+
+
 def test_a_path_that_is_gone_is_seen() -> None:
     text = "`ci/gone.py`, `gone.toml`, `tools/testing`, `a b`\n```\n`ci/not-looked-at.py`\n```\n"
     found = list(named_paths(text))
@@ -102,7 +111,9 @@ def test_every_key_of_series_toml_is_explained(tmp_path: Path) -> None:
     section = text.partition("\n## series.toml\n")[2].partition("\n## ")[0]
     tables = (manifest.TOP, manifest.PATCH, manifest.INTRODUCED, manifest.FLIP)
     keys = {key for table in tables for key in table}
-    assert keys - {"patch"} <= set(SPAN.findall(section)) and "`[[patch]]`" in section
+    assert (keys - {"patch", "must_flip"}) | {"[[patch]]", "[[must_flip]]"} <= set(
+        SPAN.findall(section)
+    )
     example = re.search(r"```toml\n(.*?)```", section, re.S)
     assert example
     (tmp_path / "series.toml").write_text(example[1], encoding="utf-8")

@@ -23,7 +23,7 @@ NAMED = 5
 
 
 class Change(StrEnum):
-    """What the series changes about a case (design.md, The verdict)."""
+    """What the series changes about a case: the state on base and that on patched, in one word."""
 
     KEPT = "kept"
     FIXED = "fixed"
