@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.base import processes
+from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
 from ci.base.workspace import Workspace, digest, file_digest, read_json, write_text
 from ci.guest import cpio
@@ -52,7 +53,7 @@ def packages_command(table: Mapping[str, Any], target: Path, *, as_root: bool) -
         "--mode=root" if as_root else "--mode=chrootless",
         f"--variant={table['variant']}",
         f"--include={','.join(sorted(table['packages']))}",
-        "--architectures=amd64",
+        f"--architectures={GUEST.debian}",
         "--components=main",
         f"--extract-hook={LIST_PACKAGES}",
         table["release"],
@@ -108,7 +109,7 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
     static and stripped: they run on the guest's C library whatever the host's is, and say nothing
     of the host's paths.
     """
-    paths = ("tools/testing/selftests", "include/uapi", "arch/x86/include/uapi", "usr", "scripts")
+    paths = ("tools/testing/selftests", "include/uapi", GUEST.uapi, "usr", "scripts")
     inputs = tree.subtree(*paths)
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools)))
     if folder.exists():
@@ -148,7 +149,7 @@ def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> 
                 f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.",
                 "USERLDFLAGS=-static -s",
                 "FORCE_TARGETS=1",
-                "ARCH=x86_64",
+                f"ARCH={GUEST.kbuild}",
                 "install",
             ]
         )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ci.base import processes
+from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace, digest, file_digest, remove_tree, write_text
@@ -28,8 +29,7 @@ REPRODUCIBLE = {
     "KBUILD_BUILD_VERSION": "1",
 }
 # Without LOCALVERSION= a git tree gets a "+" appended to its release.
-MAKE_VARIABLES = ("ARCH=x86_64", "LOCALVERSION=", "CC=checked-ccache gcc")
-IMAGE = "arch/x86/boot/bzImage"
+MAKE_VARIABLES = (f"ARCH={GUEST.kbuild}", "LOCALVERSION=", "CC=checked-ccache gcc")
 ERROR_LINE = re.compile(
     r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple"
     r" definition"
@@ -260,7 +260,7 @@ def _compile(
     counter = make_progress.Counter(progress, make_progress.to_compile(obj))
     jobs = f"-j{len(os.sched_getaffinity(0))}"
     done = processes.run(
-        make(tree, jobs, "bzImage"),
+        make(tree, jobs, GUEST.target),
         stage="build",
         timeout_s=BUILD_LIMIT_S,
         env=environment(workspace, tools, obj),
@@ -280,7 +280,7 @@ def _compile(
 
 def _checked(obj: Path, log: Path) -> str:
     """The build id of vmlinux, which has to be that of the kernel inside bzImage."""
-    linked, packed = bzimage.elf_build_id(obj / "vmlinux"), bzimage.build_id(obj / IMAGE)
+    linked, packed = bzimage.elf_build_id(obj / "vmlinux"), bzimage.build_id(obj / GUEST.image)
     if not linked or not packed:
         raise StageError(
             "build",
@@ -309,7 +309,7 @@ def _keep(
     """Copy what was built out of the object directory, under its key."""
     with workspace.publish(folder) as fresh:
         for name, path in (
-            ("bzImage", IMAGE),
+            ("bzImage", GUEST.image),
             ("vmlinux", "vmlinux"),
             ("config", ".config"),
             ("System.map", "System.map"),

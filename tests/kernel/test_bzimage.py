@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.base.arch import GUEST
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace, file_digest
@@ -93,10 +94,10 @@ def built(
         obj = tree.source.slot / "obj"
         linked, inside = pairs.pop(0)
         (obj / "vmlinux").write_bytes(elf(tmp_path, linked).read_bytes())
-        for name in (build.IMAGE, ".config", "System.map", "include/config/kernel.release"):
+        for name in (GUEST.image, ".config", "System.map", "include/config/kernel.release"):
             (obj / name).parent.mkdir(parents=True, exist_ok=True)
             (obj / name).write_text("6.12.1", encoding="utf-8")
-        (obj / build.IMAGE).write_bytes(packed(elf(tmp_path, inside)))
+        (obj / GUEST.image).write_bytes(packed(elf(tmp_path, inside)))
         return ()
 
     monkeypatch.setattr(build, "fragments", lambda *_: ())
