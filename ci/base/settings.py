@@ -18,8 +18,9 @@ MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
 # What the kernel's makefiles, make and gcc take in the path of a build, without blanks, colons,
 # commas and quotes.
 PLAIN = re.compile(r"[\w/.+@~^-]+")
-# smoke, userspace_pm.sh,mptcp_join:d ; which names there are is for the tree to say
-SUITE = re.compile(r" *\w[\w.+-]*(:[\w-]+)? *(, *\w[\w.+-]*(:[\w-]+)? *)*", re.ASCII)
+# smoke, userspace_pm.sh,mptcp_join:d, net:fib_tests ; which names there are is for the tree to say
+WORD = r" *(?:\w[\w-]*:)?\w[\w.+-]*(?::[\w-]+)? *"
+SUITE = re.compile(f"{WORD}(?:,{WORD})*", re.ASCII)
 ARCHIVE = "https://lore.kernel.org/all/"
 
 
@@ -110,7 +111,7 @@ def check_suite(name: str, where: str) -> None:
         raise StageError(
             "options",
             f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
-            "userspace_pm,mptcp_join:d",
+            "userspace_pm,mptcp_join:d; net: before them names another collection",
         )
 
 

@@ -34,7 +34,7 @@ from ci.base.workspace import Workspace, remove_tree, write_text
 from ci.commands import stages
 from ci.commands.stages import Run
 from ci.commands.validate import new_run
-from ci.guest import pool, rootfs, vm
+from ci.guest import pool, rootfs, selftests, vm
 from ci.guest.modes import Mode
 from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
@@ -42,7 +42,8 @@ from ci.kernel import build
 from ci.kernel.build import Kernel
 from ci.series.patches import Series
 from ci.suites import selection
-from ci.suites.selection import SELFTESTS, Script
+from ci.suites.collection import SELFTESTS, Script
+from ci.suites.mptcp import COLLECTION
 from ci.trees import tree
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, Trees
@@ -127,13 +128,17 @@ class _Ours:
 
     def build(self) -> None:
         self.kernels = [self._kernel(made) for made in (self.trees.base, self.trees.patched)]
-        self.selftests = rootfs.selftests(self.trees.patched, self.workspace, self.tools, self.log)
+        self.selftests = selftests.install_selftests(
+            self.trees.patched, self.workspace, self.tools, COLLECTION, self.log
+        )
 
     def cold(self) -> None:
         self._kernel(self.trees.base)
 
     def _kernel(self, made: Tree) -> Kernel:
-        return build.build(made, self.workspace, self.tools, self.run.progress, self.log)
+        return build.build(
+            made, self.workspace, self.tools, COLLECTION, self.run.progress, self.log
+        )
 
     def rebuild(self) -> None:
         """Build a commit with one line more than patched."""
@@ -167,7 +172,8 @@ class _Ours:
     def cost(self, layout: str) -> dict[str, Cost]:
         """What each script of the default suite costs on the patched kernel."""
         mode = replace(self.mode, layout=layout)
-        ran = self._guests(self.kernels[1:], selection.SUITES["default"], layout, mode)
+        scripts = selection.select_suite("default", self.trees.patched).scripts
+        ran = self._guests(self.kernels[1:], scripts, layout, mode)
         return {one.script.label: _cost(one) for one in ran}
 
 
@@ -201,13 +207,13 @@ class _Peer:
         )
 
     def cold(self) -> None:
-        self._command(vm.vng_program(), "--build", "--config", f"{SELFTESTS}/config")
+        self._command(vm.vng_program(), "--build", "--config", *COLLECTION.configs)
 
     def build(self) -> None:
         """What is not timed: the selftests."""
         self._command("make", "headers")
         self._command(
-            "make", f"-j{os.cpu_count()}", "-C", "tools/testing/selftests", "TARGETS=net/mptcp"
+            "make", f"-j{os.cpu_count()}", "-C", SELFTESTS, f"TARGETS={COLLECTION.target}"
         )
 
     def rebuild(self) -> None:
@@ -227,7 +233,7 @@ class _Peer:
             "--user",
             "root",
             "--cwd",
-            str(self.src / SELFTESTS),
+            str(self.src / COLLECTION.folder),
             "--exec",
             line,
         ]
@@ -292,7 +298,9 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     folder.mkdir(parents=True)
     figures: Figures = {}
     costs: dict[str, dict[str, Cost]] = {}
-    suites = [name for name in SUITES if name in rows]
+    suites = {
+        name: selection.select_suite(name, trees.patched).scripts for name in SUITES if name in rows
+    }
 
     def measure(row: str, side: str, work: Callable[[], object]) -> None:
         spent = _timed(work)
@@ -315,14 +323,13 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
                 measure("rebuild", "vng", peer.rebuild)
             for _ in range(times):
                 if "boot" in rows:
-                    measure("boot", "ours", lambda: ours.guests([Script("mptcp_lib.sh")], "boot"))
+                    script = COLLECTION.script("mptcp_lib.sh")
+                    measure("boot", "ours", partial(ours.guests, [script], "boot"))
                     twice = partial(measure, "boot", "vng", lambda: (peer.boot(), peer.boot()))
                     peer.again("boot", twice, progress)
-                for name in suites:
-                    measure(name, "ours", partial(ours.guests, selection.SUITES[name], name))
-                for script in dict.fromkeys(
-                    script for name in suites for script in selection.SUITES[name]
-                ):
+                for name, scripts in suites.items():
+                    measure(name, "ours", partial(ours.guests, scripts, name))
+                for script in dict.fromkeys(one for scripts in suites.values() for one in scripts):
                     once = partial(measure, script.label, "vng", partial(peer.script, script))
                     peer.again(script.label, once, progress)
     finally:
@@ -335,7 +342,7 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     ):
         for label, count in (+counts).items():
             print(f"vng: {label} {what}: {count} of {times + peer.broken[label]} times")
-    return _show(run, figures, costs)
+    return _show(run, suites, figures, costs)
 
 
 def _keep(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> None:
@@ -362,24 +369,29 @@ def _median(spent: Sequence[Spent]) -> Spent:
     )
 
 
-def _peer_suite(figures: Figures, name: str) -> Spent:
+def _peer_suite(figures: Figures, scripts: Sequence[Script]) -> Spent:
     """Twice the sum of the scripts: the peer runs them one after another, on one kernel and then on
     the other."""
-    medians = [_median(figures[script.label]["vng"]) for script in selection.SUITES[name]]
+    medians = [_median(figures[script.label]["vng"]) for script in scripts]
     return Spent(2 * sum(one.wall_s for one in medians), 2 * sum(one.cpu_s for one in medians))
 
 
-def _show(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> ExitCode:
+def _show(
+    run: Run,
+    suites: Mapping[str, Sequence[Script]],
+    figures: Figures,
+    costs: Mapping[str, Mapping[str, Cost]],
+) -> ExitCode:
     print(
         f"{'median of each':<16}{'ours: wall':>12}{'CPU s':>9}{'vng: wall':>12}{'CPU s':>9}"
         f"{'wall':>9}{'CPU':>8}"
     )
     for row, sides in figures.items():
-        if "ours" not in sides or not (row in SUITES or "vng" in sides):
+        if "ours" not in sides or not (row in suites or "vng" in sides):
             continue
         ours, vng = (
             _median(sides["ours"]),
-            _peer_suite(figures, row) if row in SUITES else _median(sides["vng"]),
+            _peer_suite(figures, suites[row]) if row in suites else _median(sides["vng"]),
         )
         print(
             f"{row:<16}{ours.wall_s:>12.1f}{ours.cpu_s:>9.1f}{vng.wall_s:>12.1f}{vng.cpu_s:>9.1f}"

@@ -209,6 +209,6 @@ def _shards(settings: Settings, trees: Trees, shards: int) -> list[str]:
     name = settings.suite or "default"
     if shards == 1:
         return [name]
-    scripts = selection.select(name, trees.base if trees.conflict else trees.patched).scripts
-    words = [f"{script.name}:{script.part}" if script.part else script.name for script in scripts]
-    return [",".join(words[first::shards]) for first in range(min(shards, len(words)))]
+    suite = selection.select_suite(name, trees.base if trees.conflict else trees.patched)
+    count = min(shards, len(suite.scripts))
+    return [suite.words_for(suite.scripts[first::shards]) for first in range(count)]

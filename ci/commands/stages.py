@@ -13,7 +13,7 @@ from ci.base.settings import Settings, check_suite
 from ci.base.sides import SIDES, Side
 from ci.base.workspace import Workspace, write_text
 from ci.commands import preflight
-from ci.guest import modes, rootfs, run_cache
+from ci.guest import modes, rootfs, run_cache, selftests
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.kernel import build
@@ -24,6 +24,7 @@ from ci.series import locate
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.suites import selection
+from ci.suites.collection import Collection
 from ci.suites.selection import Suite
 from ci.trees import fetch, tree
 from ci.trees.source import Source
@@ -193,13 +194,13 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
     """What to run: the option wins over the series, which wins over the default."""
     name = run.settings.suite or series.suite or "default"
     own = trees.base if trees.conflict else trees.patched
-    suite = selection.select(name, run.tests or own)
+    suite = selection.select_suite(name, run.tests or own)
     if run.tests and run.tests.tree_id != own.tree_id:
         # Scripts that are newer than the kernel skip what it does not have.
         scripts = tuple(replace(script, all_features=False) for script in suite.scripts)
         suite = replace(suite, scripts=scripts)
-    selftests = run.tests.source.name if run.tests else "own"
-    run.record = replace(run.record, suite=SuiteRow(suite.name, selftests, suite.known))
+    origin = run.tests.source.name if run.tests else "own"
+    run.record = replace(run.record, suite=SuiteRow(suite.name, origin, suite.collection.known))
     return suite
 
 
@@ -216,30 +217,34 @@ def make_root(run: Run) -> Path:
         return rootfs.root(run.workspace, run.folder / "root.log")
 
 
-def build_sides(run: Run, trees: Trees, tools: Toolchain) -> Mapping[Side, Sides]:
-    """Kernel and selftests of both sides; base is built first, and what does not build is
-    recorded."""
+def build_sides(
+    run: Run, trees: Trees, collection: Collection, tools: Toolchain
+) -> Mapping[Side, Sides]:
+    """Kernel and selftests of both sides for a collection; base is built first, and what does not
+    build is recorded."""
     of_side = {Side.BASE: trees.base, Side.PATCHED: trees.patched}
-    keys = [build.key_of(run.workspace, one, tools) for one in of_side.values()]
+    keys = [build.key_of(run.workspace, one, tools, collection) for one in of_side.values()]
     if not all(run.workspace.entry("kernels", key).exists() for key in keys):
         _demand_room(run.workspace)
-    return {side: _build_side(run, side, one, tools) for side, one in of_side.items()}
+    return {side: _build_side(run, side, one, collection, tools) for side, one in of_side.items()}
 
 
-def _build_side(run: Run, side: Side, made: Tree, tools: Toolchain) -> Sides:
+def _build_side(
+    run: Run, side: Side, made: Tree, collection: Collection, tools: Toolchain
+) -> Sides:
     log = run.folder / side / "build.log"
     what = f"{made.version[0]}.{made.version[1]}, tree {made.tree_id[:12]}"
     with run.progress.stage(f"build {side}", what):
         with _recorded(run, "kernel", side):
-            kernel = build.build(made, run.workspace, tools, run.progress, log)
+            kernel = build.build(made, run.workspace, tools, collection, run.progress, log)
         with _recorded(run, "selftests", side):
-            selftests = rootfs.selftests(made, run.workspace, tools, log)
+            installed = selftests.install_selftests(made, run.workspace, tools, collection, log)
         run.progress.note(f"kernel {kernel.release}, build id {kernel.build_id[:12]}")
     config = (kernel.folder / "config").read_text(encoding="utf-8")
     write_text(run.folder / side / "config", config)
     row = KernelRow(kernel.release, kernel.build_id, kernel.image_digest)
     run.record = replace(run.record, kernels={**run.record.kernels, side: row})
-    return Sides(kernel, selftests)
+    return Sides(kernel, installed)
 
 
 @contextlib.contextmanager
@@ -263,14 +268,18 @@ def _note_build(run: Run, what: str, side: Side, state: State, detail: str = "")
 
 
 def make_images(
-    run: Run, sides: Mapping[Side, Sides], root: Path, tools: Toolchain
+    run: Run,
+    sides: Mapping[Side, Sides],
+    root: Path,
+    collection: Collection,
+    tools: Toolchain,
 ) -> Mapping[Side, Image]:
     """The guest's root with each side's selftests, or with those of another tree."""
     folders = {side: one.selftests for side, one in sides.items()}
     with run.progress.stage("image", "guest root with the selftests"):
         if run.tests:
             log = run.folder / "image.log"
-            foreign = rootfs.selftests(run.tests, run.workspace, tools, log)
+            foreign = selftests.install_selftests(run.tests, run.workspace, tools, collection, log)
             folders = dict.fromkeys(folders, foreign)
         images = {
             side: rootfs.make(folder, run.workspace, root) for side, folder in folders.items()

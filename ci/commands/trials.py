@@ -16,7 +16,8 @@ from ci.guest.vm import LOGS, GuestRun
 from ci.logs.ending import Ended
 from ci.report import stored
 from ci.report.record import GuestRow
-from ci.suites.selection import Script, Suite
+from ci.suites.collection import Script
+from ci.suites.selection import Suite
 from ci.verdict import judge
 from ci.verdict.evidence import Guest
 from ci.verdict.judge import Verdict
@@ -136,7 +137,9 @@ def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: Gue
         from_record=ran.from_record,
         logs={name: file_digest(ran.folder / f"{name}.log") for name in LOGS},
     )
-    return Trial(ran.script, row, stored.parse_guest(row, ran.log("kernel"), ran.log("tests")))
+    collection = bench.suite.collection
+    guest = stored.parse_guest(row, collection, ran.log("kernel"), ran.log("tests"))
+    return Trial(ran.script, row, guest)
 
 
 def _is_doubtful(

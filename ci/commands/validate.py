@@ -56,10 +56,10 @@ def prepare_guests(run: Run) -> Bench:
     suite = stages.choose_suite(run, series, trees)
     stages.demand_whole(trees)
     root = stages.make_root(run)
-    sides = stages.build_sides(run, trees, tools)
-    images = stages.make_images(run, sides, root, tools)
+    sides = stages.build_sides(run, trees, suite.collection, tools)
+    images = stages.make_images(run, sides, root, suite.collection, tools)
     taps = {
-        side: selection.prints_tap(run.tests or one)
+        side: selection.prints_tap(suite.collection, run.tests or one)
         for side, one in zip(SIDES, (trees.base, trees.patched), strict=True)
     }
     return Bench(suite, mode, sides, images, taps)
@@ -190,8 +190,9 @@ def build_only(settings: Settings, progress: Progress) -> ExitCode:
     def work(run: Run) -> None:
         series = stages.load_series(run)
         trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
+        suite = stages.choose_suite(run, series, trees)
         stages.demand_whole(trees)
-        stages.build_sides(run, trees, stages.find_tools(run))
+        stages.build_sides(run, trees, suite.collection, stages.find_tools(run))
 
     return _run_part("build", settings, progress, work)
 
@@ -216,5 +217,5 @@ def open_shell(settings: Settings, progress: Progress) -> ExitCode:
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'kernel.log'}")
     kernel, image = bench.sides[Side.PATCHED].kernel, bench.images[Side.PATCHED]
-    code = vm.shell(kernel, image, mode, settings.workspace, folder)
+    code = vm.shell(kernel, image, bench.suite.scripts[0], mode, settings.workspace, folder)
     return ExitCode.ACCEPTED if code in (0, 255) else ExitCode.UNKNOWN

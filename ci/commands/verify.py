@@ -17,9 +17,9 @@ from ci.guest import pool
 from ci.guest.modes import Mode
 from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
-from ci.logs import ktap
 from ci.logs.outcome import State
 from ci.series import locate
+from ci.suites.selection import Suite
 from ci.verdict import repeats
 from ci.verdict.repeats import Tally
 
@@ -65,7 +65,7 @@ def try_seeds(settings: Settings, progress: Progress, seeds: Sequence[int]) -> E
     runs = _run_each(run, bench, of_seed, again=settings.rerun)
     rows = repeats.tally_states({seed: _read_states(bench, runs, f"seed-{seed}") for seed in seeds})
     for row in rows:
-        _print_tally(run.settings, row)
+        _print_tally(run.settings, bench.suite, row)
     good = sum(not row.others for row in rows)
     print(f"{good} of {len(rows)} cases pass with each of {len(seeds)} seeds: {run.folder}")
     return ExitCode.REJECTED if any(row.flaky for row in rows) else ExitCode.ACCEPTED
@@ -76,14 +76,17 @@ def _read_states(bench: Bench, runs: Runs, name: str) -> dict[tuple[str, str], S
     states: dict[tuple[str, str], State] = {}
     for script in bench.suite.scripts:
         run = runs[name, script.label]
-        result = ktap.parse_script(
-            script.name, run.log("tests"), run.end.exit_status, expect_tap=bench.suite.tap
+        result = bench.suite.collection.parse_log(
+            script.name,
+            run.log(bench.suite.collection.results),
+            run.end.exit_status,
+            expect_tap=bench.suite.tap,
         )
         states |= {(script.label, case.name): case.state for case in (result.own, *result.cases)}
     return states
 
 
-def _print_tally(settings: Settings, row: Tally) -> None:
+def _print_tally(settings: Settings, suite: Suite, row: Tally) -> None:
     """Print a case that does not pass with each seed, and how to see that again."""
     if row.others:
         word = "flaky" if row.flaky else "never passes"
@@ -91,7 +94,8 @@ def _print_tally(settings: Settings, row: Tally) -> None:
         line = f"{word}: {row.script}: {row.name}: {row.passed} of {row.of}, not with seed {seeds}"
         print(lines(line, ""))
     if row.flaky:
-        (seed, _), part = row.others[0], row.script.replace("-", ":", 1)
+        seed, _ = row.others[0]
+        part = suite.words_for([one for one in suite.scripts if one.label == row.script])
         command = settings.command("run", mode="virtual", seed=str(seed), suite=part)
         print(f"  replay: {command}")
 

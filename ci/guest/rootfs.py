@@ -4,26 +4,19 @@ as one cpio."""
 
 import json
 import os
-import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ci.base import processes
 from ci.base.arch import GUEST
-from ci.base.errors import BuildError, StageError
+from ci.base.errors import StageError
 from ci.base.workspace import Workspace, digest, file_digest, read_json, write_text
 from ci.guest import cpio
-from ci.kernel import build, objects
-from ci.kernel.build import Toolchain
-from ci.trees.tree import Tree
 
 ROOT_LIMIT_S = 1800.0
-SELFTESTS_LIMIT_S = 1800.0
-# Where the selftests lie in the guest: kselftest's own layout, so that ../lib.sh is found.
-GUEST_SELFTESTS = "selftests"
 # mmdebstrap's hook, run when the packages are unpacked: their names and versions, for the record.
 LIST_PACKAGES = 'cd "$1/var/cache/apt/archives" && ls *.deb >"$1/packages.txt"'
 EMPTY = ("dev", "proc", "sys", "tmp", "run", "root", "etc", "var/run", "var/lib")
@@ -101,65 +94,6 @@ def root(workspace: Workspace, log: Path) -> Path:
                     "image", "mmdebstrap made a root without a list of packages", log=log
                 )
             write_text(fresh / "packages.txt", names[0].replace(".deb\n", "\n"))
-    return folder
-
-
-def selftests(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> Path:
-    """Folder with the mptcp selftests of ``tree``, installed by its own Makefiles. The programs are
-    static and stripped: they run on the guest's C library whatever the host's is, and say nothing
-    of the host's paths.
-    """
-    paths = ("tools/testing/selftests", "include/uapi", GUEST.uapi, "usr", "scripts")
-    inputs = tree.subtree(*paths)
-    folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools)))
-    if folder.exists():
-        return folder
-    src, obj = tree.source.slot / "src", tree.source.slot / "obj"
-    jobs = f"-j{len(os.sched_getaffinity(0))}"
-
-    def run_make(argv: list[str | Path]) -> None:
-        env = build.environment(workspace, tools, obj)
-        done = processes.run(
-            argv, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=env, log=log, ok=None
-        )
-        if done.returncode != 0:
-            raise BuildError("build", build.errors(tree, done.stdout + done.stderr), log=log)
-
-    with tree.checked_out(workspace), workspace.publish(folder) as fresh:
-        if folder.exists():
-            return folder
-        objects.used(
-            tree, build.objects_key(tools), lambda _: run_make(build.make(tree, jobs, "headers"))
-        )
-        out, installed = fresh / "out", fresh / GUEST_SELFTESTS
-        out.mkdir()
-        # Compiled and linked in one go, which ccache does not keep.
-        run_make(
-            [
-                "make",
-                jobs,
-                "-C",
-                src / "tools/testing/selftests",
-                "TARGETS=net/mptcp",
-                "SKIP_TARGETS=",
-                f"O={out}",
-                f"INSTALL_PATH={installed}",
-                f"KHDR_INCLUDES=-isystem {obj}/usr/include",
-                "CC=gcc",
-                f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.",
-                "USERLDFLAGS=-static -s",
-                "FORCE_TARGETS=1",
-                f"ARCH={GUEST.kbuild}",
-                "install",
-            ]
-        )
-        if not (installed / "net/mptcp/mptcp_join.sh").exists():
-            raise StageError(
-                "build",
-                "`make install` of the selftests installed no net/mptcp/mptcp_join.sh",
-                log=log,
-            )
-        shutil.rmtree(out)
     return folder
 
 

@@ -15,7 +15,7 @@ from ci.guest.rootfs import Image
 from ci.guest.vm import LOGS, GuestRun
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended, GuestEnd
-from ci.suites.selection import Script
+from ci.suites.collection import Script
 
 # Ends that the guest came to by itself, in its own time; the others are of the host's clock or of
 # an accident.

@@ -16,10 +16,11 @@ from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.workspace import Workspace, remove_tree
 from ci.guest.modes import Machine, Mode
-from ci.guest.rootfs import GUEST_SELFTESTS, Image
+from ci.guest.rootfs import Image
+from ci.guest.selftests import GUEST_SELFTESTS
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended, GuestEnd
-from ci.suites.selection import Script
+from ci.suites.collection import Script
 
 LOGS = ("kernel", "tests", "control")
 JOB = "opt/org.patchverdict/job"
@@ -53,19 +54,13 @@ class GuestRun:
         return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
-def job(script: Script | None, nonce: str, limit_s: int) -> str:
-    """The text that the guest's init reads: what to run, or a shell when there is no script."""
-    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/net/mptcp", f"limit_s {limit_s}"]
-    features = {
-        "SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": str(int(script is None or script.all_features))
-    }
-    lines += [f"env {name}={value}" for name, value in (features | SELFTEST_ENVIRONMENT).items()]
-    lines += (
-        ["shell yes"]
-        if script is None
-        else [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
-    )
-    return "".join(f"{line}\n" for line in lines)
+def job(script: Script, nonce: str, limit_s: int, *, interactive: bool = False) -> str:
+    """The text that the guest's init reads: what to run, or a shell beside it."""
+    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/{script.folder}", f"limit_s {limit_s}"]
+    variables = {**script.environment, **SELFTEST_ENVIRONMENT}
+    lines += [f"env {name}={value}" for name, value in variables.items()]
+    words = [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
+    return "".join(f"{line}\n" for line in [*lines, *(["shell yes"] if interactive else words)])
 
 
 def limit_s(script: Script, mode: Mode) -> int:
@@ -262,10 +257,15 @@ def at_once(machine: Machine) -> int:
     return max(1, min(cores, free_mb // (MEMORY_MB + 256)))
 
 
-def shell(kernel: Kernel, image: Image, mode: Mode, workspace: Workspace, folder: Path) -> int:
-    """An interactive shell in a guest, on this terminal; vng's exit code (255 is its usual one)."""
+def shell(
+    kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path
+) -> int:
+    """An interactive shell in a guest where ``script`` lies, on this terminal; vng's exit code (255
+    is its usual one)."""
     folder.mkdir(parents=True)
-    (folder / "job").write_text(job(None, secrets.token_hex(16), 0), encoding="utf-8")
+    (folder / "job").write_text(
+        job(script, secrets.token_hex(16), 0, interactive=True), encoding="utf-8"
+    )
     empty = folder / "root"
     empty.mkdir()
     argv = vng_argv(

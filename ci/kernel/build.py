@@ -17,7 +17,7 @@ from ci.base.progress import Progress
 from ci.base.workspace import Workspace, digest, file_digest, remove_tree, write_text
 from ci.kernel import bzimage, kconfig, make_progress, objects
 from ci.kernel.objects import StaleError
-from ci.suites.selection import SELFTESTS
+from ci.suites.collection import Collection
 from ci.trees.tree import Tree
 
 BUILD_LIMIT_S = 7200.0
@@ -110,22 +110,27 @@ def objects_key(tools: Toolchain) -> str:
     return digest("objects", asdict(tools), REPRODUCIBLE, MAKE_VARIABLES)
 
 
-def fragments(workspace: Workspace, tree: Tree) -> tuple[kconfig.Fragment, ...]:
-    """Ours under ``images/kconfig``, then the one that the tree's own mptcp selftests ask for."""
+def fragments(
+    workspace: Workspace, tree: Tree, collection: Collection
+) -> tuple[kconfig.Fragment, ...]:
+    """Ours under ``images/kconfig``, then what the tree's own selftests ask for, then what the
+    collection does."""
     ours = sorted((workspace.root / "images" / "kconfig").glob("*.config"))
-    theirs = tree.source.git.text(tree.commit, f"{SELFTESTS}/config")
-    if theirs is None:
-        raise StageError(
-            "build", f"the tree has no {SELFTESTS}/config: it predates MPTCP's selftests"
-        )
-    texts = [(f"images/kconfig/{path.name}", path.read_text(encoding="utf-8")) for path in ours]
-    return tuple(
-        kconfig.parse_fragment(text, name)
-        for name, text in [*texts, (f"{SELFTESTS}/config", theirs)]
-    )
+    texts = {f"images/kconfig/{path.name}": path.read_text(encoding="utf-8") for path in ours}
+    for name in collection.configs:
+        theirs = tree.source.git.text(tree.commit, name)
+        if theirs is None:
+            raise StageError(
+                "build",
+                f"the tree has no {name}: it predates the selftests of {collection.name}",
+            )
+        texts[name] = theirs
+    if collection.symbols:
+        texts[f"the collection {collection.name}"] = collection.symbols
+    return tuple(kconfig.parse_fragment(text, name) for name, text in texts.items())
 
 
-def key_of(workspace: Workspace, tree: Tree, tools: Toolchain) -> str:
+def key_of(workspace: Workspace, tree: Tree, tools: Toolchain, collection: Collection) -> str:
     """Digest of what a kernel is made from. Documentation and selftests are not part of it, their
     config is."""
     inputs = tree.subtree()
@@ -133,7 +138,7 @@ def key_of(workspace: Workspace, tree: Tree, tools: Toolchain) -> str:
         inputs.pop(name, None)
     parts = tree.subtree("tools/")
     parts.pop("tools/testing", None)
-    asked = [fragment.text for fragment in fragments(workspace, tree)]
+    asked = [fragment.text for fragment in fragments(workspace, tree, collection)]
     return digest("kernel", inputs, parts, asked, asdict(tools), REPRODUCIBLE, MAKE_VARIABLES)
 
 
@@ -155,11 +160,13 @@ def make(tree: Tree, *args: str) -> list[str | Path]:
     ]
 
 
-def configure(tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> None:
+def configure(
+    tree: Tree, workspace: Workspace, tools: Toolchain, collection: Collection, log: Path
+) -> None:
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an
     error."""
     obj = tree.source.slot / "obj"
-    asked = kconfig.merge(fragments(workspace, tree))
+    asked = kconfig.merge(fragments(workspace, tree, collection))
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
     done = processes.run(
         make(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
@@ -216,19 +223,24 @@ def errors(tree: Tree, output: str) -> str:
 
 
 def build(
-    tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    progress: Progress,
+    log: Path,
 ) -> Kernel:
-    """The kernel of ``tree``, from the cache where its inputs are known. A :class:`BuildError`
-    carries the compiler's lines; whose fault it is depends on whether the base builds, which the
-    caller knows.
+    """The kernel of ``tree`` for a collection, from the cache where its inputs are known. A
+    :class:`BuildError` carries the compiler's lines; whose fault it is depends on whether the base
+    builds, which the caller knows.
     """
-    key = key_of(workspace, tree, tools)
+    key = key_of(workspace, tree, tools, collection)
     folder = workspace.entry("kernels", key)
     if ready := _known(folder):
         return ready
 
     def work(obj: Path) -> tuple[str, tuple[str, ...]]:
-        configure(tree, workspace, tools, log)
+        configure(tree, workspace, tools, collection, log)
         compiled = _compile(tree, workspace, tools, progress, log)
         return _checked(obj, log), compiled
 

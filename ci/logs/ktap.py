@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a selftest printed, as cases: (K)TAP, and the live lines that MPTCP's scripts print on the
-way.
+"""What a selftest printed, as cases: (K)TAP, and what a collection's own reader makes of its other
+lines.
 
 MPTCP's scripts keep their TAP in memory and print it as their last act
 (tools/testing/selftests/net/mptcp/mptcp_lib.sh, mptcp_lib_result_print_all_tap), so a script that
@@ -14,8 +14,8 @@ The text is hostile: everything is bounded, every pass is linear, nothing raises
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from ci.logs.live_lines import LiveReader
 from ci.logs.outcome import DETAIL_LINES, MAX_LINE, Case, State, bounded, clean_lines, tidy, unique
 
 # Deeper indentation than this (eight levels) counts as this: what nests must stay bounded.
@@ -41,10 +41,24 @@ _RESULT = re.compile(r"( *)(not )?ok (\d{1,9})(?!\S) *(?:-(?: |$))?(.*)$")
 _BAIL = re.compile(r" *Bail out!(.*)$")
 # " # SKIP": the first "#" that follows a blank or starts the text
 _HASH = re.compile(r"(?:^|(?<= ))#")
+# "[    1.234567] ", "[    1.234567][    T1] "
+_STAMP = re.compile(r"^\[ *\d{1,12}\.\d{1,9}\](?:\[ *[TC]\d{1,9}\])? ?", re.M)
 # "time=34ms"
 _TIME = re.compile(r"\btime=(\d{1,9})ms\b")
 # " SKIP no REJECT target", " IGNORE Flaky"
 _DIRECTIVE = re.compile(r" *(skip|todo|xfail|xpass|ignore)\w*:? *(.*)$", re.I)
+
+
+class LineReader(Protocol):
+    """Makes cases of what a script prints besides TAP. It is fed cleaned lines of bounded
+    length."""
+
+    def feed(self, line: str) -> None:
+        """One line."""
+
+    def finish(self, status: int | None, *, complete: bool, tap: bool = True) -> list[Case]:
+        """The cases, once all lines were fed. ``complete``: nothing of the output is missing;
+        ``tap``: the script is one that prints TAP."""
 
 
 @dataclass(frozen=True)
@@ -211,13 +225,25 @@ def _doubts(status: int | None, cases: list[Case], *, tap: bool, expect_tap: boo
     return doubts
 
 
+def without_stamps(console: str) -> str:
+    """A console's text without the time that the kernel puts before each line: KTAP of its own
+    (KUnit) counts the blanks that follow."""
+    return _STAMP.sub("", console)
+
+
 def parse_script(
-    script: str, text: str, exit_status: int | None, *, expect_tap: bool = True
+    script: str,
+    text: str,
+    exit_status: int | None,
+    live: LineReader,
+    *,
+    expect_tap: bool = True,
 ) -> ScriptResult:
     """The result of one script, from everything it printed and its exit status.
 
     ``script`` has no ``.sh``; ``text`` is its part of the serial log, decoded with
-    ``errors="replace"``; ``exit_status`` is None where none came back. ``expect_tap`` is False for
+    ``errors="replace"``; ``exit_status`` is None where none came back; ``live`` reads the lines
+    before its TAP, under the same names. ``expect_tap`` is False for
     trees whose scripts print no TAP (MPTCP before v6.6).
 
     - A cut-off TAP is completed from the live lines; a case that neither gives is not there: its
@@ -227,7 +253,7 @@ def parse_script(
       a failed case, without cases or without a plan. Status 1 needs no proof, and a script that
       stops early plans only for what it ran: both are plain failures.
     """
-    live, tap = LiveReader(script), TapReader(script)
+    tap = TapReader(script)
     last: list[str] = []
     lines = clean_lines(text)
     for number, line in enumerate(lines, 1):

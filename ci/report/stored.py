@@ -12,10 +12,12 @@ from ci.base.errors import StageError
 from ci.base.records import from_json
 from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
-from ci.logs import ktap, splats
+from ci.logs import splats
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
 from ci.report.record import SCHEMA, GuestRow, RunRecord
+from ci.suites import selection
+from ci.suites.collection import Collection
 from ci.verdict import combine, judge
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
 from ci.verdict.judge import Verdict
@@ -45,15 +47,16 @@ def read_run(folder: Path) -> RunRecord:
 
 def read_guests(folder: Path, record: RunRecord) -> tuple[Guest, ...]:
     """The guests of a stored run from their logs, in the order of its rows."""
-    return tuple(_read_guest(folder, row) for row in record.guests)
+    collection, _ = selection.split_name(record.suite.name if record.suite else "")
+    return tuple(_read_guest(folder, row, collection) for row in record.guests)
 
 
-def _read_guest(folder: Path, row: GuestRow) -> Guest:
+def _read_guest(folder: Path, row: GuestRow, collection: Collection) -> Guest:
     logs = folder / row.folder
     for name, digest in row.logs.items():
         if (log := logs / f"{name}.log").is_file() and file_digest(log) != digest:
             raise StageError("report", f"{log}: not what the guest left; the run is damaged")
-    return parse_guest(row, _text(logs / "kernel.log"), _text(logs / "tests.log"))
+    return parse_guest(row, collection, _text(logs / "kernel.log"), _text(logs / "tests.log"))
 
 
 def _text(path: Path) -> str:
@@ -62,11 +65,12 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def parse_guest(row: GuestRow, console: str, output: str) -> Guest:
+def parse_guest(row: GuestRow, collection: Collection, console: str, output: str) -> Guest:
     """What one guest showed: the only place where logs are parsed."""
     status, result = row.end.exit_status, None
+    text = console if collection.results == "kernel" else output
     if output or status is not None:
-        result = ktap.parse_script(row.script, output, status, expect_tap=row.tap)
+        result = collection.parse_log(row.script, text, status, expect_tap=row.tap)
     note = "the script was stopped at its time limit" if row.end.timed_out else ""
     return Guest(result, row.end.ended, splats.scan(console), bool(console.strip()), note)
 

@@ -1,169 +1,165 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What to run: suites are rows of scripts."""
+"""What to run: a suite is a choice of a collection's scripts, for the tree that has them."""
 
+import functools
+import importlib
+import pkgutil
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from ci.base.errors import StageError
+from ci.suites.collection import Collection, Row, Script
 from ci.trees.tree import Tree
 
-SELFTESTS = "tools/testing/selftests/net/mptcp"
-
-
-@dataclass(frozen=True)
-class Script:
-    """One selftest program and its arguments. ``limit_s`` counts guest seconds (times the mode's
-    factor); ``part`` names what of the program runs, empty for all of it; ``all_features``: a case
-    that skips is a failure to look into.
-    """
-
-    program: str
-    args: tuple[str, ...] = ()
-    limit_s: int = 600
-    part: str = ""
-    all_features: bool = True
-
-    @property
-    def name(self) -> str:
-        """The program without ``.sh``: how its cases are known, in whatever parts it runs."""
-        return self.program.removesuffix(".sh")
-
-    @property
-    def label(self) -> str:
-        """Name and part: distinct within a suite, fit for a folder."""
-        return f"{self.name}-{self.part}" if self.part else self.name
+DEFAULT = "mptcp"
+PROGRAM = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)  # userspace_pm.sh
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A named selection of scripts. ``known`` are (script, case, reason why it may not pass);
-    ``tap`` is whether the tree's scripts end with TAP."""
+    """A named choice of a collection's scripts. ``tap`` is whether the tree's scripts end with
+    TAP."""
 
     name: str
+    collection: Collection
     scripts: tuple[Script, ...]
-    known: tuple[tuple[str, str, str], ...] = ()
     tap: bool = True
 
-
-# The group of mptcp_join.sh that smoke runs; what letter selects it is for the tree to say.
-DENY_JOIN = "deny_join_id0_tests"
-# MPTCP's own settings file allows 1800 s; only these programs may take it. A script has the same
-# limit in each suite: the guest's timer for it is part of a run.
-LONG_S = 1800
-LONG = ("mptcp_connect", "mptcp_join", "simult_flows")
-SMOKE = (Script("userspace_pm.sh"), Script("mptcp_join.sh", ("-d",), LONG_S, "d"))
-DEFAULT = (*SMOKE, Script("pm_netlink.sh"), Script("mptcp_sockopt.sh"), Script("diag.sh"))
-SUITES = {"smoke": SMOKE, "default": DEFAULT}
-# What may fail or skip though every feature is expected: (script, case, why), the first two as
-# shell patterns. Seen on 6.12.117 in virtual time. A script that is named with its cases fails
-# where one of them does.
-DISCONNECT = (
-    "mptcp_connect's client disconnects as soon as it has read all: a server that has not read the"
-    " end yet gets a reset instead. On one virtual CPU it may have had no turn since; the tests"
-    " that follow are then not run"
-)
-BALANCE = (
-    "simult_flows compares transfer times with a limit of its own; the script itself marks this one"
-    " as flaky"
-)
-KNOWN: tuple[tuple[str, str, str], ...] = (
-    ("mptcp_connect*", "full disconnect: *", DISCONNECT),
-    ("mptcp_connect*", "mptcp_connect*", DISCONNECT),
-    ("simult_flows", "unbalanced bwidth*", BALANCE),
-)
-PROGRAM = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)  # userspace_pm.sh
-# mptcp_join.sh lists its groups with the letter that selects each: "f@subflows_tests"
-GROUPS = re.compile(r"^all_tests_sorted=\(\n((?:\s+\w@\w+\n)+)\)$", re.M)
+    def words_for(self, scripts: Sequence[Script]) -> str:
+        """What --suite says for some of the scripts."""
+        names = [f"{one.name}:{one.part}" if one.part else one.name for one in scripts]
+        prefix = "" if self.collection.name == DEFAULT else f"{self.collection.name}:"
+        return prefix + ",".join(names)
 
 
-def _shown(tree: Tree, name: str) -> str:
+@functools.cache
+def all_collections() -> Mapping[str, Collection]:
+    """Every collection by its name: each module of this package that defines ``COLLECTION`` is
+    one."""
+    names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    modules = [vars(importlib.import_module(f"ci.suites.{name}")) for name in names]
+    found: list[Collection] = [one["COLLECTION"] for one in modules if "COLLECTION" in one]
+    return {collection.name: collection for collection in found}
+
+
+def split_name(name: str) -> tuple[Collection, str]:
+    """The collection that ``net:fib_tests,rtnetlink`` chooses, and its words; without a prefix it
+    is mptcp. A :class:`StageError` for two collections in one suite."""
+    known = all_collections()
+    words = [word.strip() for word in name.split(",")]
+    prefixes = [word.partition(":")[0] for word in words if ":" in word]
+    chosen = [prefix for prefix in prefixes if prefix in known]
+    first = words[0].partition(":")[0]
+    named = dict.fromkeys(chosen if first in chosen else [DEFAULT, *chosen])
+    if chosen and len(named) > 1:
+        raise StageError(
+            "options",
+            f"suite {name!r} names two collections, {' and '.join(named)}; a run has one kernel,"
+            " and so one collection: give each a run of its own",
+        )
+    if not chosen:
+        return known[DEFAULT], ",".join(words)
+    bare = [word.removeprefix(f"{chosen[0]}:").strip() for word in words]
+    return known[chosen[0]], ",".join(bare)
+
+
+def _file_text(collection: Collection, tree: Tree, name: str) -> str:
     """Text of a file of the selftests, empty where the tree has none."""
-    return tree.source.git.text(tree.commit, f"{SELFTESTS}/{name}") or ""
+    return tree.source.git.text(tree.commit, f"{collection.folder}/{name}") or ""
 
 
-def programs(tree: Tree) -> tuple[str, ...]:
+def list_programs(collection: Collection, tree: Tree) -> tuple[str, ...]:
     """TEST_PROGS of the tree's own Makefile."""
-    joined = _shown(tree, "Makefile").replace("\\\n", " ")
+    joined = _file_text(collection, tree, "Makefile").replace("\\\n", " ")
     lines = re.findall(
         r"^TEST_PROGS\s*[:+]?=([^#\n]*)", joined, re.M
     )  # TEST_PROGS := a.sh b.sh # end of TEST_PROGS
     names = tuple(word for line in lines for word in line.split())
+    where = f"{collection.folder}/Makefile of the tree"
     if not names:
-        raise StageError("run", f"{SELFTESTS}/Makefile of the tree names no TEST_PROGS")
+        raise StageError("run", f"{where} names no TEST_PROGS")
     if bad := [name for name in names if not PROGRAM.fullmatch(name)]:
         # A run's folder is named by it.
-        raise StageError(
-            "run",
-            f"{SELFTESTS}/Makefile of the tree: TEST_PROGS names {bad[0]!r}, which is no file name",
-        )
+        raise StageError("run", f"{where}: TEST_PROGS names {bad[0]!r}, which is no file name")
     return names
 
 
-def prints_tap(tree: Tree) -> bool:
-    """Whether the tree's scripts end with TAP, as MPTCP's do since v6.6: its library has the
-    function."""
-    return "mptcp_lib_result_print_all_tap" in _shown(tree, "mptcp_lib.sh")
+def prints_tap(collection: Collection, tree: Tree) -> bool:
+    """Whether the tree's scripts end with TAP."""
+    if collection.tap is None:
+        return False
+    name, word = collection.tap
+    return word in _file_text(collection, tree, name)
 
 
-def _groups(tree: Tree) -> dict[str, str]:
-    """The groups of mptcp_join.sh, letter -> name; none where the script lists none (5.10)."""
-    found = GROUPS.search(_shown(tree, "mptcp_join.sh"))
-    return {word[0]: word[2:] for word in found[1].split()} if found else {}
+def _groups(collection: Collection, tree: Tree, program: str) -> dict[str, str]:
+    """The groups of a program, letter -> name; none where it lists none."""
+    pattern = collection.groups.get(program)
+    listed = pattern.search(_file_text(collection, tree, program)) if pattern else None
+    return {word[0]: word[2:] for word in listed[1].split()} if listed else {}
 
 
-def _parts(tree: Tree, program: str) -> tuple[Script, ...]:
-    """A program as scripts that can run at the same time: mptcp_join.sh by its groups, any other as
-    it is."""
-    letters = _groups(tree) if program == "mptcp_join.sh" else ()
-    whole = (Script(program, limit_s=LONG_S) if program.startswith(LONG) else Script(program),)
-    return tuple(Script(program, (f"-{one}",), LONG_S, one) for one in letters) or whole
+def _parts(collection: Collection, tree: Tree, program: str) -> tuple[Script, ...]:
+    """A program as scripts that can run at the same time: by its groups, else as it is."""
+    letters = _groups(collection, tree, program) or ("",)
+    return tuple(collection.script(program, letter) for letter in letters)
 
 
-def _table(tree: Tree, scripts: tuple[Script, ...]) -> tuple[Script, ...]:
+def _table(collection: Collection, tree: Tree, rows: Sequence[Row]) -> tuple[Script, ...]:
     """The rows of a table as far as the tree has them."""
-    there, letters = (
-        programs(tree),
-        [one for one, name in _groups(tree).items() if name == DENY_JOIN],
-    )
-    rows = []
-    for script in scripts:
-        if script.part and script.program in there:
-            rows += [replace(script, args=(f"-{one}",), part=one) for one in letters]
-        elif script.program in there:
-            rows.append(script)
-    if not rows:
-        names = ", ".join(dict.fromkeys(script.name for script in scripts))
+    programs = list_programs(collection, tree)
+    scripts: list[Script] = []
+    for row in rows:
+        if row.program not in programs:
+            continue
+        if row.group:
+            groups = _groups(collection, tree, row.program)
+            letters = [letter for letter, name in groups.items() if name == row.group]
+            scripts += [collection.script(row.program, letter) for letter in letters]
+        else:
+            scripts.append(collection.script(row.program))
+    if not scripts:
+        names = ", ".join(dict.fromkeys(row.program.removesuffix(".sh") for row in rows))
         raise StageError(
             "options",
-            f"the tree has none of {names}; --suite names scripts that it has: {', '.join(there)}",
+            f"the tree has none of {names}; --suite names scripts that it has:"
+            f" {', '.join(programs)}",
         )
-    return tuple(rows)
+    return tuple(scripts)
 
 
-def _named(tree: Tree, names: str) -> tuple[Script, ...]:
+def _named(collection: Collection, tree: Tree, names: str) -> tuple[Script, ...]:
     """``userspace_pm,mptcp_join:d`` as scripts; a :class:`StageError` lists what there is."""
-    there, chosen = programs(tree), []
+    programs, chosen = list_programs(collection, tree), []
     for word in names.split(","):
         name, _, part = word.strip().partition(":")
         program = f"{name.removesuffix('.sh')}.sh"
-        scripts = _parts(tree, program) if program in there else ()
+        scripts = _parts(collection, tree, program) if program in programs else ()
         wanted = [one for one in scripts if not part or one.part == part]
         if not wanted:
+            others = ", ".join(sorted(set(all_collections()) - {collection.name}))
             raise StageError(
                 "options",
-                f"suite {word!r}: there are {', '.join(SUITES)}, full, and scripts of the tree "
-                f"separated by commas: {', '.join(one.removesuffix('.sh') for one in there)}",
+                f"suite {word!r}: there are {', '.join(collection.tables)}, full, and scripts of"
+                " the tree separated by commas:"
+                f" {', '.join(one.removesuffix('.sh') for one in programs)}"
+                f" (collection {collection.name}; others, as NAME:script: {others})",
             )
         chosen += wanted
     return tuple(dict.fromkeys(chosen))
 
 
-def select(name: str, tree: Tree) -> Suite:
-    """The suite ``name`` for a tree: one of the table, ``full``, or names of scripts."""
-    if name in SUITES:
-        scripts = _table(tree, SUITES[name])
-    elif name == "full":
-        scripts = tuple(part for program in programs(tree) for part in _parts(tree, program))
+def select_suite(name: str, tree: Tree) -> Suite:
+    """The suite ``name`` for a tree: one of a collection's tables, ``full``, or names of
+    scripts."""
+    collection, words = split_name(name)
+    if words in collection.tables:
+        scripts = _table(collection, tree, collection.tables[words])
+    elif words == "full":
+        programs = list_programs(collection, tree)
+        scripts = tuple(one for program in programs for one in _parts(collection, tree, program))
     else:
-        scripts = _named(tree, name)
-    return Suite(name, scripts, KNOWN, prints_tap(tree))
+        scripts = _named(collection, tree, words)
+    return Suite(name, collection, scripts, prints_tap(collection, tree))

@@ -16,6 +16,7 @@ from ci.base.progress import Progress
 from ci.base.workspace import remove_tree
 from ci.kernel import build
 from ci.series.patches import load_series
+from ci.suites.mptcp import COLLECTION
 from ci.trees.tree import derive_trees
 from tests.base.test_processes import gone
 from tests.commands.test_tasks import Done, below
@@ -66,10 +67,10 @@ def test_it_completes_whenever_it_was_killed(
     # What it built is what a build that nobody disturbed makes, and the guests say the same again.
     tools = build.toolchain()
     trees = derive_trees(load_series(folder), found, frozenset())
-    built = build.build(trees.patched, workspace, tools, Progress(), tmp_path / "log")
+    built = build.build(trees.patched, workspace, tools, COLLECTION, Progress(), tmp_path / "log")
     remove_tree(built.folder)
     remove_tree(found.slot / "obj/net/mptcp")
-    again = build.build(trees.patched, workspace, tools, Progress(), tmp_path / "log")
+    again = build.build(trees.patched, workspace, tools, COLLECTION, Progress(), tmp_path / "log")
     assert (again.image_digest, again.build_id) == (built.image_digest, built.build_id)
     before = (project / "results/latest/branches/one/verdict.json").read_bytes()
     assert inv(*words, "--rerun").returncode == 0

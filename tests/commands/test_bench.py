@@ -15,7 +15,7 @@ from ci.base.settings import Settings
 from ci.commands import bench
 from ci.commands.bench import Cost, Spent
 from ci.guest.modes import Mode
-from ci.suites.selection import Script
+from ci.suites.collection import Script
 
 
 def test_a_row_that_is_none_is_named(
@@ -77,6 +77,7 @@ def test_ratios_are_of_medians_and_the_raw_figures_are_kept(
 ) -> None:
     record = SimpleNamespace(mode=Mode("virtual", ""))
     run = SimpleNamespace(folder=tmp_path, record=record)
+    suites = {"smoke": (Script("userspace_pm.sh"), Script("mptcp_join.sh", part="d"))}
     figures = {
         "smoke": {"ours": [Spent(10, 8), Spent(90, 9), Spent(11, 7)]},
         "userspace_pm": {"vng": [Spent(20, 16), Spent(30, 24), Spent(90, 72)]},
@@ -86,7 +87,7 @@ def test_ratios_are_of_medians_and_the_raw_figures_are_kept(
         "fixed": {"userspace_pm": Cost(12000, 13.0)},
         "random": {"userspace_pm": Cost(13000, 52.0)},
     }
-    assert bench._show(run, figures, costs) == 0  # type: ignore[arg-type]
+    assert bench._show(run, suites, figures, costs) == 0  # type: ignore[arg-type]
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     # vng: both scripts, on two kernels
     assert lines[1] == ["smoke", "11.0", "8.0", "110.0", "88.0", "10.0x", "11.0x"]

@@ -22,9 +22,10 @@ import pytest
 from ci.base import settings
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace, remove_tree
-from ci.guest import rootfs
+from ci.guest import selftests
 from ci.kernel import build
 from ci.series.patches import load_series
+from ci.suites.mptcp import COLLECTION
 from ci.trees import source
 from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
@@ -326,8 +327,8 @@ def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None
         left_out = frozenset(range(upto + 1, len(loaded.patches) + 1))
         step = derive_trees(loaded, found, left_out).patched
         assert (upto == 0) == (step.tree_id == trees.base.tree_id)
-        built = build.build(step, workspace, tools, *quiet)
-        assert rootfs.selftests(step, workspace, tools, quiet[1]).exists()
+        built = build.build(step, workspace, tools, COLLECTION, *quiet)
+        assert selftests.install_selftests(step, workspace, tools, COLLECTION, quiet[1]).exists()
         build_ids.append(built.build_id)
     # Patches 3 and 5 are of the selftests alone.
     assert [number for number in range(1, 6) if build_ids[number] != build_ids[number - 1]] == [
@@ -363,13 +364,13 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
     found, trees, workspace = shipped()
     tools = build.toolchain()
     # Whatever the object directory holds: build patched in it, then one line more.
-    remove_tree(build.build(trees.patched, workspace, tools, *quiet).folder)
-    build.build(trees.patched, workspace, tools, *quiet)
+    remove_tree(build.build(trees.patched, workspace, tools, COLLECTION, *quiet).folder)
+    build.build(trees.patched, workspace, tools, COLLECTION, *quiet)
     stamp = f"{time.time_ns()}"
     old = "\tsubflow_req->msk = NULL;\n"
     made = patch(tmp_path, "mptcp: a line", JOIN, old, old + f'\tpr_debug("{stamp}");\n')
     one = derive_trees(load_series(made), found, frozenset()).patched
-    built = build.build(one, workspace, tools, *quiet)
+    built = build.build(one, workspace, tools, COLLECTION, *quiet)
     # The image's own loader holds the kernel's size, so that it comes with every link.
     assert [name for name in built.compiled if not name.startswith("arch/x86/boot/")] == [
         "net/mptcp/subflow.o"
@@ -378,7 +379,7 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
     remove_tree(built.folder)
     obj.rename(aside)
     try:
-        empty = build.build(one, workspace, tools, *quiet)
+        empty = build.build(one, workspace, tools, COLLECTION, *quiet)
     finally:
         remove_tree(obj)
         aside.rename(obj)

@@ -8,13 +8,14 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace
-from ci.guest import modes, rootfs, run_cache, vm
+from ci.guest import modes, rootfs, run_cache, selftests, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
@@ -22,12 +23,13 @@ from ci.guest.vm import LOGS, GuestRun
 from ci.kernel import build
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended
-from ci.suites.selection import Script
+from ci.suites.collection import Script
+from ci.suites.mptcp import COLLECTION
 from tests.conftest import ROOT
 from tests.guest.test_guests import shipped
 
 pytestmark = pytest.mark.guest
-PM = Script("userspace_pm.sh")
+PM = COLLECTION.script("userspace_pm.sh")
 
 
 @functools.cache
@@ -35,19 +37,19 @@ def built() -> tuple[Kernel, Path, Path]:
     """The patched kernel, its selftests and the guest's root."""
     _, trees, workspace = shipped()
     tools, log = build.toolchain(), Path("/dev/null")
-    ready = build.build(trees.patched, workspace, tools, Progress(), log)
+    ready = build.build(trees.patched, workspace, tools, COLLECTION, Progress(), log)
     return (
         ready,
-        rootfs.selftests(trees.patched, workspace, tools, log),
+        selftests.install_selftests(trees.patched, workspace, tools, COLLECTION, log),
         rootfs.root(workspace, log),
     )
 
 
 def boot(folder: Path, mode: Mode, script: Script = PM, made: Image | None = None) -> GuestRun:
     """One guest, never from the record."""
-    ready, selftests, root = built()
+    ready, installed, root = built()
     workspace = shipped()[2]
-    made = made or rootfs.make(selftests, workspace, root)
+    made = made or rootfs.make(installed, workspace, root)
     return vm.run(ready, made, script, mode, workspace, folder, "c0ffee" * 5 + "00")
 
 
@@ -68,7 +70,8 @@ def test_one_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
 def test_addresses_are_drawn_when_asked_for(tmp_path: Path) -> None:
     mode = Mode("virtual", "", 1, "random")
     one, again = (
-        boot(tmp_path / name, mode, Script("mptcp_sockopt.sh")) for name in ("one", "again")
+        boot(tmp_path / name, mode, COLLECTION.script("mptcp_sockopt.sh"))
+        for name in ("one", "again")
     )
     assert "norandmaps" not in one.log("kernel").partition("\n\n")[0]
     assert all(one.log(log) == again.log(log) for log in LOGS)
@@ -77,19 +80,19 @@ def test_addresses_are_drawn_when_asked_for(tmp_path: Path) -> None:
 
 def with_init(folder: Path, old: str, new: str) -> Image:
     """An image whose init is another one; kept in a cache of its own."""
-    _, selftests, root = built()
+    _, installed, root = built()
     shutil.copytree(ROOT / "images", folder / "root/images")
     init = folder / "root/images/guest/init"
     text = init.read_text(encoding="utf-8")
     assert text.count(old) == 1
     init.write_text(text.replace(old, new), encoding="utf-8")
-    return rootfs.make(selftests, Workspace(folder / "root", folder / "cache", folder), root)
+    return rootfs.make(installed, Workspace(folder / "root", folder / "cache", folder), root)
 
 
 def with_script(folder: Path, text: str) -> Image:
     """An image with one selftest more, ``extra.sh``."""
-    _, selftests, root = built()
-    shutil.copytree(selftests, folder / "tests", symlinks=True)
+    _, installed, root = built()
+    shutil.copytree(installed, folder / "tests", symlinks=True)
     script = folder / "tests/selftests/net/mptcp/extra.sh"
     script.write_text(f"#!/bin/bash\n{text}", encoding="utf-8")
     script.chmod(0o755)
@@ -100,7 +103,7 @@ def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naps = "exec 3<> <(:)\nfor nap in {1..99}; do read -rt 0.01 -u 3; echo $EPOCHREALTIME; done\n"
-    made, script = with_script(tmp_path, naps), Script("extra.sh")
+    made, script = with_script(tmp_path, naps), COLLECTION.script("extra.sh")
     calm = boot(tmp_path / "calm", Mode("virtual", ""), script, made)
     shim, bin_folder = tmp_path / "restless.so", tmp_path / "bin"
     subprocess.run(
@@ -136,7 +139,7 @@ def test_a_guest_that_hangs_ends_within_its_limit(
     old = "mount -a\n" if part == "boot" else "\texec 3>&-\n"
     made = with_init(tmp_path, old, f"{old}{HOLDS[hold]}\n")
     begin = time.monotonic()
-    ran = boot(tmp_path / "run", Mode("virtual", ""), Script("mptcp_lib.sh"), made)
+    ran = boot(tmp_path / "run", Mode("virtual", ""), COLLECTION.script("mptcp_lib.sh"), made)
     assert ran.end.ended is {"boot": Ended.HANG_BOOT, "shutdown": Ended.HANG_SHUTDOWN}[part]
     assert time.monotonic() - begin < 90
     assert (ran.end.exit_status is None) == (part == "boot")
@@ -147,7 +150,8 @@ def test_a_guest_that_hangs_ends_within_its_limit(
 def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path: Path) -> None:
     made = with_script(tmp_path, f"trap '' TERM\necho begun\n{HOLDS[hold]}\n")
     begin = time.monotonic()
-    ran = boot(tmp_path / "run", Mode("virtual", ""), Script("extra.sh", limit_s=8), made)
+    script = replace(COLLECTION.script("extra.sh"), limit_s=8)
+    ran = boot(tmp_path / "run", Mode("virtual", ""), script, made)
     assert (ran.end.ended, ran.end.timed_out) == (Ended.HANG_SCRIPT, True)
     assert 8000 <= ran.end.guest_ms < 20000
     assert ran.log("tests") == "begun\n"
@@ -155,10 +159,10 @@ def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path
 
 
 def test_the_record_answers_with_the_same_logs(tmp_path: Path) -> None:
-    ready, selftests, root = built()
+    ready, installed, root = built()
     workspace = Workspace(ROOT, tmp_path / "cache", tmp_path)
-    made = rootfs.make(selftests, shipped()[2], root)
-    script, mode = Script("mptcp_join.sh", ("-d",), part="d"), Mode("virtual", "")
+    made = rootfs.make(installed, shipped()[2], root)
+    script, mode = COLLECTION.script("mptcp_join.sh", "d"), Mode("virtual", "")
     first = run_cache.run_job(Job("", ready, made, script, mode, tmp_path / "one"), workspace)
     second = run_cache.run_job(Job("", ready, made, script, mode, tmp_path / "two"), workspace)
     assert (first.from_record, second.from_record) == (False, True)

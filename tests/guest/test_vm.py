@@ -20,10 +20,10 @@ from ci.guest import vm
 from ci.guest.modes import MACHINES, Mode
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended, GuestEnd
-from ci.suites.selection import Script
+from ci.suites.mptcp import COLLECTION
 from tests.conftest import ROOT
 
-SCRIPT = Script("mptcp_join.sh", ("-d", "-m"))
+SCRIPT = replace(COLLECTION.script("mptcp_join.sh"), args=("-d", "-m"))
 KERNEL = Kernel(Path("/k"), "key", "6.12.1", "ab" * 20, "digest", ())
 NONCE = "c0ffee" * 5 + "00"
 
@@ -161,7 +161,7 @@ def test_the_job_names_everything_and_nothing_twice() -> None:
         "arg -d",
         "arg -m",
     ]
-    assert vm.job(None, NONCE, 0).endswith("shell yes\n")
+    assert vm.job(SCRIPT, NONCE, 0, interactive=True).endswith("env NO_COLOR=1\nshell yes\n")
 
 
 def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace) -> None:

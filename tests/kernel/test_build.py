@@ -15,6 +15,8 @@ from ci.base.workspace import Workspace
 from ci.kernel import build, make_progress
 from ci.kernel.build import Toolchain
 from ci.series.patches import load_series
+from ci.suites.collection import Collection
+from ci.suites.mptcp import COLLECTION
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, derive_trees
 from tests.conftest import commit
@@ -45,11 +47,16 @@ def test_a_kernels_key_is_of_its_inputs(
     tree_with: Callable[..., Tree], workspace: Workspace
 ) -> None:
     first = build.key_of(
-        workspace, tree_with({CONFIG: "CONFIG_A=y\n", "tools/objtool/x.c": "1\n"}), TOOLS
+        workspace,
+        tree_with({CONFIG: "CONFIG_A=y\n", "tools/objtool/x.c": "1\n"}),
+        TOOLS,
+        COLLECTION,
     )
 
-    def key(files: dict[str, str], tools: Toolchain = TOOLS) -> str:
-        return build.key_of(workspace, tree_with(files), tools)
+    def key(
+        files: dict[str, str], tools: Toolchain = TOOLS, collection: Collection = COLLECTION
+    ) -> str:
+        return build.key_of(workspace, tree_with(files), tools, collection)
 
     # What no kernel is made of
     assert (
@@ -67,21 +74,25 @@ def test_a_kernels_key_is_of_its_inputs(
         key({"tools/objtool/x.c": "2\n"}),
         key({CONFIG: "CONFIG_A=y\nCONFIG_B=y\n"}),
         key({"x": "y"}, replace(TOOLS, gcc="gcc 13")),
+        key({"z": "y"}, collection=replace(COLLECTION, symbols="CONFIG_BRIDGE=y\n")),
     ]
-    assert len({first, *others}) == 5
+    assert len({first, *others}) == 6
 
 
 def test_a_tree_without_selftests_is_named(
     tree_with: Callable[..., Tree], workspace: Workspace
 ) -> None:
-    with pytest.raises(StageError, match="predates MPTCP's selftests"):
-        build.fragments(workspace, tree_with({"x": "y"}))
+    with pytest.raises(
+        StageError,
+        match="has no tools/testing/selftests/net/mptcp/config: it predates the selftests of mptcp",
+    ):
+        build.fragments(workspace, tree_with({"x": "y"}), COLLECTION)
 
 
 def test_our_fragment_asks_with_a_reason_for_each_symbol(
     tree_with: Callable[..., Tree], workspace: Workspace
 ) -> None:
-    ours, theirs = build.fragments(workspace, tree_with({CONFIG: "CONFIG_MPTCP=m\n"}))
+    ours, theirs = build.fragments(workspace, tree_with({CONFIG: "CONFIG_MPTCP=m\n"}), COLLECTION)
     assert theirs.name == CONFIG and len(ours.symbols) > 50
     assert [asked.symbol for asked in ours.symbols if asked.value != "n" and not asked.reason] == []
 

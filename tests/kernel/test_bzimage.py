@@ -17,6 +17,7 @@ from ci.base.workspace import Workspace, file_digest
 from ci.kernel import build, bzimage
 from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.objects import StaleError
+from ci.suites.mptcp import COLLECTION
 from ci.trees.source import Source
 from ci.trees.tree import Tree
 from tests.conftest import git
@@ -107,7 +108,9 @@ def built(
     def built(*made: tuple[int, int]) -> Kernel:
         pairs[:] = made
         tree = Tree(Source("test", tmp_path / "slot", commit, ""), commit, "", (6, 12))
-        ready = build.build(tree, workspace, Toolchain("gcc", "ld"), Progress(), tmp_path / "log")
+        ready = build.build(
+            tree, workspace, Toolchain("gcc", "ld"), COLLECTION, Progress(), tmp_path / "log"
+        )
         assert pairs == [] and ready.build_id == bzimage.elf_build_id(
             elf(tmp_path, made[-1][0] if made else 1)
         )

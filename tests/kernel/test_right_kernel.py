@@ -15,6 +15,7 @@ from ci.base.progress import Progress
 from ci.base.workspace import Workspace
 from ci.kernel import build, bzimage, kconfig
 from ci.kernel.build import Kernel
+from ci.suites.mptcp import COLLECTION
 from ci.trees.source import Source
 from ci.trees.tree import Tree
 from tests.commands.test_tasks import Done
@@ -69,7 +70,9 @@ def built(slot: Path, first: int, count: int, between: Callable[[int], None]) ->
         of = commit(slot / "src", {CHANGED: constant}, "a constant")
         tree = Tree(source, of, git(slot / "src", "rev-parse", "HEAD^{tree}"), (6, 12))
         made.append(
-            build.build(tree, workspace, build.toolchain(), Progress(), slot.parent / "log")
+            build.build(
+                tree, workspace, build.toolchain(), COLLECTION, Progress(), slot.parent / "log"
+            )
         )
         between(number)
     return made

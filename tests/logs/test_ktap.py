@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ci.logs.ktap, ci.logs.live_lines, ci.logs.outcome: what scripts print, whole, cut off, and
+"""ci.logs.ktap, ci.suites.mptcp_lines, ci.logs.outcome: what scripts print, whole, cut off, and
 hostile."""
 
 import time
@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.logs.ktap import ScriptResult, parse_script
+from ci.logs import ktap
+from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import DETAIL_CHARS, MAX_NAME, Case, State, clean_lines, unique
+from ci.suites.mptcp_lines import LiveReader
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests/data"
@@ -18,6 +20,12 @@ P, F, S, K, E = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR
 
 def read(name: str) -> str:
     return (DATA / f"{name}.log").read_bytes().decode()
+
+
+def parse_script(
+    script: str, text: str, status: int | None, *, expect_tap: bool = True
+) -> ScriptResult:
+    return ktap.parse_script(script, text, status, LiveReader(script), expect_tap=expect_tap)
 
 
 def parsed(script: str, name: str, status: int | None, *, expect_tap: bool = True) -> ScriptResult:
@@ -377,3 +385,24 @@ def test_heavy_input_takes_linear_time(kind: str) -> None:
     begin = time.process_time()
     parse_script("mptcp_join", HEAVY[kind], 0)
     assert time.process_time() - begin < 4
+
+
+def test_ktap_of_the_kernels_own_console() -> None:
+    """KUnit's form: a test of a suite is indented, and a time stands before each line."""
+    console = (
+        "[    0.311046] KTAP version 1\n"
+        "[    0.311398][    T1] 1..1\n"
+        "[    0.312101]     KTAP version 1\n"
+        "[    0.312480]     # Subtest: mptcp-crypto\n"
+        "[    0.312900]     1..2\n"
+        "[    0.313370]     ok 1 hmac of zero bytes\n"
+        "[    0.314002]     not ok 2 hmac of one block\n"
+        "[    0.314388] not ok 1 mptcp-crypto\n"
+    )
+    result = parse_script("kunit", ktap.without_stamps(console), 1)
+    assert [(case.name, case.state) for case in result.cases] == [
+        ("mptcp-crypto.hmac of zero bytes", P),
+        ("mptcp-crypto.hmac of one block", F),
+        ("mptcp-crypto", F),
+    ]
+    assert result.problems == ()

@@ -2,6 +2,9 @@
 """ci.suites.selection: what the tables and a tree's own Makefile make a suite of."""
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +13,16 @@ import pytest
 
 from ci.base.errors import StageError
 from ci.base.progress import Progress
-from ci.base.settings import Settings
+from ci.base.settings import Settings, check_suite
 from ci.series.patches import load_series
 from ci.suites import selection
-from ci.suites.selection import SELFTESTS, Script
+from ci.suites.mptcp import COLLECTION, LONG_S
+from ci.suites.selection import all_collections
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, derive_trees
-from tests.conftest import commit, git
+from tests.conftest import ROOT, commit, git
 
+SELFTESTS = COLLECTION.folder
 FILES = {
     f"{SELFTESTS}/Makefile": (
         "TEST_PROGS := mptcp_connect.sh mptcp_join.sh \\\n\t      diag.sh"
@@ -44,14 +49,14 @@ def made(
 
 
 def test_the_tables(made: Tree) -> None:
-    found = selection.select("smoke", made)
+    found = selection.select_suite("smoke", made)
     assert [script.label for script in found.scripts] == [
         "userspace_pm",
         "mptcp_join-D",
     ] and found.tap
     assert found.scripts[1].args == ("-D",)
     # What the tree's Makefile does not name is left out.
-    labels = [script.label for script in selection.select("default", made).scripts]
+    labels = [script.label for script in selection.select_suite("default", made).scripts]
     assert labels == ["userspace_pm", "mptcp_join-D", "diag"]
 
 
@@ -62,7 +67,7 @@ def test_a_makefile_that_names_no_file(name: str, made: Tree, kernel_tree: Path)
     commit(kernel_tree, {f"{SELFTESTS}/Makefile": text}, "hostile")
     hostile = replace(made, commit=git(kernel_tree, "rev-parse", "HEAD"))
     with pytest.raises(StageError, match=re.escape(f"TEST_PROGS names '{name}'")):
-        selection.select("full", hostile)
+        selection.select_suite("full", hostile)
 
 
 def test_a_comment_ends_the_list(made: Tree, kernel_tree: Path) -> None:
@@ -73,14 +78,14 @@ def test_a_comment_ends_the_list(made: Tree, kernel_tree: Path) -> None:
     )
     commit(kernel_tree, {f"{SELFTESTS}/Makefile": text}, "one name a line")
     newer = replace(made, commit=git(kernel_tree, "rev-parse", "HEAD"))
-    assert selection.programs(newer) == ("diag.sh", "userspace_pm.sh")
+    assert selection.list_programs(COLLECTION, newer) == ("diag.sh", "userspace_pm.sh")
 
 
 def test_a_script_is_the_same_in_each_suite(made: Tree) -> None:
     # Else a replay by the script's name would be another run than the one that it is to show again.
-    tables = selection.select("default", made).scripts
-    assert selection.select("userspace_pm,mptcp_join:D,diag", made).scripts == tables
-    assert set(tables) < set(selection.select("full", made).scripts)
+    tables = selection.select_suite("default", made).scripts
+    assert selection.select_suite("userspace_pm,mptcp_join:D,diag", made).scripts == tables
+    assert set(tables) < set(selection.select_suite("full", made).scripts)
 
 
 OLD = {
@@ -104,8 +109,8 @@ def test_a_tree_that_predates_the_tables(
         StageError,
         match=r"none of userspace_pm, mptcp_join; --suite names scripts .*: mptcp_connect\.sh",
     ):
-        selection.select("smoke", made)
-    full = selection.select("full", made)
+        selection.select_suite("smoke", made)
+    full = selection.select_suite("full", made)
     assert [script.label for script in full.scripts] == [
         "mptcp_connect",
         "mptcp_join",
@@ -113,7 +118,7 @@ def test_a_tree_that_predates_the_tables(
 
 
 def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
-    scripts = selection.select("full", made).scripts
+    scripts = selection.select_suite("full", made).scripts
     assert [script.label for script in scripts] == [
         "mptcp_connect",
         "mptcp_join-f",
@@ -121,16 +126,17 @@ def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
         "diag",
         "userspace_pm",
     ]
-    assert (
-        scripts[1] == Script("mptcp_join.sh", ("-f",), selection.LONG_S, "f")
-        and scripts[1].name == "mptcp_join"
-    )
+    assert (scripts[1].args, scripts[1].limit_s, scripts[1].part) == (
+        ("-f",),
+        LONG_S,
+        "f",
+    ) and scripts[1].name == "mptcp_join"
 
 
 def test_scripts_by_name(made: Tree) -> None:
-    found = selection.select("diag, mptcp_join:D,userspace_pm.sh", made)
+    found = selection.select_suite("diag, mptcp_join:D,userspace_pm.sh", made)
     assert [script.label for script in found.scripts] == ["diag", "mptcp_join-D", "userspace_pm"]
-    assert [script.label for script in selection.select("mptcp_join", made).scripts] == [
+    assert [script.label for script in selection.select_suite("mptcp_join", made).scripts] == [
         "mptcp_join-f",
         "mptcp_join-D",
     ]
@@ -139,19 +145,133 @@ def test_scripts_by_name(made: Tree) -> None:
 @pytest.mark.parametrize("name", ["huge", "diag:x", "diag,", "mptcp_join:q", "../x"])
 def test_a_name_that_is_none_lists_what_there_is(name: str, made: Tree) -> None:
     with pytest.raises(StageError, match="smoke, default, full, and scripts of the tree"):
-        selection.select(name, made)
+        selection.select_suite(name, made)
 
 
 def test_a_known_limit_has_a_reason() -> None:
-    assert all(script and case and len(why) > 20 for script, case, why in selection.KNOWN)
+    assert all(script and case and len(why) > 20 for script, case, why in COLLECTION.known)
 
 
 def test_a_file_that_cannot_be_read_is_not_one_that_is_missing(made: Tree) -> None:
-    assert selection.prints_tap(made)
+    assert selection.prints_tap(COLLECTION, made)
     blob = made.source.git.line("rev-parse", f"{made.commit}:{SELFTESTS}/mptcp_lib.sh")
     lender = Path(
         (made.source.slot / "src/.git/objects/info/alternates").read_text(encoding="utf-8").strip()
     )
     (lender / blob[:2] / blob[2:]).unlink()
     with pytest.raises(StageError, match="exit code 128"):
-        selection.prints_tap(made)
+        selection.prints_tap(COLLECTION, made)
+
+
+NET = all_collections()["net"]
+NET_FILES = {
+    f"{NET.folder}/Makefile": (
+        "TEST_PROGS := run_netsocktests rtnetlink.sh fib-onlink-tests.sh\nTEST_PROGS +="
+        " fib_nexthop_nongw.sh nl_netdev.py\n"
+    )
+}
+
+
+@pytest.fixture
+def both(made: Tree, kernel_tree: Path) -> Tree:
+    """A tree with the scripts of two collections."""
+    commit(kernel_tree, NET_FILES, "more selftests")
+    return replace(made, commit=git(kernel_tree, "rev-parse", "HEAD"))
+
+
+def test_a_prefix_chooses_the_collection(both: Tree) -> None:
+    suite = selection.select_suite("net:smoke", both)
+    assert suite.collection is NET and suite.name == "net:smoke" and not suite.tap
+    assert [script.label for script in suite.scripts] == ["fib_nexthop_nongw", "fib-onlink-tests"]
+    assert {script.folder for script in suite.scripts} == {"net"}
+    named = selection.select_suite("net:fib_nexthop_nongw,fib-onlink-tests.sh", both)
+    assert named.scripts == suite.scripts
+    assert selection.select_suite("net:fib_nexthop_nongw, net:fib-onlink-tests", both) == replace(
+        suite, name="net:fib_nexthop_nongw, net:fib-onlink-tests"
+    )
+    # As the command that shows it again says it.
+    words = suite.words_for(suite.scripts)
+    assert words == "net:fib_nexthop_nongw,fib-onlink-tests"
+    assert selection.select_suite(words, both).scripts == suite.scripts
+    for word in (suite.name, words, "mptcp:mptcp_join:D,userspace_pm"):
+        check_suite(word, "--suite")
+
+
+def test_without_a_prefix_it_is_mptcp(both: Tree) -> None:
+    suite = selection.select_suite("userspace_pm,mptcp_join:D", both)
+    assert suite.collection is COLLECTION and suite.tap
+    assert suite.words_for(suite.scripts) == "userspace_pm,mptcp_join:D"
+    spelled = selection.select_suite("mptcp:userspace_pm,mptcp_join:D", both)
+    assert spelled.scripts == suite.scripts
+    assert suite.scripts[1].environment == {"SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES": "1"}
+
+
+@pytest.mark.parametrize(
+    "name", ["net:rtnetlink,mptcp:diag", "diag,net:rtnetlink", "mptcp_join:D,net:rtnetlink"]
+)
+def test_two_collections_in_one_suite(name: str, both: Tree) -> None:
+    with pytest.raises(StageError, match=r"names two collections, \w+ and \w+; .* a run of its"):
+        selection.select_suite(name, both)
+
+
+def test_a_script_of_another_collection(both: Tree) -> None:
+    with pytest.raises(StageError, match=r"rtnetlink, .*\(collection net; others, .*: .*mptcp"):
+        selection.select_suite("net:rtnetlink,diag", both)
+
+
+def test_a_new_collection_is_one_added_file(tmp_path: Path) -> None:
+    """In a copy of the package, as nothing but the file names it."""
+    shutil.copytree(ROOT / "ci", tmp_path / "ci")
+    text = (tmp_path / "ci/suites/net.py").read_text(encoding="utf-8")
+    text = text.replace('name="net"', 'name="forwarding"').replace('"net"', '"net/forwarding"')
+    (tmp_path / "ci/suites/forwarding.py").write_text(text, encoding="utf-8")
+    program = (
+        "from ci.suites import selection\n"
+        "chosen, words = selection.split_name('forwarding:router')\n"
+        "print(chosen.folder, words, *selection.all_collections())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == (
+        "tools/testing/selftests/net/forwarding router forwarding mptcp net\n"
+    ), done.stderr
+
+
+def test_no_other_package_knows_a_collection() -> None:
+    """What is special to a collection is in its file: the folder is named nowhere else."""
+    named = {
+        str(path.relative_to(ROOT / "ci"))
+        for path in (ROOT / "ci").rglob("*.py")
+        if "selftests/net" in path.read_text(encoding="utf-8")
+    }
+    assert {name for name in named if not name.startswith("suites/")} <= {"logs/ktap.py"}
+
+
+LOG = """\
+Configuring interfaces
+
+########################################
+Flow: default VRF, unicast connected
+TEST: valid gw                                      [ OK ]
+RTNETLINK answers: Invalid argument
+TEST: gw in another table                           [FAIL]
+PASS: policy routing
+SKIP: fou tests
+netns-name.sh\t\t\t[ PASS ]
+"""
+
+
+def test_the_lines_of_nets_scripts() -> None:
+    result = NET.parse_log("s", LOG, 1, expect_tap=False)
+    assert [(case.name, str(case.state)) for case in result.cases] == [
+        ("Configuring interfaces: valid gw", "pass"),
+        ("Configuring interfaces: gw in another table", "fail"),
+        ("Configuring interfaces: policy routing", "pass"),
+        ("Configuring interfaces: fou tests", "skip"),
+        ("Configuring interfaces: netns-name.sh", "pass"),
+    ]
+    assert result.cases[1].detail.startswith("RTNETLINK answers: Invalid argument\nTEST: gw in")
+    assert (str(result.own.state), result.problems) == ("fail", ())
+    assert NET.parse_log("s", LOG, 0, expect_tap=False).problems
+    assert NET.parse_log("s", "", 0, expect_tap=False).problems
