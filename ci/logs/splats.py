@@ -40,16 +40,22 @@ class Row:
     """A kind of complaint. ``site`` tells what its fingerprint adds: ``title`` (groups ``file``,
     ``func`` or ``what`` of the pattern alone), ``code`` (the RIP, else the trace), ``trace`` (the
     trace's first telling function), ``lock`` (lockdep's ``at:``). ``example`` is a line that
-    matches."""
+    matches. ``takes`` are the kinds that say no more than the block that they stand in: a line of
+    theirs there does not begin another. After a ``deadly`` one the death of init tells nothing
+    new."""
 
     kind: str
     pattern: re.Pattern[str]
     site: str
     example: str
+    takes: frozenset[str] = frozenset()
+    deadly: bool = False
 
 
-def _row(kind: str, site: str, pattern: str, example: str) -> Row:
-    return Row(kind, re.compile(pattern), site, example)
+def _row(
+    kind: str, site: str, pattern: str, example: str, *, takes: str = "", deadly: bool = False
+) -> Row:
+    return Row(kind, re.compile(pattern), site, example, frozenset(takes.split()), deadly)
 
 
 _FILE = r"(?P<file>[\w./-]+\.[chS]):\d+"
@@ -68,12 +74,16 @@ ROWS = (
         r"(?:Oops: )?general protection fault.*" + _DIE,
         "Oops: general protection fault, probably for non-canonical address 0xdead000000000122:"
         " 0000 [#1] PREEMPT SMP NOPTI",
+        takes="kasan oops",
+        deadly=True,
     ),
     _row(
         "kasan",
         "title",
         r"(?:BUG: )?KASAN: (?P<what>[\w-]+)(?: in (?P<func>[\w.]+)\+0x)?",
         "BUG: KASAN: slab-use-after-free in mptcp_pm_del_add_timer+0x2a1/0x2f0",
+        takes="oops gpf",
+        deadly=True,
     ),
     _row(
         "kfence",
@@ -95,7 +105,7 @@ ROWS = (
     ),
     _row(
         "ubsan",
-        "title",
+        "trace",
         r"UBSAN: (?P<what>[\w-]+) in " + _FILE,
         "UBSAN: array-index-out-of-bounds in net/mptcp/options.c:123:14",
     ),
@@ -104,14 +114,25 @@ ROWS = (
         "code",
         r"BUG: (?:unable to handle|kernel NULL pointer dereference)",
         "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+        takes="oops gpf",
+        deadly=True,
     ),
     _row(
         "oops",
         "code",
         r"Unable to handle kernel .* at virtual address",
         "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
+        takes="oops gpf",
+        deadly=True,
     ),
-    _row("bug", "title", r"kernel BUG at " + _FILE, "kernel BUG at net/mptcp/protocol.c:1234!"),
+    _row(
+        "bug",
+        "code",
+        r"kernel BUG at " + _FILE,
+        "kernel BUG at net/mptcp/protocol.c:1234!",
+        takes="oops gpf",
+        deadly=True,
+    ),
     _row(
         "atomic",
         "trace",
@@ -150,19 +171,28 @@ ROWS = (
         r" state|bad (?:unlock|contention) \w+|held lock freed|lock held when|Nested lock"
         r" was|[\w-]+ -> [\w-]+ lock order))",
         "WARNING: possible circular locking dependency detected",
+        takes="lockdep warning",
     ),
-    _row("lockdep", "lock", r"\[ BUG: (?P<what>[\w -]+)", "[ BUG: Invalid wait context ]"),
+    _row(
+        "lockdep",
+        "lock",
+        r"\[ BUG: (?P<what>[\w -]+)",
+        "[ BUG: Invalid wait context ]",
+        takes="lockdep warning",
+    ),
     _row(
         "rcu-usage",
-        "title",
+        "trace",
         r"(?:WARNING: )?[Ss]uspicious RCU usage\b|" + _FILE + r" suspicious \w+\(\) usage",
         "WARNING: suspicious RCU usage",
+        takes="rcu-usage",
     ),
     _row(
         "rcu-stall",
         "title",
         r"(?:rcu: )?INFO: (?P<what>rcu\w+) (?:self-)?detected (?:expedited )?stalls? on",
         "rcu: INFO: rcu_preempt self-detected stall on CPU",
+        takes="rcu-stall",
     ),
     _row(
         "hung-task",
@@ -176,6 +206,7 @@ ROWS = (
         "trace",
         r"refcount_t: (?P<what>[\w -]+)",
         "refcount_t: underflow; use-after-free.",
+        takes="warning bug",
     ),
     _row(
         "list",
@@ -183,6 +214,7 @@ ROWS = (
         r"(?P<what>list_(?:add|del)(?:_\w+)? corruption)",
         "list_del corruption. prev->next should be ffff888004a3c0a8, but was dead000000000100."
         " (prev=ffff888004a3c0b8)",
+        takes="warning bug oops",
     ),
     _row(
         "odebug",
@@ -190,6 +222,7 @@ ROWS = (
         r"ODEBUG: (?P<what>[\w -]+)",
         "ODEBUG: free active (active state 0) object: ffff88800 object type: timer_list hint:"
         " mptcp_retransmit_timer+0x0/0x80",
+        takes="warning bug",
     ),
     _row(
         "warning",
@@ -210,18 +243,21 @@ ROWS = (
         "trace",
         r"BUG (?P<what>[\w.:-]+) \(.*\): ",
         "BUG kmalloc-64 (Not tainted): Poison overwritten",
+        takes="slab",
     ),
     _row(
         "kmemleak",
         "title",
         r"kmemleak: \d+ new suspected memory leaks",
         "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+        takes="kmemleak",
     ),
     _row(
         "kmemleak",
         "trace",
         r"unreferenced object 0x[0-9a-f]+ \(size",
         "unreferenced object 0xffff888004a3c000 (size 2048):",
+        takes="kmemleak",
     ),
     _row(
         "netdev-leak",
@@ -229,13 +265,20 @@ ROWS = (
         r"unregister_netdevice: waiting for (?P<what>\S+) to become free",
         "unregister_netdevice: waiting for ns1eth2 to become free. Usage count = 2",
     ),
-    _row("ref-tracker", "trace", r"(?:ref_tracker: |leaked reference\.)", "leaked reference."),
+    _row(
+        "ref-tracker",
+        "trace",
+        r"(?:ref_tracker: |leaked reference\.)",
+        "leaked reference.",
+        takes="ref-tracker",
+    ),
     _row(
         "oom",
         "title",
         r"\S+ invoked oom-killer:",
         "mptcp_connect invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP),"
         " order=0, oom_score_adj=0",
+        takes="allocation",
     ),
     _row(
         "allocation",
@@ -250,21 +293,32 @@ ROWS = (
         r"(?:PANIC|traps): double fault\b|BUG: .*stack guard page was hit",
         "BUG: TASK stack guard page was hit at ffffc90000a5bff8 (stack is"
         " ffffc90000a5c000..ffffc90000a60000)",
+        takes="oops gpf",
+        deadly=True,
     ),
     _row(
-        "bug", "trace", r"BUG: (?P<what>.*)", "BUG: spinlock bad magic on CPU#0, mptcp_connect/412"
+        "bug",
+        "code",
+        r"BUG: (?P<what>.*)",
+        "BUG: spinlock bad magic on CPU#0, mptcp_connect/412",
+        takes="oops gpf",
+        deadly=True,
     ),
     _row(
         "oops",
         "code",
         r"Internal error: (?P<what>[\w -]+)" + _DIE,
         "Internal error: Oops: 0000000096000004 [#1] SMP",
+        takes="oops gpf",
+        deadly=True,
     ),
     _row(
         "oops",
         "code",
         r"(?:Oops: )?(?P<what>(?:Oops|[a-z][\w ]{2,40}?)(?:, [\w -]{1,60})?)" + _DIE,
         "Oops: divide error: 0000 [#1] PREEMPT SMP NOPTI",
+        takes="oops gpf",
+        deadly=True,
     ),
 )
 
@@ -287,7 +341,6 @@ _CONSEQUENCE = re.compile(
 # "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b": so does this one after
 # an oops
 _KILLED = re.compile(r"Kernel panic - not syncing: Attempted to kill (?:init|the idle)")
-_DEADLY = ("gpf", "oops", "bug", "double-fault", "kasan")
 # "------------[ cut here ]------------": the text of a WARN stands between it and the title
 _CUT = "[ cut here ]"
 # "---[ end trace 0000000000000000 ]---"
@@ -350,12 +403,8 @@ def _fingerprint(row: Row | None, title: str, block: list[str]) -> str:
         site = _first(_RIP, block) or _first(_PC, block) or _traced(block)
     elif row.site == "lock":
         site = _first(_LOCK, block) or _traced(block)
-    elif (
-        row.site == "trace"
-        or (func and _GENERIC.match(func))
-        or row.kind in ("bug", "ubsan", "rcu-usage")
-    ):
-        site = (_first(_RIP, block) if row.kind == "bug" else "") or _traced(block)
+    elif row.site == "trace" or (func and _GENERIC.match(func)):
+        site = _traced(block)
     parts = [row.kind, _stable(what), file, func, site if site != func else ""]
     return " ".join(part for part in parts if part)
 
@@ -386,35 +435,14 @@ class _Block:
         )
 
 
-# These rows say no more than the block that they stand in: a line of theirs there does not begin
-# another.
-_INNER = {
-    "refcount": {"warning", "bug"},
-    "list": {"warning", "bug", "oops"},
-    "odebug": {"warning", "bug"},
-    "bug": {"oops", "gpf"},
-    "oops": {"oops", "gpf"},
-    "double-fault": {"oops", "gpf"},
-    "kasan": {"oops", "gpf"},
-    "gpf": {"kasan", "oops"},
-    "lockdep": {"lockdep", "warning"},
-    "rcu-usage": {"rcu-usage"},
-    "rcu-stall": {"rcu-stall"},
-    "ref-tracker": {"ref-tracker"},
-    "kmemleak": {"kmemleak"},
-    "oom": {"allocation"},
-    "slab": {"slab"},
-}
-
-
 def _belongs(block: _Block, row: Row | None, text: str) -> bool:
     """Whether a line that a row knows continues the block instead of beginning one."""
-    kind = block.row.kind if block.row else ""
-    if _CONSEQUENCE.match(text) or (kind in _DEADLY and _KILLED.match(text)):
-        return kind != "panic"
+    owner = block.row
+    if _CONSEQUENCE.match(text) or (owner and owner.deadly and _KILLED.match(text)):
+        return owner is None or owner.kind != "panic"
     if block.ended or len(block.lines) >= BLOCK_LINES:
         return False
-    return row is None or row.kind in _INNER.get(kind, ())
+    return row is None or (owner is not None and row.kind in owner.takes)
 
 
 def _begins(block: _Block | None, text: str) -> tuple[bool, Row | None]:
