@@ -20,6 +20,9 @@ from ci.base.workspace import Workspace
 # they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parents[1]
+MEMORY = Path("/dev/shm")
+# The pipeline itself asks for 4 GB before it fetches a source; the tests use a tenth of one.
+MEMORY_NEEDED = 6 * 10**9
 DEMO_C = "".join(f"int line{number};\n" for number in range(1, 41))
 KERNEL_FILES = {
     "Makefile": "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\n",
@@ -71,6 +74,16 @@ def fingerprint(folder: Path) -> dict[str, bytes]:
     }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that boot no guest have their folders in memory, where there is some: they write many
+    small files, each flushed to disk. Programs are run from there, too."""
+    if "not guest" not in str(config.option.markexpr) or not MEMORY.is_dir():
+        return
+    there = os.statvfs(MEMORY)
+    if not there.f_flag & os.ST_NOEXEC and there.f_bavail * there.f_frsize > MEMORY_NEEDED:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """The checkout's recipes with a cache and results of the test's own."""
@@ -83,31 +96,47 @@ def progress() -> Progress:
     return Progress()
 
 
-@pytest.fixture
-def kernel_tree(tmp_path: Path) -> Path:
-    """A git checkout with one commit that passes for a kernel tree of 6.12."""
-    folder = tmp_path / "kernel"
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
-    commit(folder, KERNEL_FILES, "v6.12")
+def copy_checkout(model: Path, folder: Path) -> Path:
+    """A copy of a checkout, whose index knows the files that are its own."""
+    shutil.copytree(model, folder)
+    git(folder, "update-index", "--refresh")
     return folder
 
 
-@pytest.fixture
-def demo_series(kernel_tree: Path, tmp_path: Path) -> Path:
-    """Two patches against ``kernel_tree``, which stays without them: line 10, then lines 12 and 30
-    of net/demo.c."""
-    git(kernel_tree, "checkout", "-q", "-b", "with-series")
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``kernel_tree`` and ``demo_series`` are copies of: a dozen git commands for all of
+    them."""
+    folder = tmp_path_factory.mktemp("models")
+    (kernel := folder / "kernel").mkdir()
+    git(kernel, "init", "-q", "-b", "main", "--template=")
+    commit(kernel, KERNEL_FILES, "v6.12")
+    shutil.copytree(kernel, with_series := folder / "with-series")
+    git(with_series, "checkout", "-q", "-b", "with-series")
     first = DEMO_C.replace("int line10;", "int line10 = 1;")
-    commit(kernel_tree, {"net/demo.c": first}, "demo: start line 10 at one\n\nIt was zero.")
+    commit(with_series, {"net/demo.c": first}, "demo: start line 10 at one\n\nIt was zero.")
     second = first.replace("int line12;", "int line12 = 2;").replace(
         "int line30;", "int line30 = 3;"
     )
-    commit(kernel_tree, {"net/demo.c": second}, "demo: start more lines elsewhere")
-    folder = tmp_path / "series"
-    git(kernel_tree, "format-patch", "-q", "-o", str(folder), "main..with-series")
-    git(kernel_tree, "checkout", "-q", "main")
+    commit(with_series, {"net/demo.c": second}, "demo: start more lines elsewhere")
+    git(with_series, "format-patch", "-q", "-o", str(folder / "series"), "main..with-series")
+    git(with_series, "checkout", "-q", "main")
     return folder
+
+
+@pytest.fixture
+def kernel_tree(models: Path, tmp_path: Path) -> Path:
+    """A git checkout with one commit that passes for a kernel tree of 6.12."""
+    return copy_checkout(models / "kernel", tmp_path / "kernel")
+
+
+@pytest.fixture
+def demo_series(models: Path, kernel_tree: Path, tmp_path: Path) -> Path:
+    """Two patches against ``kernel_tree``, which stays without them: line 10, then lines 12 and 30
+    of net/demo.c."""
+    shutil.rmtree(kernel_tree)
+    copy_checkout(models / "with-series", kernel_tree)
+    return shutil.copytree(models / "series", tmp_path / "series")
 
 
 @pytest.fixture

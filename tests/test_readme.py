@@ -55,6 +55,7 @@ def home(tmp_path: Path, kernel_tree: Path, demo_series: Path) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_every_command_of_the_section(
     home: Path, project: Path, archive: Callable[[list[bytes]], ThreadingHTTPServer], tmp_path: Path
 ) -> None:

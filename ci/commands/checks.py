@@ -69,8 +69,10 @@ def test(root: Path, *, unit: bool, choice: str) -> ExitCode:
     ``choice`` is pytest's -k. 0 only when every test passed.
     """
     chosen = ["-k", choice] if choice else []
-    rows = [["-m", "not guest and not whole", "-n", "auto"]]
-    rows += [] if unit else [["-m", "whole", "-n", "auto"], ["-m", "guest"]]
+    # A worker that has nothing left takes tests from the others: some take seconds.
+    spread = ["-n", "auto", "--dist", "worksteal"]
+    rows = [["-m", "not guest and not whole", *spread]]
+    rows += [] if unit else [["-m", "whole", *spread], ["-m", "guest"]]
     print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test
     codes = [
         subprocess.run(

@@ -2,6 +2,7 @@
 """Several guests at once. Which one runs when is a matter of speed only: no result can depend on
 it."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -11,6 +12,8 @@ from ci.base.workspace import Workspace
 from ci.guest import run_cache, vm
 from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
+
+ABORT_EVERY_S = 0.05
 
 
 def run_jobs(
@@ -45,7 +48,11 @@ def run_jobs(
                     progress.update(to_go(len(pending), later))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            processes.abort()
+            # More than once: where one failed, its thread may have begun the next by now, whose
+            # command has yet to start.
+            while not all(future.done() for future in pending):
+                processes.abort()
+                time.sleep(ABORT_EVERY_S)
             raise
     return [runs[number] for number in range(len(jobs))]
 

@@ -202,6 +202,7 @@ def test_a_patch_for_which_tmpdir_has_no_room(size: str, place: Place, tmp_path:
     )
 
 
+@pytest.mark.whole
 def test_what_others_left_in_the_environment_does_no_harm(place: Place) -> None:
     """Modules of the same names, a broken sitecustomize, no stdin and no home."""
     foreign = place.project.parent / "foreign"
@@ -372,15 +373,17 @@ def test_a_second_signal_ends_at_once_with_3(place: Place) -> None:
     assert us.communicate(timeout=10)[1] == "interrupted\n" and us.returncode == 3
 
 
-@pytest.mark.parametrize("task", ["apply", "plan", "report", "doctor", "--list"])
-def test_what_needs_no_lock_does_not_wait(task: str, place: Place) -> None:
-    """Another run builds on the same source, for hours."""
+@pytest.fixture(scope="module")
+def slots(place: Place) -> list[str]:
+    """The sources in the cache, once `plan` and `apply` have brought theirs."""
     assert place.inv("plan").returncode == place.inv("apply").returncode == 0
-    slots = [
-        path.name
-        for path in (Path(place.env["XDG_CACHE_HOME"]) / PROJECT / "trees").iterdir()
-        if path.name != "git.git"
-    ]
+    trees = Path(place.env["XDG_CACHE_HOME"]) / PROJECT / "trees"
+    return [path.name for path in trees.iterdir() if path.name != "git.git"]
+
+
+@pytest.mark.parametrize("task", ["apply", "plan", "report", "doctor", "--list"])
+def test_what_needs_no_lock_does_not_wait(task: str, place: Place, slots: list[str]) -> None:
+    """Another run builds on the same source, for hours."""
     assert len(slots) >= 2
     with contextlib.ExitStack() as held:
         for slot in slots:

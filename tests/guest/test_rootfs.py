@@ -4,16 +4,25 @@ it."""
 
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ci.base.errors import BuildError, StageError
+from ci.base.progress import Progress
+from ci.base.settings import Settings
 from ci.base.workspace import Workspace, file_digest
 from ci.guest import cpio, rootfs
-from tests.conftest import ROOT
+from ci.kernel.build import Toolchain
+from ci.series import patches
+from ci.trees import source, tree
+from ci.trees.tree import Tree
+from tests.conftest import KERNEL_FILES, ROOT, commit
+from tests.guest.test_cpio import read
 
 NOBODY = 65534  # has no subuids anywhere, so that no user namespace could be made for it
 
@@ -72,3 +81,163 @@ def test_nobody_needs_a_user_namespace_and_no_file_of_the_checkout(workspace: Wo
     assert (
         "uidmap" not in listed and "\ngpg gpg\n" in listed
     )  # gpg: only a Recommends of mmdebstrap
+
+
+MMDEBSTRAP = """#!{python}
+import io, sys, tarfile
+print("I: at work", file=sys.stderr)
+packages = {packages!r}
+with tarfile.open(sys.argv[-1], "w") as tar:
+    files = {{"./usr/bin/bash": "bash", "./usr/share/doc/bash": "words", "./etc/passwd": "theirs"}}
+    for name, text in (files | packages).items():
+        file = tarfile.TarInfo(name)
+        file.size = len(text)
+        tar.addfile(file, io.BytesIO(text.encode()))
+sys.exit({code})
+"""
+PACKAGES = {"./packages.txt": "bash_5.2_amd64.deb\nsed_4.9_amd64.deb\n"}
+
+
+@pytest.fixture
+def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Stands in for mmdebstrap, which would need a network: unpacks three files and a list."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def made(packages: dict[str, str], code: int = 0) -> None:
+        program = folder / "mmdebstrap"
+        text = MMDEBSTRAP.format(python=sys.executable, packages=packages, code=code)
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+
+    return made
+
+
+def test_the_root_is_made_once(
+    mmdebstrap: Callable[..., None], workspace: Workspace, tmp_path: Path
+) -> None:
+    mmdebstrap(PACKAGES)
+    folder = rootfs.root(workspace, tmp_path / "root.log")
+    assert folder == rootfs.root_folder(workspace)
+    listed = (folder / "packages.txt").read_text(encoding="utf-8")
+    assert listed == "bash_5.2_amd64\nsed_4.9_amd64\n"
+    assert (tmp_path / "root.log").read_text(encoding="utf-8") == "I: at work\n"
+    mmdebstrap(PACKAGES, code=1)
+    assert rootfs.root(workspace, tmp_path / "root.log") == folder
+
+
+@pytest.mark.parametrize(
+    ("packages", "code", "words"),
+    [({}, 0, "without a list of packages"), (PACKAGES, 7, "exit code 7\nI: at work")],
+)
+def test_a_root_that_is_not_whole_is_not_kept(
+    packages: dict[str, str],
+    code: int,
+    words: str,
+    mmdebstrap: Callable[..., None],
+    workspace: Workspace,
+    tmp_path: Path,
+) -> None:
+    mmdebstrap(packages, code)
+    with pytest.raises(StageError, match=words) as raised:
+        rootfs.root(workspace, tmp_path / "root.log")
+    assert raised.value.log == tmp_path / "root.log"
+    assert [*(workspace.cache / "roots").iterdir()] == []
+
+
+@pytest.fixture
+def installed(workspace: Workspace, mmdebstrap: Callable[..., None], tmp_path: Path) -> Path:
+    """A folder with selftests, and a root in the cache."""
+    mmdebstrap(PACKAGES)
+    rootfs.root(workspace, tmp_path / "root.log")
+    folder = tmp_path / "key of selftests"
+    (folder / rootfs.GUEST_SELFTESTS).mkdir(parents=True)
+    (folder / rootfs.GUEST_SELFTESTS / "diag.sh").write_text("#!/bin/sh\n", encoding="ascii")
+    return folder
+
+
+def test_an_image_has_packages_our_files_and_selftests(
+    installed: Path, workspace: Workspace
+) -> None:
+    image = rootfs.make(installed, workspace, rootfs.root_folder(workspace))
+    files = read(image.path.read_bytes())
+    assert files["usr/bin/bash"][1] == b"bash" and files["selftests/diag.sh"][1] == b"#!/bin/sh\n"
+    assert files["init"] == (0o100755, (ROOT / "images/guest/init").read_bytes())
+    assert files["usr/bin/awk"] == (0o120777, b"mawk") and files["proc"] == (0o040755, b"")
+    assert "usr/share/doc/bash" not in files and files.get("etc/passwd", (0, b""))[1] != b"theirs"
+    assert image.packages == ("bash_5.2_amd64", "sed_4.9_amd64")
+    assert image.image_digest == file_digest(image.path)
+
+
+def test_an_image_is_known_by_its_inputs(installed: Path, workspace: Workspace) -> None:
+    root = rootfs.root_folder(workspace)
+    first = rootfs.make(installed, workspace, root)
+    moment = first.path.stat().st_mtime_ns
+    assert rootfs.make(installed, workspace, root) == first
+    assert first.path.stat().st_mtime_ns == moment
+    # The same selftests under another key: another entry with the same bytes.
+    other = rootfs.make(installed.rename(installed.with_name("other")), workspace, root)
+    assert other.path != first.path and other.image_digest == first.image_digest
+    (other.path.parent / "image.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StageError, match=rf"is damaged .* remove {other.path.parent}"):
+        rootfs.make(installed.with_name("other"), workspace, root)
+
+
+MAKEFILE = "headers:\n\t@mkdir -p $(O)/usr/include && echo >$(O)/usr/include/one.h\n"
+INSTALL = """
+install:
+\t@mkdir -p $(INSTALL_PATH)/net/mptcp && cp net/mptcp/*.sh $(INSTALL_PATH)/net/mptcp
+\t@echo '$(TARGETS) $(USERLDFLAGS)' >$(INSTALL_PATH)/words
+"""
+BROKEN = '\ninstall:\n\t@echo "$(CURDIR)/net/mptcp/a.c:1:2: error: no such thing" >&2; exit 1\n'
+TESTS = "tools/testing/selftests"
+
+
+@pytest.fixture
+def tree_with(
+    kernel_tree: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
+) -> Callable[[str], Tree]:
+    """A tree whose selftests are installed by this Makefile, read by the real make."""
+
+    def made(install: str) -> Tree:
+        files = {
+            "Makefile": KERNEL_FILES["Makefile"] + MAKEFILE,
+            f"{TESTS}/Makefile": install,
+            f"{TESTS}/net/mptcp/mptcp_join.sh": "#!/bin/sh\n",
+        }
+        commit(kernel_tree, files, "selftests")
+        series = patches.load(demo_series)
+        fetched = source.fetch(settings_for(tree=str(kernel_tree)), series, progress)
+        return tree.derive(series, fetched, frozenset()).base
+
+    return made
+
+
+TOOLS = Toolchain("gcc 12", "ld 2.40")
+
+
+def test_selftests_are_installed_by_the_trees_own_makefiles(
+    tree_with: Callable[[str], Tree], workspace: Workspace, tmp_path: Path
+) -> None:
+    made = tree_with(INSTALL)
+    folder = rootfs.selftests(made, workspace, TOOLS, tmp_path / "log")
+    assert (folder / "selftests/net/mptcp/mptcp_join.sh").exists()
+    words = (folder / "selftests/words").read_text(encoding="ascii")
+    assert words == "net/mptcp -static -s\n"
+    assert [path.name for path in folder.iterdir()] == ["selftests"]
+    (folder / "mark").touch()
+    assert rootfs.selftests(made, workspace, TOOLS, tmp_path / "log") == folder
+    assert (folder / "mark").exists()
+
+
+def test_selftests_that_do_not_compile_are_told_and_not_kept(
+    tree_with: Callable[[str], Tree], workspace: Workspace, tmp_path: Path
+) -> None:
+    with pytest.raises(BuildError) as raised:
+        rootfs.selftests(tree_with(BROKEN), workspace, TOOLS, tmp_path / "log")
+    told = raised.value.message.splitlines()
+    assert told[0] == f"{TESTS}/net/mptcp/a.c:1:2: error: no such thing"
+    with pytest.raises(StageError, match=r"installed no net/mptcp/mptcp_join\.sh"):
+        rootfs.selftests(tree_with("\ninstall:\n"), workspace, TOOLS, tmp_path / "log")
+    assert [*(workspace.cache / "selftests").iterdir()] == []

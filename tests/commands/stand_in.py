@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A machine without a compiler or guests: all of a run is real, but for the kernels that it builds,
+the selftests that it installs, and what a guest leaves. Trees, the guest's root, records, judgement
+and reports are the pipeline's own."""
+
+import io
+import shutil
+import tarfile
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ci.base.errors import BuildError
+from ci.base.progress import Progress
+from ci.base.workspace import Workspace, digest
+from ci.guest import rootfs, vm
+from ci.guest.modes import Mode
+from ci.guest.rootfs import Image
+from ci.guest.vm import GuestRun
+from ci.kernel import build
+from ci.kernel.build import Kernel, Toolchain
+from ci.logs.ending import Ended, GuestEnd
+from ci.suites.selection import Script
+from ci.trees.tree import Tree
+from tests.conftest import ROOT
+
+DATA = ROOT / "tests/data"
+MPTCP = "tools/testing/selftests/net/mptcp"
+# What the project's suites and builds ask of a tree.
+SELFTESTS = {
+    f"{MPTCP}/Makefile": "TEST_PROGS := userspace_pm.sh diag.sh\n",
+    f"{MPTCP}/mptcp_lib.sh": "mptcp_lib_result_print_all_tap() { :; }\n",
+    f"{MPTCP}/config": "CONFIG_MPTCP=y\n",
+}
+DOES_NOT_COMPILE = "#error"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a guest leaves: recorded logs of tests and of the console, and how it ended. ``raised``
+    comes instead of an answer."""
+
+    tests: str = "userspace_pm.pass.log"
+    status: int | None = 0
+    console: str = "dmesg.clean.log"
+    ended: Ended = Ended.FINISHED
+    raised: BaseException | None = None
+
+
+PASS = Answer()
+FAIL = Answer("userspace_pm.early-fail.log", 1)
+
+
+@dataclass
+class StandIn:
+    """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``; a guest that is
+    not named passes. ``asked`` are the guests that ran, as (folder, seed)."""
+
+    answers: dict[str, Answer] = field(default_factory=lambda: defaultdict(Answer))
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    built: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(
+        self,
+        kernel: Kernel,
+        image: Image,
+        script: Script,
+        mode: Mode,
+        workspace: Workspace,
+        folder: Path,
+        nonce: str = "",
+    ) -> GuestRun:
+        name = f"{folder.parent.name}/{folder.name}"
+        with self.lock:
+            self.asked.append((name, mode.seed))
+            answer = self.answers[name]
+        if answer.raised:
+            raise answer.raised
+        folder.mkdir(parents=True)
+        shutil.copy(DATA / answer.tests, folder / "tests.log")
+        shutil.copy(DATA / answer.console, folder / "kernel.log")
+        (folder / "control.log").write_text("", encoding="utf-8")
+        end = GuestEnd(answer.ended, kernel.build_id, answer.status, False, 5000, cpu_s=1.0)
+        return GuestRun(script, folder, end)
+
+    def build(
+        self, tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
+    ) -> Kernel:
+        self.built.append(tree.tree_id)
+        if DOES_NOT_COMPILE in (tree.source.git.text(tree.commit, "net/demo.c") or ""):
+            log.write_text("net/demo.c:1:2: error: #error\n", encoding="utf-8")
+            raise BuildError("build", "net/demo.c:1:2: error: #error", log=log)
+        build_id = digest(tree.tree_id)[:40]
+        folder = workspace.entry("kernels", build_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config").write_text("CONFIG_MPTCP=y\n", encoding="utf-8")
+        return Kernel(folder, build_id, "6.12.1", build_id, digest(build_id), ())
+
+    def selftests(self, tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> Path:
+        of = digest(tree.subtree("tools/testing/selftests"))
+        folder = workspace.entry("selftests", of)
+        (folder / rootfs.GUEST_SELFTESTS).mkdir(parents=True, exist_ok=True)
+        (folder / rootfs.GUEST_SELFTESTS / "of").write_text(of, encoding="utf-8")
+        return folder
+
+
+def make_root(workspace: Workspace) -> None:
+    """A guest's root of one package in the cache, as if it had been made from the network."""
+    folder = rootfs.root_folder(workspace)
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "root.tar", "w") as tar:
+        program = tarfile.TarInfo("./usr/bin/bash")
+        program.mode, program.size = 0o755, 4
+        tar.addfile(program, io.BytesIO(b"bash"))
+    (folder / "packages.txt").write_text("bash_5.2.37-2_amd64\n", encoding="utf-8")
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
+    """Put it in place of compilers and guests, one guest at a time."""
+    made = StandIn()
+    make_root(workspace)
+    one_at_a_time: Callable[[object], int] = lambda machine: 1  # noqa: E731
+    for module, name, value in (
+        (vm, "run", made.run),
+        (vm, "at_once", one_at_a_time),
+        (build, "build", made.build),
+        (rootfs, "selftests", made.selftests),
+    ):
+        monkeypatch.setattr(module, name, value)
+    return made

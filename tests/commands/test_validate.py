@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`inv validate` from the settings to verdict.json, junit.xml, what is printed and the exit code,
+with recorded logs for guests; test_guests has real ones."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.base.errors import StageError
+from ci.base.progress import Progress
+from ci.base.settings import Settings
+from ci.base.workspace import Workspace
+from ci.commands import validate
+from ci.guest import rootfs
+from ci.kernel import build
+from ci.logs.ending import Ended
+from tests.commands.stand_in import (
+    DOES_NOT_COMPILE,
+    FAIL,
+    MPTCP,
+    PASS,
+    SELFTESTS,
+    Answer,
+    StandIn,
+    stand_in,
+)
+from tests.conftest import DEMO_C, commit, git, write
+
+FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
+MUST_FLIP = f'[[must_flip]]\nscript = "userspace_pm"\ncase = "{FLIP}"\n'
+BOTH = ["base/userspace_pm", "patched/userspace_pm"]
+
+
+@pytest.fixture
+def guests(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
+    return stand_in(monkeypatch, workspace)
+
+
+@pytest.fixture
+def validated(
+    guests: StandIn,
+    kernel_tree: Path,
+    demo_series: Path,
+    settings_for: Callable[..., Settings],
+    workspace: Workspace,
+) -> Callable[..., int]:
+    """The exit code of `inv validate` of the demo series on its tree, which has selftests."""
+    commit(kernel_tree, SELFTESTS, "selftests")
+
+    def made(**options: str | bool) -> int:
+        wanted = {"tree": str(kernel_tree), "series": str(demo_series), "suite": "userspace_pm"}
+        settings = settings_for(**(wanted | {"mode": "virtual"} | options))
+        return validate.validate_series(settings, Progress())
+
+    return made
+
+
+def stored(workspace: Workspace, name: str = "verdict.json") -> dict[str, Any]:
+    text = (workspace.latest() / name).read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def names(guests: StandIn) -> list[str]:
+    return [name for name, _ in guests.asked]
+
+
+def test_accepted(
+    validated: Callable[..., int],
+    guests: StandIn,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert validated() == 0
+    assert sorted(names(guests)) == BOTH and len(guests.built) == 2
+    verdict, run = stored(workspace), stored(workspace, "run.json")
+    assert (verdict["verdict"], verdict["exit_code"], verdict["reasons"]) == ("accepted", 0, [])
+    assert [patch["status"] for patch in verdict["patches"]] == ["applies", "applies"]
+    assert {case["change"] for case in verdict["cases"]} == {"kept"}
+    assert run["packages"] == ["bash_5.2.37-2_amd64"] and run["troubles"] == []
+    assert {row["name"]: (row["base"], row["patched"]) for row in run["builds"]} == dict.fromkeys(
+        ("kernel", "selftests"), ("pass", "pass")
+    )
+    junit = ET.parse(workspace.latest() / "junit.xml").getroot()
+    assert len([*junit.iter("testcase")]) == len(verdict["cases"])
+    assert not [*junit.iter("failure"), *junit.iter("error")]
+    printed = capsys.readouterr().out
+    assert "accepted (exit 0)" in printed
+    # Again: the record knows, and says the same.
+    text = (workspace.latest() / "verdict.json").read_bytes()
+    assert validated() == 0 and len(guests.asked) == 2
+    assert (workspace.latest() / "verdict.json").read_bytes() == text
+    assert validated(rerun=True) == 0 and len(guests.asked) == 4
+
+
+def test_what_rejects_runs_again_with_other_seeds(
+    validated: Callable[..., int], guests: StandIn, workspace: Workspace
+) -> None:
+    for suffix in ("", ".2", ".3"):
+        guests.answers[f"patched/userspace_pm{suffix}"] = FAIL
+    assert validated(seed="7") == 1
+    assert sorted(guests.asked) == [
+        (f"{side}/userspace_pm{suffix}", seed)
+        for side in ("base", "patched")
+        for suffix, seed in (("", 7), (".2", 8), (".3", 9))
+    ]
+    verdict = stored(workspace)
+    assert verdict["verdict"] == "rejected" and FLIP in str(verdict["reasons"])
+    failures = [*ET.parse(workspace.latest() / "junit.xml").getroot().iter("failure")]
+    assert failures
+
+
+def test_what_passes_the_second_time_does_not_reject(
+    validated: Callable[..., int], guests: StandIn, workspace: Workspace
+) -> None:
+    guests.answers["patched/userspace_pm"] = FAIL
+    code = validated()
+    assert code != 1 and names(guests).count("patched/userspace_pm.2") == 1
+    assert "patched/userspace_pm.3" not in names(guests)
+    assert stored(workspace)["exit_code"] == code
+
+
+def test_base_runs_its_own_script_where_the_patched_one_stops(
+    validated: Callable[..., int],
+    guests: StandIn,
+    kernel_tree: Path,
+    demo_series: Path,
+    workspace: Workspace,
+) -> None:
+    """The series brings a test with its fix: base has to fail it, and only it."""
+    git(kernel_tree, "checkout", "-q", "with-series")
+    commit(kernel_tree, {f"{MPTCP}/userspace_pm.sh": "# a test\n"}, "selftests: a test")
+    git(kernel_tree, "format-patch", "-q", "-1", "--start-number=3", "-o", str(demo_series))
+    git(kernel_tree, "checkout", "-q", "main")
+    write(demo_series, {"series.toml": MUST_FLIP})
+    guests.answers["base/userspace_pm"] = FAIL
+    assert validated() == 0
+    assert names(guests)[-1] == "base-own/userspace_pm" and sorted(names(guests)[:-1]) == BOTH
+    change = {case["name"]: case["change"] for case in stored(workspace)["cases"]}
+    assert change[FLIP] == "fixed"
+    guests.answers.clear()
+    assert validated(rerun=True) != 0  # base passes, so the test shows nothing
+    assert stored(workspace)["verdict"] != "accepted" and FLIP in str(stored(workspace)["reasons"])
+
+
+@pytest.mark.parametrize("side", ["base", "patched"])
+def test_a_side_that_does_not_build(
+    side: str,
+    validated: Callable[..., int],
+    guests: StandIn,
+    kernel_tree: Path,
+    demo_series: Path,
+    workspace: Workspace,
+) -> None:
+    """Base's trouble is not the series' fault; the compiler's words are told once."""
+    if side == "base":
+        commit(kernel_tree, {"net/demo.c": f"{DEMO_C}\n\n\n\n{DOES_NOT_COMPILE}\n"}, "broken")
+    else:
+        patch = max(demo_series.glob("*.patch"))
+        text = patch.read_text(encoding="utf-8")
+        patch.write_text(text.replace("int line30 = 3;", DOES_NOT_COMPILE), encoding="utf-8")
+    assert validated() == (3 if side == "base" else 2)
+    assert guests.asked == [] and len(guests.built) == (1 if side == "base" else 2)
+    verdict, run = stored(workspace), stored(workspace, "run.json")
+    (row,) = (row for row in run["builds"] if row["name"] == "kernel")
+    assert (row["base"], row["patched"]) == (
+        ("fail", "missing") if side == "base" else ("pass", "fail")
+    )
+    assert str(verdict["reasons"]).count("error: #error") == 1 and run["troubles"] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        (
+            Answer("userspace_pm.killed.log", None, "dmesg.oops-panic.log", Ended.PANIC),
+            1,
+            "panicked",
+        ),
+        (Answer("userspace_pm.killed.log", None, ended=Ended.LOST), 3, "lost"),
+        (Answer(console="dmesg.warning.log"), 1, "net/mptcp/subflow.c"),
+        (Answer(raised=StageError("run", "vng is not installed")), 3, "vng is not installed"),
+        (Answer(raised=RuntimeError("a fault of ours")), 3, "a fault of ours"),
+        (Answer(raised=KeyboardInterrupt("SIGTERM")), 3, "interrupted (SIGTERM)"),
+    ],
+    ids=["panic", "lost", "warning", "stage", "fault", "signal"],
+)
+def test_how_a_patched_guest_may_end(
+    answer: Answer,
+    code: int,
+    reason: str,
+    validated: Callable[..., int],
+    guests: StandIn,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only what the kernel did rejects; whatever it is, it gets a verdict."""
+    for suffix in ("", ".2", ".3"):
+        guests.answers[f"patched/userspace_pm{suffix}"] = answer
+    assert validated() == code
+    verdict = stored(workspace)
+    assert verdict["exit_code"] == code and reason in str(verdict["reasons"])
+    assert f"(exit {code})" in capsys.readouterr().out
+    fault = isinstance(answer.raised, RuntimeError)
+    assert (workspace.latest() / "traceback.log").exists() == fault
+
+
+@pytest.mark.parametrize("stage", ["root", "selftests", "build"])
+def test_a_stage_that_fails_is_evidence_and_ends_the_way(
+    stage: str,
+    validated: Callable[..., int],
+    guests: StandIn,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise StageError(stage, "no space left")
+
+    monkeypatch.setattr(build if stage == "build" else rootfs, stage, fail)
+    assert validated() == 3 and guests.asked == []
+    assert stored(workspace, "run.json")["troubles"] == [{"stage": stage, "text": "no space left"}]
+    verdict = stored(workspace)
+    assert verdict["verdict"] != "rejected" and "no space left" in str(verdict["reasons"])
+    # The root comes first: what may fail soon fails soon.
+    assert len(guests.built) == {"root": 0, "build": 0, "selftests": 1}[stage]
+
+
+def test_what_cannot_be_done_leaves_no_run(
+    validated: Callable[..., int], guests: StandIn, workspace: Workspace
+) -> None:
+    with pytest.raises(StageError, match="no_such"):
+        validated(suite="no_such")
+    assert [*workspace.results.iterdir()] == [] and guests.built == []
+
+
+def test_a_part_of_the_way(
+    validated: Callable[..., int],
+    guests: StandIn,
+    settings_for: Callable[..., Settings],
+    kernel_tree: Path,
+    demo_series: Path,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`inv build`, `inv image` and `inv run` stop where they say; a verdict is validate's alone."""
+    settings = settings_for(
+        tree=str(kernel_tree), series=str(demo_series), suite="userspace_pm", mode="virtual"
+    )
+    for part, count in (
+        (validate.fetch_only, 0),
+        (validate.build_only, 0),
+        (validate.make_image, 0),
+        (validate.run_only, 2),
+    ):
+        assert part(settings, Progress()) == 0
+        assert len(guests.asked) == count and "done, logs in" in capsys.readouterr().out
+    assert not [*workspace.results.glob("*/verdict.json")]
+    assert PASS.status == 0 and len(guests.built) == 6
