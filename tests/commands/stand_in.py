@@ -17,14 +17,15 @@ import pytest
 from ci.base.errors import BuildError
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace, digest
-from ci.guest import rootfs, vm
+from ci.guest import rootfs, selftests, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
+from ci.guest.selftests import GUEST_SELFTESTS
 from ci.guest.vm import GuestRun
 from ci.kernel import build
 from ci.kernel.build import Kernel, Toolchain
 from ci.logs.ending import Ended, GuestEnd
-from ci.suites.selection import Script
+from ci.suites.collection import Collection, Script
 from ci.trees.tree import Tree
 from tests.conftest import ROOT
 
@@ -89,7 +90,13 @@ class StandIn:
         return GuestRun(script, folder, end)
 
     def build(
-        self, tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
+        self,
+        tree: Tree,
+        workspace: Workspace,
+        tools: Toolchain,
+        collection: Collection,
+        progress: Progress,
+        log: Path,
     ) -> Kernel:
         self.built.append(tree.tree_id)
         if DOES_NOT_COMPILE in (tree.source.git.text(tree.commit, "net/demo.c") or ""):
@@ -101,11 +108,18 @@ class StandIn:
         (folder / "config").write_text("CONFIG_MPTCP=y\n", encoding="utf-8")
         return Kernel(folder, build_id, "6.12.1", build_id, digest(build_id), ())
 
-    def selftests(self, tree: Tree, workspace: Workspace, tools: Toolchain, log: Path) -> Path:
+    def selftests(
+        self,
+        tree: Tree,
+        workspace: Workspace,
+        tools: Toolchain,
+        collection: Collection,
+        log: Path,
+    ) -> Path:
         of = digest(tree.subtree("tools/testing/selftests"))
         folder = workspace.entry("selftests", of)
-        (folder / rootfs.GUEST_SELFTESTS).mkdir(parents=True, exist_ok=True)
-        (folder / rootfs.GUEST_SELFTESTS / "of").write_text(of, encoding="utf-8")
+        (folder / GUEST_SELFTESTS).mkdir(parents=True, exist_ok=True)
+        (folder / GUEST_SELFTESTS / "of").write_text(of, encoding="utf-8")
         return folder
 
 
@@ -129,7 +143,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
         (vm, "run", made.run),
         (vm, "at_once", one_at_a_time),
         (build, "build", made.build),
-        (rootfs, "selftests", made.selftests),
+        (selftests, "install_selftests", made.selftests),
     ):
         monkeypatch.setattr(module, name, value)
     return made

@@ -46,7 +46,7 @@ def told(
     """Exit code, problems and what is fine of `inv doctor`."""
 
     def made(**options: str) -> tuple[int, list[str], list[str]]:
-        code = doctor.report(settings_for(**options))
+        code = doctor.report_machine(settings_for(**options))
         *lines, last = capsys.readouterr().out.splitlines()
         problems = [line for line in lines if line.startswith("PROBLEM ")]
         assert last == (f"{len(problems)} problems" if problems else "no problems")

@@ -20,7 +20,7 @@ from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended, GuestEnd
-from ci.suites.selection import Script
+from ci.suites.collection import Script
 
 KERNEL = Kernel(Path("/k"), "key", "6.12.1", "ab" * 20, "digest", ())
 IMAGE = Image(Path("/i"), "image", ())

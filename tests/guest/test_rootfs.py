@@ -17,10 +17,12 @@ from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace, file_digest
 from ci.guest import cpio, rootfs
+from ci.guest.selftests import GUEST_SELFTESTS, install_selftests
 from ci.kernel.build import Toolchain
-from ci.series import patches
-from ci.trees import source, tree
-from ci.trees.tree import Tree
+from ci.series.patches import load_series
+from ci.suites.mptcp import COLLECTION
+from ci.trees.fetch import fetch_source
+from ci.trees.tree import Tree, derive_trees
 from tests.conftest import KERNEL_FILES, ROOT, commit
 from tests.guest.test_cpio import read
 
@@ -152,8 +154,8 @@ def installed(workspace: Workspace, mmdebstrap: Callable[..., None], tmp_path: P
     mmdebstrap(PACKAGES)
     rootfs.root(workspace, tmp_path / "root.log")
     folder = tmp_path / "key of selftests"
-    (folder / rootfs.GUEST_SELFTESTS).mkdir(parents=True)
-    (folder / rootfs.GUEST_SELFTESTS / "diag.sh").write_text("#!/bin/sh\n", encoding="ascii")
+    (folder / GUEST_SELFTESTS).mkdir(parents=True)
+    (folder / GUEST_SELFTESTS / "diag.sh").write_text("#!/bin/sh\n", encoding="ascii")
     return folder
 
 
@@ -207,9 +209,9 @@ def tree_with(
             f"{TESTS}/net/mptcp/mptcp_join.sh": "#!/bin/sh\n",
         }
         commit(kernel_tree, files, "selftests")
-        series = patches.load(demo_series)
-        fetched = source.fetch(settings_for(tree=str(kernel_tree)), series, progress)
-        return tree.derive(series, fetched, frozenset()).base
+        series = load_series(demo_series)
+        fetched = fetch_source(settings_for(tree=str(kernel_tree)), series, progress)
+        return derive_trees(series, fetched, frozenset()).base
 
     return made
 
@@ -221,13 +223,13 @@ def test_selftests_are_installed_by_the_trees_own_makefiles(
     tree_with: Callable[[str], Tree], workspace: Workspace, tmp_path: Path
 ) -> None:
     made = tree_with(INSTALL)
-    folder = rootfs.selftests(made, workspace, TOOLS, tmp_path / "log")
+    folder = install_selftests(made, workspace, TOOLS, COLLECTION, tmp_path / "log")
     assert (folder / "selftests/net/mptcp/mptcp_join.sh").exists()
     words = (folder / "selftests/words").read_text(encoding="ascii")
     assert words == "net/mptcp -static -s\n"
     assert [path.name for path in folder.iterdir()] == ["selftests"]
     (folder / "mark").touch()
-    assert rootfs.selftests(made, workspace, TOOLS, tmp_path / "log") == folder
+    assert install_selftests(made, workspace, TOOLS, COLLECTION, tmp_path / "log") == folder
     assert (folder / "mark").exists()
 
 
@@ -235,9 +237,9 @@ def test_selftests_that_do_not_compile_are_told_and_not_kept(
     tree_with: Callable[[str], Tree], workspace: Workspace, tmp_path: Path
 ) -> None:
     with pytest.raises(BuildError) as raised:
-        rootfs.selftests(tree_with(BROKEN), workspace, TOOLS, tmp_path / "log")
+        install_selftests(tree_with(BROKEN), workspace, TOOLS, COLLECTION, tmp_path / "log")
     told = raised.value.message.splitlines()
     assert told[0] == f"{TESTS}/net/mptcp/a.c:1:2: error: no such thing"
     with pytest.raises(StageError, match=r"installed no net/mptcp/mptcp_join\.sh"):
-        rootfs.selftests(tree_with("\ninstall:\n"), workspace, TOOLS, tmp_path / "log")
+        install_selftests(tree_with("\ninstall:\n"), workspace, TOOLS, COLLECTION, tmp_path / "log")
     assert [*(workspace.cache / "selftests").iterdir()] == []
