@@ -13,6 +13,7 @@ The text is hostile: everything is bounded, every pass is linear, nothing raises
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -243,8 +244,8 @@ def parse_script(
 
     ``script`` has no ``.sh``; ``text`` is its part of the serial log, decoded with
     ``errors="replace"``; ``exit_status`` is None where none came back; ``live`` reads the lines
-    before its TAP, under the same names. ``expect_tap`` is False for
-    trees whose scripts print no TAP (MPTCP before v6.6).
+    before its TAP, under the same names. ``expect_tap`` is False for trees whose scripts print no
+    TAP (MPTCP before v6.6).
 
     - A cut-off TAP is completed from the live lines; a case that neither gives is not there: its
       absence is for the verdict.
@@ -254,6 +255,20 @@ def parse_script(
       stops early plans only for what it ran: both are plain failures.
     """
     tap = TapReader(script)
+    last = _feed(text, tap, live)
+    complete = tap.seen or (not expect_tap and exit_status in STATUS)
+    lived = unique(live.finish(exit_status, complete=complete, tap=expect_tap), script)
+    cases = list(unique(tap.finish(), script))
+    cases = _merged(cases, lived, whole=not tap.problems)
+    doubts = _doubts(exit_status, cases, tap=tap.planned, expect_tap=expect_tap)
+    problems = (*doubts, *tap.problems)
+    state = State.ERROR if problems else STATUS[exit_status or 0]
+    detail = "" if state is State.PASS else bounded([*problems, *last])
+    return ScriptResult(script, Case(script, state, detail), tuple(cases), problems)
+
+
+def _feed(text: str, tap: TapReader, live: LineReader) -> list[str]:
+    """Give the lines to their readers; the last of them, for people."""
     last: list[str] = []
     lines = clean_lines(text)
     for number, line in enumerate(lines, 1):
@@ -265,29 +280,20 @@ def parse_script(
             live.feed(line[:MAX_LINE])
         if line.strip():
             last = [*last[-14:], line[:MAX_LINE]]
-    complete = tap.seen or (not expect_tap and exit_status in STATUS)
-    told = unique(live.finish(exit_status, complete=complete, tap=expect_tap), script)
-    cases = list(unique(tap.finish(), script))
-    problems = tap.problems
-    if cases:
-        of_name = {case.name: case.detail for case in told}
-        cases = [
-            (
-                case
-                if case.state is State.PASS
-                else replace(
-                    case,
-                    detail=bounded(
-                        f"{case.detail}\n{of_name.get(case.name, '')}".strip("\n").split("\n")
-                    ),
-                )
-            )
-            for case in cases
-        ]
-    if not cases or problems:
+    return last
+
+
+def _merged(cases: list[Case], lived: Sequence[Case], *, whole: bool) -> list[Case]:
+    """TAP's cases with what the live lines say of each; where TAP is not whole, those that only
+    the live lines have, too."""
+    details = {case.name: case.detail for case in lived}
+    merged = []
+    for case in cases:
+        if case.state is not State.PASS:
+            lines = f"{case.detail}\n{details.get(case.name, '')}".strip("\n").split("\n")
+            case = replace(case, detail=bounded(lines))
+        merged.append(case)
+    if not cases or not whole:
         names = {case.name for case in cases}
-        cases += [case for case in told if case.name not in names]
-    problems = _doubts(exit_status, cases, tap=tap.planned, expect_tap=expect_tap) + problems
-    state = State.ERROR if problems else STATUS[exit_status or 0]
-    detail = "" if state is State.PASS else bounded([*problems, *last])
-    return ScriptResult(script, Case(script, state, detail), tuple(cases), tuple(problems))
+        merged += [case for case in lived if case.name not in names]
+    return merged

@@ -54,27 +54,14 @@ class LineReader:
 COLLECTION = Collection(
     name="net",
     target="net",
-    # The tree's own net/config asks for a hundred features, most of them for programs. What the
-    # guest has for MPTCP is nearly all that the scripts need, so that its kernel's objects serve.
+    # The tree's own net/config asks for a hundred features, most of them for programs and modules.
+    # With MPTCP's, whose kernel serves then, these scripts have all that they need.
     configs=("tools/testing/selftests/net/mptcp/config",),
-    symbols=(
-        "CONFIG_NET_L3_MASTER_DEV=y  # VRF hangs below it\n"
-        "CONFIG_NET_VRF=y  # fib-onlink-tests.sh\n"
-        "CONFIG_BRIDGE=y  # bridge fdb\n"
-        "CONFIG_BRIDGE_VLAN_FILTERING=y  # rtnetlink.sh\n"
-        "CONFIG_VLAN_8021Q=y  # rtnetlink.sh\n"
-        "CONFIG_VXLAN=y  # test_vxlan_fdb_changelink.sh\n"
-        "CONFIG_IP_ROUTE_MULTIPATH=y  # routes with several next hops\n"
-    ),
     variables=("TEST_GEN_FILES=", "TEST_GEN_PROGS="),
-    installed="fib-onlink-tests.sh",
+    installed="fib_nexthop_nongw.sh",
     reader=LineReader,
     tables={
-        "smoke": (Row("fib_nexthop_nongw.sh"), Row("fib-onlink-tests.sh")),
-        "default": (
-            Row("fib_nexthop_nongw.sh"),
-            Row("fib-onlink-tests.sh"),
-            Row("test_vxlan_fdb_changelink.sh"),
-        ),
+        "smoke": (Row("fib_nexthop_nongw.sh"),),
+        "default": (Row("fib_nexthop_nongw.sh"), Row("netns-name.sh")),
     },
 )

@@ -17,25 +17,17 @@ __all__ = ["inv"]
 def test_a_series_that_breaks_routes_is_rejected_by_case(
     inv: Callable[..., Done], project: Path, tmp_path: Path
 ) -> None:
-    """Base runs its scripts to their ends; patched refuses what they ask for."""
-    old = '\t\tif (addr_type != RTN_UNICAST) {\n\t\t\tNL_SET_ERR_MSG(extack, "Nexthop has invalid'
-    made = patch(
-        tmp_path,
-        "ipv4: take no onlink next hop",
-        "net/ipv4/fib_semantics.c",
-        old,
-        old.replace("!=", "=="),
-    )
-    done = inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "net:smoke")
+    """Base runs the script to its end; on patched the next hop has no source address that is
+    answered."""
+    old = "!fib_nh->fib_nh_scope ? 0 : fib_nh->fib_nh_scope - 1"
+    title, file = "nexthop: the scope as it is", "net/ipv4/nexthop.c"
+    made = patch(tmp_path, title, file, old, "fib_nh->fib_nh_scope")
+    done = inv("validate", "--source", SOURCE, "--series", str(made), "--suite", "net:default")
     assert done.returncode == 1 and done.stdout.startswith("rejected (exit 1)")
-    found = verdict(project)
-    cases = {(case["suite"], case["name"]): case["change"] for case in found["cases"]}
-    assert {"fib_nexthop_nongw", "fib-onlink-tests"} <= {script for script, _ in cases}
-    broken = {name for (_, name), change in cases.items() if change == "regressed"}
-    assert "unicast connected" in " ".join(broken)
-    assert {change for (script, _), change in cases.items() if script == "fib_nexthop_nongw"} == {
-        "kept"
-    }
-    folder = (project / "results/latest").resolve()
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert facts["suite"]["name"] == "net:smoke"
+    cases = verdict(project)["cases"]
+    changes = {(case["suite"], case["name"]): case["change"] for case in cases}
+    ping = "nexthop: ping through nexthop without gw"
+    assert changes["fib_nexthop_nongw", ping] == "regressed"
+    assert changes["netns-name", "netns-name"] == "kept"
+    facts = json.loads((project / "results/latest/run.json").read_text(encoding="utf-8"))
+    assert facts["suite"]["name"] == "net:default"

@@ -167,7 +167,7 @@ def test_a_file_that_cannot_be_read_is_not_one_that_is_missing(made: Tree) -> No
 NET = all_collections()["net"]
 NET_FILES = {
     f"{NET.folder}/Makefile": (
-        "TEST_PROGS := run_netsocktests rtnetlink.sh fib-onlink-tests.sh\nTEST_PROGS +="
+        "TEST_PROGS := run_netsocktests rtnetlink.sh netns-name.sh\nTEST_PROGS +="
         " fib_nexthop_nongw.sh nl_netdev.py\n"
     )
 }
@@ -181,18 +181,18 @@ def both(made: Tree, kernel_tree: Path) -> Tree:
 
 
 def test_a_prefix_chooses_the_collection(both: Tree) -> None:
-    suite = selection.select_suite("net:smoke", both)
-    assert suite.collection is NET and suite.name == "net:smoke" and not suite.tap
-    assert [script.label for script in suite.scripts] == ["fib_nexthop_nongw", "fib-onlink-tests"]
+    suite = selection.select_suite("net:default", both)
+    assert suite.collection is NET and suite.name == "net:default" and not suite.tap
+    assert [script.label for script in suite.scripts] == ["fib_nexthop_nongw", "netns-name"]
     assert {script.folder for script in suite.scripts} == {"net"}
-    named = selection.select_suite("net:fib_nexthop_nongw,fib-onlink-tests.sh", both)
+    named = selection.select_suite("net:fib_nexthop_nongw,netns-name.sh", both)
     assert named.scripts == suite.scripts
-    assert selection.select_suite("net:fib_nexthop_nongw, net:fib-onlink-tests", both) == replace(
-        suite, name="net:fib_nexthop_nongw, net:fib-onlink-tests"
+    assert selection.select_suite("net:fib_nexthop_nongw, net:netns-name", both) == replace(
+        suite, name="net:fib_nexthop_nongw, net:netns-name"
     )
     # As the command that shows it again says it.
     words = suite.words_for(suite.scripts)
-    assert words == "net:fib_nexthop_nongw,fib-onlink-tests"
+    assert words == "net:fib_nexthop_nongw,netns-name"
     assert selection.select_suite(words, both).scripts == suite.scripts
     for word in (suite.name, words, "mptcp:mptcp_join:D,userspace_pm"):
         check_suite(word, "--suite")
