@@ -9,7 +9,7 @@ from ci.suites.collection import Collection, Row
 
 # "    TEST: IPv4 route get    [ OK ]", "expected two remotes after link set   [FAIL]",
 # "PASS: policy routing", "SKIP: fou tests"; the words before a mark may have none of their own.
-_MARKED = re.compile(r"\s*(?:TEST: )?(\S.*?)\s+\[ ?(OK|PASS|FAIL|SKIP|XFAIL) ?\]\s*$", re.I)
+_MARKED = re.compile(r"\s*(?:TEST: )?(\S.*?)\s+\[ {0,2}(OK|PASS|FAIL|SKIP|XFAIL) {0,2}\]\s*$", re.I)
 _WORDED = re.compile(r"\s*(PASS|FAIL|SKIP): (\S.*)$")
 # "Configuring interfaces", "unicast onlink": what the cases below belong to
 _HEADING = re.compile(r"[A-Za-z][\w ,/-]{0,80}$")

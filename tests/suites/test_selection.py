@@ -259,7 +259,7 @@ RTNETLINK answers: Invalid argument
 TEST: gw in another table                           [FAIL]
 PASS: policy routing
 SKIP: fou tests
-netns-name.sh\t\t\t[ PASS ]
+netns-name.sh\t\t\t[  OK  ]
 """
 
 
