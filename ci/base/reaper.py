@@ -26,9 +26,11 @@ import select
 import signal
 import socket
 import sys
+import warnings  # noqa: F401 - os.execvpe imports it, which every command would do anew
 from collections.abc import Sequence
 
 PR_SET_CHILD_SUBREAPER = 36
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def descendants(root: int) -> list[int]:
@@ -150,7 +152,7 @@ def wait_for_end(child: int, wake_r: int, alive_fd: int, stops: list[int]) -> st
 
 def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: int) -> None:
     """Start what is asked for, wait for its end or the parent's, kill what is left, report."""
-    with open(request, encoding="ascii") as file:
+    with open(request, "rb") as file:  # as text it would import a codec, for each command
         file.seek(0)
         argv, cwd, env, own_session = json.load(file)
     if own_session:
@@ -158,7 +160,7 @@ def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: in
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     stops: list[int] = []
     wake_r, wake_w = wake_on_signals(stops)
     child = start(argv, cwd, env, (alive_fd, wake_r, wake_w), status_fd)

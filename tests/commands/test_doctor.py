@@ -12,7 +12,7 @@ import pytest
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.commands import doctor, preflight
-from ci.guest import modes, rootfs
+from ci.guest import kvm, rootfs
 from tests.conftest import ROOT
 
 PROGRAMS = [
@@ -32,7 +32,7 @@ def tools(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch)
         if program := shutil.which(name):
             (folder / name).symlink_to(program)
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(modes, "kvm_trouble", lambda workspace: "")
+    monkeypatch.setattr(kvm, "find_trouble", lambda workspace: "")
     monkeypatch.setattr(preflight, "APT_HELPER", str(shutil.which("true", path=os.defpath)))
     rootfs.root_folder(workspace).mkdir(parents=True)
     (workspace.cache / "trees").mkdir()
@@ -90,7 +90,7 @@ def test_an_emulator_that_is_missing(
 def test_kvm_that_does_not_work_is_no_problem(
     told: Callable[..., tuple[int, list[str], list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modes, "kvm_trouble", lambda workspace: "there is no /dev/kvm")
+    monkeypatch.setattr(kvm, "find_trouble", lambda workspace: "there is no /dev/kvm")
     code, problems, fine = told()
     assert (code, problems) == (0, [])
     assert "mode kvm: does not work: there is no /dev/kvm" in "\n".join(fine)
