@@ -115,7 +115,7 @@ def stable(settings: Settings, branches: str, source: str, selftests: str) -> in
 @task("source tree mode rows times")
 def bench(settings: Settings, rows: str, times: int) -> int:
     """This pipeline against vng with its defaults, measured here and now: an hour or two."""
-    return bench_stage.bench(settings, Progress(), rows.split(","), max(times, 1))
+    return bench_stage.compare_with_vng(settings, Progress(), rows.split(","), max(times, 1))
 
 
 @task("run")
@@ -128,7 +128,7 @@ def report(settings: Settings, run: str) -> int:
 @task()
 def doctor(settings: Settings) -> int:
     """Is this machine fit? Tools, versions, modes, disk, memory; each problem with its remedy."""
-    return doctor_stage.report(settings)
+    return doctor_stage.report_machine(settings)
 
 
 @task()

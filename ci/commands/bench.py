@@ -21,7 +21,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -244,12 +244,12 @@ class _Peer:
     def script(self, script: Script) -> None:
         """One script on one kernel. A case that fails is of the peer's making, and told; one that
         skips would be fast."""
-        said = self.boot(
+        console = self.boot(
             shlex.join([f"./{script.program}", *script.args]) + "; echo ended $?"
         ).stdout
-        ended = re.findall(r"^ended (\d+)", said, re.M)  # ended 0
-        _expect(ended in (["0"], ["1"]), f"{script.label} under vng:\n{said[-500:]}")
-        self.failed[script.label] += ended == ["1"]
+        statuses = re.findall(r"^ended (\d+)", console, re.M)  # ended 0
+        _expect(statuses in (["0"], ["1"]), f"{script.label} under vng:\n{console[-500:]}")
+        self.failed[script.label] += statuses == ["1"]
 
     def again(self, label: str, measured: Callable[[], None], progress: Progress) -> None:
         """``measured`` runs guests; where one breaks down it is told, not counted, and tried again,
@@ -280,7 +280,28 @@ def _one_line_more(src: Path) -> None:
 Figures = dict[str, dict[str, list[Spent]]]
 
 
-def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: int) -> ExitCode:
+@dataclass
+class _Measured:
+    """The figures so far, which are written with each new one: what took an hour is not lost by
+    what fails after it."""
+
+    run: Run
+    figures: Figures = field(default_factory=dict)
+    costs: dict[str, dict[str, Cost]] = field(default_factory=dict)
+
+    def measure(self, row: str, side: str, work: Callable[[], object]) -> None:
+        """Do the work and keep what it took."""
+        spent = _timed(work)
+        self.figures.setdefault(row, {}).setdefault(side, []).append(spent)
+        self.run.progress.note(
+            f"{row}, {side}: {spent.wall_s:.1f} s, {spent.cpu_s:.1f} CPU seconds"
+        )
+        _keep(self.run, self.figures, self.costs)
+
+
+def compare_with_vng(
+    settings: Settings, progress: Progress, rows: Sequence[str], times: int
+) -> ExitCode:
     """Measure the named rows, guests ``times`` times; the figures as JSON, the ratios on stdout."""
     unknown = set(rows) - set(ROWS)
     if unknown:
@@ -295,53 +316,67 @@ def bench(settings: Settings, progress: Progress, rows: Sequence[str], times: in
     folder = settings.workspace.entry("bench", "now")
     remove_tree(folder)
     folder.mkdir(parents=True)
-    figures: Figures = {}
-    costs: dict[str, dict[str, Cost]] = {}
     suites = {
         name: selection.select_suite(name, trees.patched).scripts for name in SUITES if name in rows
     }
-
-    def measure(row: str, side: str, work: Callable[[], object]) -> None:
-        spent = _timed(work)
-        figures.setdefault(row, {}).setdefault(side, []).append(spent)
-        progress.note(f"{row}, {side}: {spent.wall_s:.1f} s, {spent.cpu_s:.1f} CPU seconds")
-        _keep(run, figures, costs)  # what took an hour is not lost by what fails after it
-
+    measured = _Measured(run)
     try:
         with progress.stage("bench", ", ".join(rows)):
             ours, peer = _Ours(subject, folder), _Peer(subject, folder)
-            measure("build", "ours", ours.cold)
-            ours.build()
-            if "scripts" in rows:
-                costs = {layout: ours.cost(layout) for layout in ("fixed", "random")}
-            if set(rows) - {"scripts"}:
-                measure("build", "vng", peer.cold)
-                peer.build()
-            if "rebuild" in rows:
-                measure("rebuild", "ours", ours.rebuild)
-                measure("rebuild", "vng", peer.rebuild)
+            _measure_builds(measured, ours, peer, rows)
             for _ in range(times):
-                if "boot" in rows:
-                    script = COLLECTION.script("mptcp_lib.sh")
-                    measure("boot", "ours", partial(ours.guests, [script], "boot"))
-                    twice = partial(measure, "boot", "vng", lambda: (peer.boot(), peer.boot()))
-                    peer.again("boot", twice, progress)
-                for name, scripts in suites.items():
-                    measure(name, "ours", partial(ours.guests, scripts, name))
-                for script in dict.fromkeys(one for scripts in suites.values() for one in scripts):
-                    once = partial(measure, script.label, "vng", partial(peer.script, script))
-                    peer.again(script.label, once, progress)
+                _measure_guests(measured, ours, peer, suites, boot="boot" in rows)
     finally:
         # The work tree is 6 GB of objects; git forgets it with the folder.
         remove_tree(folder)
         git.run("worktree", "prune")
+    _print_failures(peer, times)
+    return _show(run, suites, measured.figures, measured.costs)
+
+
+def _measure_builds(measured: _Measured, ours: _Ours, peer: _Peer, rows: Sequence[str]) -> None:
+    """Both kernels from nothing, the cost of each script, and a build after one line more."""
+    measured.measure("build", "ours", ours.cold)
+    ours.build()
+    if "scripts" in rows:
+        measured.costs = {layout: ours.cost(layout) for layout in ("fixed", "random")}
+    if set(rows) - {"scripts"}:
+        measured.measure("build", "vng", peer.cold)
+        peer.build()
+    if "rebuild" in rows:
+        measured.measure("rebuild", "ours", ours.rebuild)
+        measured.measure("rebuild", "vng", peer.rebuild)
+
+
+def _measure_guests(
+    measured: _Measured,
+    ours: _Ours,
+    peer: _Peer,
+    suites: Mapping[str, Sequence[Script]],
+    *,
+    boot: bool,
+) -> None:
+    """A boot and the suites, once."""
+    measure, progress = measured.measure, measured.run.progress
+    if boot:
+        script = COLLECTION.script("mptcp_lib.sh")
+        measure("boot", "ours", partial(ours.guests, [script], "boot"))
+        twice = partial(measure, "boot", "vng", lambda: (peer.boot(), peer.boot()))
+        peer.again("boot", twice, progress)
+    for name, scripts in suites.items():
+        measure(name, "ours", partial(ours.guests, scripts, name))
+    for script in dict.fromkeys(one for scripts in suites.values() for one in scripts):
+        once = partial(measure, script.label, "vng", partial(peer.script, script))
+        peer.again(script.label, once, progress)
+
+
+def _print_failures(peer: _Peer, times: int) -> None:
     for what, counts in (
         ("ended with exit code 1", peer.failed),
         ("broke down (not counted)", peer.broken),
     ):
         for label, count in (+counts).items():
             print(f"vng: {label} {what}: {count} of {times + peer.broken[label]} times")
-    return _show(run, suites, figures, costs)
 
 
 def _keep(run: Run, figures: Figures, costs: Mapping[str, Mapping[str, Cost]]) -> None:

@@ -25,7 +25,7 @@ MEMORY_NEEDED_MB = 2 * MEMORY_MB
 PACKAGES = "ci/packages.txt"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine_machine(settings: Settings) -> Iterator[Finding]:
     """Everything that a run needs but the kernels. The probe's answer and the guest's root stay in
     the cache; nothing else of the machine is changed."""
     yield Finding("python", sys.version.split()[0])
@@ -42,29 +42,31 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("guests", error.message, "see above")
     yield from _room(settings.workspace)
     yield _series(settings)
-    yield preflight.network(settings.workspace)
-    yield preflight.guest_root(settings.workspace)
+    yield preflight.check_network(settings.workspace)
+    yield preflight.try_guest_root(settings.workspace)
 
 
 def _tools(root: Path) -> Iterator[Finding]:
     """What the distribution's packages bring."""
     for line in (root / PACKAGES).read_text(encoding="utf-8").splitlines():
         sign, _, package = line.partition(" ")
-        there = Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
-        yield Finding(
-            sign, "there" if there else "missing", "" if there else f"install the package {package}"
+        present = Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
+        yield (
+            Finding(sign, "there")
+            if present
+            else Finding(sign, "missing", f"install the package {package}")
         )
     for program in ("gcc", "git", "ccache", "mmdebstrap"):
         if shutil.which(program):
-            said = processes.run(
+            version = processes.run(
                 [program, "--version"], stage="doctor", timeout_s=20
             ).stdout.splitlines()[0]
-            yield Finding(f"{program} version", said)
+            yield Finding(f"{program} version", version)
 
 
 def _room(workspace: Workspace) -> Iterator[Finding]:
     """Disk, memory, cores."""
-    yield from preflight.rooms(workspace, preflight.needed_gb(workspace))
+    yield from preflight.check_disks(workspace, preflight.needed_gb(workspace))
     total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     yield Finding(
         "memory",
@@ -83,13 +85,13 @@ def _series(settings: Settings) -> Finding:
     return Finding("series", f"{loaded.name}, {len(loaded.patches)} patches")
 
 
-def report(settings: Settings) -> ExitCode:
+def report_machine(settings: Settings) -> ExitCode:
     """Print the findings; 0 when nothing is missing, else 3."""
-    bad = 0
-    for finding in examine(settings):
+    problems = 0
+    for finding in examine_machine(settings):
         mark = "PROBLEM" if finding.remedy else "ok"
         more = f" -> {finding.remedy}" if finding.remedy else ""
-        print(marked_lines(f"{finding.name}: {finding.said}{more}", f"{mark:8} "), flush=True)
-        bad += bool(finding.remedy)
-    print(f"{bad} problems" if bad else "no problems")
-    return ExitCode.UNKNOWN if bad else ExitCode.ACCEPTED
+        print(marked_lines(f"{finding.name}: {finding.state}{more}", f"{mark:8} "), flush=True)
+        problems += bool(finding.remedy)
+    print(f"{problems} problems" if problems else "no problems")
+    return ExitCode.UNKNOWN if problems else ExitCode.ACCEPTED

@@ -29,21 +29,21 @@ class Finding:
     """Something that was looked at; a ``remedy`` makes it a problem."""
 
     name: str
-    said: str
+    state: str
     remedy: str = ""
 
 
-def demand(finding: Finding) -> None:
+def demand_sound(finding: Finding) -> None:
     """A :class:`StageError` where the finding is a problem."""
     if finding.remedy:
-        raise StageError(finding.name, f"{finding.said}; {finding.remedy}")
+        raise StageError(finding.name, f"{finding.state}; {finding.remedy}")
 
 
-def room(folder: Path, needed_gb: float, variable: str) -> Finding:
+def check_disk(folder: Path, needed_gb: float, variable: str) -> Finding:
     """Whether the disk of a folder (that need not be there yet) has so much left; ``variable``
     names another place."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free_gb = shutil.disk_usage(there).free / 10**9
+    present = next(path for path in (folder, *folder.parents) if path.exists())
+    free_gb = shutil.disk_usage(present).free / 10**9
     enough = free_gb >= needed_gb
     remedy = (
         ""
@@ -62,14 +62,14 @@ def needed_gb(workspace: Workspace) -> float:
     return BUILD_GB if _sources(workspace).exists() else FROM_NOTHING_GB
 
 
-def rooms(workspace: Workspace, needed_gb: float) -> Iterator[Finding]:
+def check_disks(workspace: Workspace, needed_gb: float) -> Iterator[Finding]:
     """The disks that a run writes much to."""
-    yield room(workspace.cache, needed_gb, "XDG_CACHE_HOME")
+    yield check_disk(workspace.cache, needed_gb, "XDG_CACHE_HOME")
     if not rootfs.root_folder(workspace).exists():
-        yield room(Path(tempfile.gettempdir()), SCRATCH_GB, "TMPDIR")
+        yield check_disk(Path(tempfile.gettempdir()), SCRATCH_GB, "TMPDIR")
 
 
-def guest_root(workspace: Workspace) -> Finding:
+def try_guest_root(workspace: Workspace) -> Finding:
     """Make the guest's root, where it is not there yet: tries mmdebstrap, the keyring, the mirror
     and this user's rights."""
     log, begin = workspace.cache / "guest-root.log", time.monotonic()
@@ -85,7 +85,7 @@ def guest_root(workspace: Workspace) -> Finding:
     return Finding("guest root", f"made in {time.monotonic() - begin:.0f} s")
 
 
-def network(workspace: Workspace) -> Finding:
+def check_network(workspace: Workspace) -> Finding:
     """Whether Debian's mirror answers apt, with apt's own proxies; a problem only where something
     is yet to be fetched."""
     needed = not (_sources(workspace).exists() and rootfs.root_folder(workspace).exists())

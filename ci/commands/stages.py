@@ -133,8 +133,8 @@ def fetch_source(run: Run, series: Series) -> Source:
 
 def _demand_room(workspace: Workspace) -> None:
     """Room for what is about to be written; a run from the cache needs none."""
-    for finding in preflight.rooms(workspace, preflight.needed_gb(workspace)):
-        preflight.demand(finding)
+    for finding in preflight.check_disks(workspace, preflight.needed_gb(workspace)):
+        preflight.demand_sound(finding)
 
 
 def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:

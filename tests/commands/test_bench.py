@@ -4,6 +4,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ def test_a_row_that_is_none_is_named(
     with pytest.raises(
         StageError, match="--rows speed: there are build, rebuild, boot, smoke, default, scripts"
     ):
-        bench.bench(settings_for(), progress, ["build", "speed"], 1)
+        bench.compare_with_vng(settings_for(), progress, ["build", "speed"], 1)
 
 
 def test_a_peer_that_would_skip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -111,3 +112,41 @@ def test_the_line_more_compiles_with_all_warnings_as_errors(tmp_path: Path) -> N
     assert done.returncode == 0 and source.read_text(encoding="utf-8").count("return 1;") == 2, (
         done.stderr
     )
+
+
+def test_each_figure_is_kept_as_soon_as_it_is_there(tmp_path: Path, progress: Progress) -> None:
+    """Builds and guests of two sides that do nothing: what is measured, in which order."""
+    asked: list[str] = []
+
+    def side(name: str) -> SimpleNamespace:
+        def call(word: str, *_: object) -> dict[str, bench.Cost]:
+            asked.append(f"{name} {word}")
+            return {}
+
+        words = "cold build rebuild cost guests boot script".split()
+        calls = {word: partial(call, word) for word in words}
+        return SimpleNamespace(again=lambda _label, once, _progress: once(), **calls)
+
+    run = SimpleNamespace(
+        folder=tmp_path, progress=progress, record=SimpleNamespace(mode=Mode("virtual", ""))
+    )
+    measured = bench._Measured(run)  # type: ignore[arg-type]
+    rows = ["rebuild", "boot", "smoke", "scripts"]
+    bench._measure_builds(measured, side("ours"), side("vng"), rows)  # type: ignore[arg-type]
+    assert asked == [
+        "ours cold",
+        "ours build",
+        "ours cost",
+        "ours cost",
+        "vng cold",
+        "vng build",
+        "ours rebuild",
+        "vng rebuild",
+    ]
+    suites = {"smoke": [Script("diag.sh")]}
+    bench._measure_guests(measured, side("ours"), side("vng"), suites, boot=True)  # type: ignore[arg-type]
+    assert asked[8:12] == ["ours guests", "vng boot", "vng boot", "ours guests"]
+    assert set(asked[12:]) == {"vng script"}
+    stored = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["figures"]
+    assert set(stored) >= {"build", "rebuild", "boot", "smoke"}
+    assert set(stored["boot"]) == {"ours", "vng"} and set(stored["smoke"]) == {"ours"}

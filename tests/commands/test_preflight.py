@@ -27,8 +27,8 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_is_told_with_what_is_needed_and_where(
     workspace: Workspace, full: None
 ) -> None:
-    found = list(preflight.rooms(workspace, preflight.needed_gb(workspace)))
-    assert [row.said.partition(" for ")[0] for row in found] == ["0.1 GB free", "0.1 GB free"]
+    found = list(preflight.check_disks(workspace, preflight.needed_gb(workspace)))
+    assert [row.state.partition(" for ")[0] for row in found] == ["0.1 GB free", "0.1 GB free"]
     assert (
         "4 GB are needed" in found[0].remedy
         and "XDG_CACHE_HOME" in found[0].remedy
@@ -37,15 +37,15 @@ def test_a_full_disk_is_told_with_what_is_needed_and_where(
     with pytest.raises(
         StageError, match=f"disk: 0.1 GB free for {workspace.cache}; 4 GB are needed"
     ):
-        preflight.demand(found[0])
+        preflight.demand_sound(found[0])
 
 
 def test_what_is_in_the_cache_needs_no_room(workspace: Workspace) -> None:
     rootfs.root_folder(workspace).mkdir(parents=True)
     (workspace.cache / "trees").mkdir()
     assert preflight.needed_gb(workspace) == preflight.BUILD_GB
-    assert len(list(preflight.rooms(workspace, preflight.BUILD_GB))) == 1
-    assert preflight.guest_root(workspace).said == "in the cache"
+    assert len(list(preflight.check_disks(workspace, preflight.BUILD_GB))) == 1
+    assert preflight.try_guest_root(workspace).state == "in the cache"
 
 
 def test_no_source_is_fetched_onto_a_full_disk(
@@ -71,9 +71,9 @@ def test_a_root_that_can_not_be_made_is_a_problem(
     program.write_text("#!/bin/sh\necho E: no such suite >&2\nexit 2\n", encoding="ascii")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    found = preflight.guest_root(workspace)
+    found = preflight.try_guest_root(workspace)
     log = workspace.cache / "guest-root.log"
-    assert found.remedy and "E: no such suite" in found.said and f"log: {log}" in found.said
+    assert found.remedy and "E: no such suite" in found.state and f"log: {log}" in found.state
     assert log.read_text(encoding="utf-8") == "E: no such suite\n"
 
 
@@ -81,14 +81,14 @@ def test_a_network_that_is_away_is_a_problem_only_where_it_is_needed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apt, "MIRROR", "http://127.0.0.1:9/")
-    found = preflight.network(workspace)
+    found = preflight.check_network(workspace)
     assert (
-        found.said.startswith("http://127.0.0.1:9/debian/dists/trixie/InRelease: E: ")
+        found.state.startswith("http://127.0.0.1:9/debian/dists/trixie/InRelease: E: ")
         and "http_proxy" in found.remedy
     )
     rootfs.root_folder(workspace).mkdir(parents=True)
     (workspace.cache / "trees").mkdir()
-    assert preflight.network(workspace).remedy == ""
+    assert preflight.check_network(workspace).remedy == ""
 
 
 def test_a_network_that_is_there(
@@ -98,6 +98,6 @@ def test_a_network_that_is_there(
     there.mkdir(parents=True)
     (there / "InRelease").write_text("x", encoding="ascii")
     monkeypatch.setattr(apt, "MIRROR", f"file://{tmp_path}/mirror/")
-    assert preflight.network(workspace).said.endswith("InRelease can be read")
+    assert preflight.check_network(workspace).state.endswith("InRelease can be read")
     monkeypatch.setattr(preflight, "APT_HELPER", "/nonexistent/apt-helper")
-    assert preflight.network(workspace).remedy
+    assert preflight.check_network(workspace).remedy
