@@ -12,9 +12,9 @@ import pytest
 
 import tasks
 from ci.base.command_line import mistake
+from ci.commands.rules import PACKAGES
 from ci.series import manifest
 from tests.conftest import ROOT
-from tests.test_imports import PACKAGES
 
 WORDS = 700  # what a maintainer reads in a minute or two
 # Paths of the kernel's tree, and of what a run writes.

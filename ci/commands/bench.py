@@ -123,9 +123,6 @@ class _Ours:
         self.trees = derive_trees(
             loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
         )
-        self.suites = {
-            name: selection.select_suite(name, self.trees.patched).scripts for name in SUITES
-        }
         self.tools = build.toolchain()
 
     def build(self) -> None:
@@ -174,7 +171,7 @@ class _Ours:
     def cost(self, layout: str) -> dict[str, Cost]:
         """What each script of the default suite costs on the patched kernel."""
         mode = replace(self.mode, layout=layout)
-        scripts = self.suites["default"]
+        scripts = selection.select_suite("default", self.trees.patched).scripts
         ran = self._guests(self.kernels[1:], scripts, layout, mode)
         return {one.script.label: _cost(one) for one in ran}
 
@@ -319,19 +316,22 @@ def compare_with_vng(
     folder = settings.workspace.entry("bench", "now")
     remove_tree(folder)
     folder.mkdir(parents=True)
+    suites = {
+        name: selection.select_suite(name, trees.patched).scripts for name in SUITES if name in rows
+    }
     measured = _Measured(run)
     try:
         with progress.stage("bench", ", ".join(rows)):
             ours, peer = _Ours(subject, folder), _Peer(subject, folder)
             _measure_builds(measured, ours, peer, rows)
             for _ in range(times):
-                _measure_guests(measured, ours, peer, rows)
+                _measure_guests(measured, ours, peer, suites, boot="boot" in rows)
     finally:
         # The work tree is 6 GB of objects; git forgets it with the folder.
         remove_tree(folder)
         git.run("worktree", "prune")
     _print_failures(peer, times)
-    return _show(run, ours.suites, measured.figures, measured.costs)
+    return _show(run, suites, measured.figures, measured.costs)
 
 
 def _measure_builds(measured: _Measured, ours: _Ours, peer: _Peer, rows: Sequence[str]) -> None:
@@ -348,15 +348,21 @@ def _measure_builds(measured: _Measured, ours: _Ours, peer: _Peer, rows: Sequenc
         measured.measure("rebuild", "vng", peer.rebuild)
 
 
-def _measure_guests(measured: _Measured, ours: _Ours, peer: _Peer, rows: Sequence[str]) -> None:
+def _measure_guests(
+    measured: _Measured,
+    ours: _Ours,
+    peer: _Peer,
+    suites: Mapping[str, Sequence[Script]],
+    *,
+    boot: bool,
+) -> None:
     """A boot and the suites, once."""
     measure, progress = measured.measure, measured.run.progress
-    if "boot" in rows:
+    if boot:
         script = COLLECTION.script("mptcp_lib.sh")
         measure("boot", "ours", partial(ours.guests, [script], "boot"))
         twice = partial(measure, "boot", "vng", lambda: (peer.boot(), peer.boot()))
         peer.again("boot", twice, progress)
-    suites = {name: scripts for name, scripts in ours.suites.items() if name in rows}
     for name, scripts in suites.items():
         measure(name, "ours", partial(ours.guests, scripts, name))
     for script in dict.fromkeys(one for scripts in suites.values() for one in scripts):

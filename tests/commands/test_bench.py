@@ -143,7 +143,8 @@ def test_each_figure_is_kept_as_soon_as_it_is_there(tmp_path: Path, progress: Pr
         "ours rebuild",
         "vng rebuild",
     ]
-    bench._measure_guests(measured, side("ours"), side("vng"), rows)  # type: ignore[arg-type]
+    suites = {"smoke": [Script("diag.sh")]}
+    bench._measure_guests(measured, side("ours"), side("vng"), suites, boot=True)  # type: ignore[arg-type]
     assert asked[8:12] == ["ours guests", "vng boot", "vng boot", "ours guests"]
     assert set(asked[12:]) == {"vng script"}
     stored = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["figures"]
