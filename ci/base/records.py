@@ -19,11 +19,19 @@ def to_json(record: object) -> str:
 
 
 def from_json(text: bytes, kind: type[Record]) -> Record:
-    """The record of that kind in ``text``; a ValueError names the key that is missing or of a wrong
-    type. What a newer version added is left out."""
+    """The record of that kind in ``text``; see :func:`from_facts`."""
     try:
-        return msgspec.convert(json.loads(text), kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+        return from_facts(json.loads(text), kind)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def from_facts(facts: object, kind: type[Record]) -> Record:
+    """The record of that kind in plain data; a ValueError names the key that is missing or of a
+    wrong type. What a newer version added is left out."""
+    try:
+        return msgspec.convert(facts, kind)
+    except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
@@ -37,20 +36,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Facts that a cache entry was published with; a :class:`StageError` that names what to remove
-    where they are damaged."""
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        facts = error
-    if not isinstance(facts, dict):
-        raise StageError(
-            stage, f"{path} is damaged ({facts}); remove {path.parent}, which is made again"
-        )
-    return facts
 
 
 def write_text(path: Path, text: str) -> None:

@@ -123,7 +123,7 @@ class _Ours:
         self.trees = derive_trees(
             loaded, replace(borrowed, commit=shipped.shipped.commit), frozenset()
         )
-        self.tools = build.toolchain()
+        self.tools = build.find_toolchain()
 
     def build(self) -> None:
         self.kernels = [self._kernel(made) for made in (self.trees.base, self.trees.patched)]
@@ -135,7 +135,7 @@ class _Ours:
         self._kernel(self.trees.base)
 
     def _kernel(self, made: Tree) -> Kernel:
-        return build.build(
+        return build.build_kernel(
             made, self.workspace, self.tools, COLLECTION, self.run.progress, self.log
         )
 
@@ -156,8 +156,8 @@ class _Ours:
     def _guests(
         self, kernels: Sequence[Kernel], scripts: Sequence[Script], name: str, mode: Mode
     ) -> list[GuestRun]:
-        root = rootfs.root(self.run.workspace, self.log)
-        made = rootfs.make(self.selftests, self.workspace, root)
+        root = rootfs.make_root(self.run.workspace, self.log)
+        made = rootfs.make_image(self.selftests, self.workspace, root)
         folder = self.folder / f"guests-{time.monotonic_ns()}"
         jobs = [
             Job(f"{name} {number}", ready, made, script, mode, folder / str(number) / script.label)
@@ -202,7 +202,7 @@ class _Peer:
             timeout_s=timeout_s,
             cwd=self.src,
             log=self.log,
-            env=vm.environment(),
+            env=vm.vng_environment(),
         )
 
     def cold(self) -> None:

@@ -10,27 +10,22 @@ from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
+from ci.commands import rules
 
 LIMIT_S = 600.0
 TESTS_LIMIT_S = 5400.0
 
 
 def check(root: Path, progress: Progress) -> ExitCode:
-    """Format, lint, mypy --strict, shellcheck; 0 when all are clean, else 1 with what they said. A
-    :class:`StageError` where one broke down itself and none found a fault."""
+    """Format, lint, mypy --strict, shellcheck, our own rules; 0 when all are clean, else 1 with
+    what they said. A :class:`StageError` where one broke down itself and none found a fault."""
     tool = Path(sys.executable).parent
     if not (tool / "ruff").exists():
         raise StageError(
             "check",
             f"there is no ruff in {tool}: `ci/bootstrap.sh check` installs the tools of the tests",
         )
-    files = processes.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        stage="check",
-        timeout_s=60,
-        cwd=root,
-    ).stdout.split("\0")
-    scripts = [name for name in files if name and _is_shell(root / name)]
+    scripts = _shell_scripts(root)
     rows: tuple[tuple[str, Sequence[str | Path]], ...] = (
         ("format", (tool / "ruff", "format", "--check", ".")),
         ("lint", (tool / "ruff", "check", ".")),
@@ -50,9 +45,20 @@ def check(root: Path, progress: Progress) -> ExitCode:
             failed or done.returncode == 1,
             broken or (name if done.returncode > 1 else ""),
         )
+    faults = list(rules.find_faults(root, scripts))
+    progress.note(f"rules: {'FAILED' if faults else 'clean'}")
+    print("".join(f"{fault}\n" for fault in faults), end="")
+    failed = failed or bool(faults)
     if broken and not failed:
         raise StageError("check", f"{broken} did not get to its end; see above")
     return ExitCode.REJECTED if failed else ExitCode.ACCEPTED
+
+
+def _shell_scripts(root: Path) -> list[str]:
+    """Names of the project's shell scripts, below ``root``."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = processes.run(words, stage="check", timeout_s=60, cwd=root).stdout
+    return [name for name in listed.split("\0") if name and _is_shell(root / name)]
 
 
 def _is_shell(path: Path) -> bool:

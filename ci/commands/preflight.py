@@ -77,7 +77,7 @@ def try_guest_root(workspace: Workspace) -> Finding:
         return Finding("guest root", "in the cache")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        rootfs.root(workspace, log)
+        rootfs.make_root(workspace, log)
     except (StageError, OSError) as error:
         return Finding(
             "guest root", str(error), "see the last lines; without network nothing can be fetched"
@@ -89,7 +89,7 @@ def check_network(workspace: Workspace) -> Finding:
     """Whether Debian's mirror answers apt, with apt's own proxies; a problem only where something
     is yet to be fetched."""
     needed = not (_sources(workspace).exists() and rootfs.root_folder(workspace).exists())
-    url = f"{apt.MIRROR}debian/dists/{rootfs.recipe(workspace)['release']}/InRelease"
+    url = f"{apt.MIRROR}debian/dists/{rootfs.read_recipe(workspace).release}/InRelease"
     with tempfile.TemporaryDirectory() as scratch:
         argv = [
             APT_HELPER,

@@ -20,7 +20,11 @@ def find_faults(root: Path, scripts: Sequence[str]) -> Iterator[str]:
     ``root``."""
     for path in [*sorted((root / "ci").rglob("*.py")), root / "tasks.py"]:
         name = str(path.relative_to(root))
-        tree = ast.parse(path.read_bytes(), name)
+        try:
+            tree = ast.parse(path.read_bytes(), name)
+        except SyntaxError as error:
+            yield f"{name}:{error.lineno}: {error.msg}"
+            continue
         for line, fault in [*function_faults(tree), *import_faults(name, tree)]:
             yield f"{name}:{line}: {fault}"
     for name in scripts:

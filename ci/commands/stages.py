@@ -98,7 +98,7 @@ def load_series(run: Run) -> Series:
 
 def find_tools(run: Run) -> Toolchain:
     """The compilers."""
-    tools = build.toolchain()
+    tools = build.find_toolchain()
     run.record = replace(run.record, versions={**run.record.versions, **asdict(tools)})
     return tools
 
@@ -215,7 +215,7 @@ def make_root(run: Run) -> Path:
     """The packages of the guest's root, made before any kernel is built: what may fail soon fails
     soon."""
     with run.progress.stage("root", "packages of the guest's root"):
-        return rootfs.root(run.workspace, run.folder / "root.log")
+        return rootfs.make_root(run.workspace, run.folder / "root.log")
 
 
 def build_sides(
@@ -224,7 +224,7 @@ def build_sides(
     """Kernel and selftests of both sides for a collection; base is built first, and what does not
     build is recorded."""
     of_side = {Side.BASE: trees.base, Side.PATCHED: trees.patched}
-    keys = [build.key_of(run.workspace, one, tools, collection) for one in of_side.values()]
+    keys = [build.kernel_key(run.workspace, one, tools, collection) for one in of_side.values()]
     if not all(run.workspace.entry("kernels", key).exists() for key in keys):
         _demand_room(run.workspace)
     return {side: _build_side(run, side, one, collection, tools) for side, one in of_side.items()}
@@ -237,7 +237,7 @@ def _build_side(
     what = f"{made.version[0]}.{made.version[1]}, tree {made.tree_id[:12]}"
     with run.progress.stage(f"build {side}", what):
         with _recorded(run, "kernel", side):
-            kernel = build.build(made, run.workspace, tools, collection, run.progress, log)
+            kernel = build.build_kernel(made, run.workspace, tools, collection, run.progress, log)
         with _recorded(run, "selftests", side):
             installed = selftests.install_selftests(made, run.workspace, tools, collection, log)
         run.progress.note(f"kernel {kernel.release}, build id {kernel.build_id[:12]}")
@@ -283,7 +283,7 @@ def make_images(
             foreign = selftests.install_selftests(run.tests, run.workspace, tools, collection, log)
             folders = dict.fromkeys(folders, foreign)
         images = {
-            side: rootfs.make(folder, run.workspace, root) for side, folder in folders.items()
+            side: rootfs.make_image(folder, run.workspace, root) for side, folder in folders.items()
         }
     kernels = {
         side: replace(row, root_digest=images[side].image_digest)

@@ -62,7 +62,7 @@ def run_suite(run: Run, bench: Bench) -> Verdict:
     """Both kernels through the suite, with the patched tree's scripts; then the base kernel with
     base's own script wherever the patched one did not reach all of its cases. What would reject
     runs again, up to twice."""
-    scripts, width = bench.suite.scripts, vm.at_once(bench.mode.machine)
+    scripts, width = bench.suite.scripts, vm.guests_at_once(bench.mode.machine)
     what = f"suite {bench.suite.name}, {len(scripts)} guests for each kernel, {width} at once"
     with run.progress.stage("run", what):
         verdict, doubtful = _attempt(run, bench, scripts, 1)

@@ -217,5 +217,5 @@ def open_shell(settings: Settings, progress: Progress) -> ExitCode:
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'kernel.log'}")
     kernel, image = bench.sides[Side.PATCHED].kernel, bench.images[Side.PATCHED]
-    code = vm.shell(kernel, image, bench.suite.scripts[0], mode, settings.workspace, folder)
+    code = vm.open_shell(kernel, image, bench.suite.scripts[0], mode, settings.workspace, folder)
     return ExitCode.ACCEPTED if code in (0, 255) else ExitCode.UNKNOWN

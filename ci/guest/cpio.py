@@ -25,7 +25,7 @@ class Entry:
     data: bytes = b""
 
 
-def write(entries: Iterable[Entry], out: BinaryIO) -> None:
+def write_archive(entries: Iterable[Entry], out: BinaryIO) -> None:
     """Write the archive: sorted by path (a later entry replaces an earlier one), owner root, times
     zero."""
     chosen = {entry.path: entry for entry in entries}
@@ -43,7 +43,7 @@ def _one(out: BinaryIO, inode: int, entry: Entry) -> None:
     out.write(header + bytes(-len(header) % 4) + entry.data + bytes(-len(entry.data) % 4))
 
 
-def from_tar(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
+def tar_entries(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
     """Files, folders and links of a tar archive, minus what ``trim`` matches (shell patterns; a
     folder goes whole).
 
@@ -80,7 +80,7 @@ def _trimmed(name: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def from_folder(folder: Path, below: str = "") -> Iterator[Entry]:
+def tree_entries(folder: Path, below: str = "") -> Iterator[Entry]:
     """Everything in a folder of the host, placed ``below`` a path of the guest; executable or not
     is all of its mode."""
     for root, folders, files in os.walk(folder):
@@ -97,13 +97,13 @@ def from_folder(folder: Path, below: str = "") -> Iterator[Entry]:
                 yield Entry(target, stat.S_IFREG | mode, path.read_bytes())
 
 
-def links(table: Mapping[str, str]) -> Iterator[Entry]:
+def link_entries(table: Mapping[str, str]) -> Iterator[Entry]:
     """Symbolic links, path -> target."""
     for path, target in table.items():
         yield Entry(path, stat.S_IFLNK | 0o777, target.encode())
 
 
-def folders(paths: Iterable[str]) -> Iterator[Entry]:
+def folder_entries(paths: Iterable[str]) -> Iterator[Entry]:
     """Empty folders, with those above them."""
     for path in paths:
         parts = path.split("/")

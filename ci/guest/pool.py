@@ -33,7 +33,7 @@ def run_jobs(
         return run_cache.cost_s(jobs[number].script, jobs[number].mode, workspace)
 
     runs: dict[int, GuestRun] = {}
-    with ThreadPoolExecutor(max_workers=vm.at_once(jobs[0].mode.machine)) as pool:
+    with ThreadPoolExecutor(max_workers=vm.guests_at_once(jobs[0].mode.machine)) as pool:
         pending: dict[Future[GuestRun], int] = {}
         try:
             for number in sorted(range(len(jobs)), key=cost_s, reverse=True):

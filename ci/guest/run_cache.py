@@ -44,13 +44,13 @@ def emulator_versions() -> dict[str, str]:
     }
 
 
-def key_of(job: Job, workspace: Workspace) -> str:
+def run_key(job: Job, workspace: Workspace) -> str:
     """Digest of all that a run in virtual time depends on."""
     anywhere, mode = Path(), job.mode
     _, *words = vm.vng_argv(
-        anywhere, anywhere, mode, vm.cmdline(workspace, mode), anywhere, anywhere
+        anywhere, anywhere, mode, vm.kernel_parameters(workspace, mode), anywhere, anywhere
     )
-    orders = vm.job(job.script, "", vm.limit_s(job.script, mode))
+    orders = vm.job_text(job.script, "", vm.limit_s(job.script, mode))
     kernel, image = job.kernel, job.image
     return digest(
         "run",
@@ -68,7 +68,7 @@ def run_job(job: Job, workspace: Workspace, *, again: bool = False) -> GuestRun:
     any case."""
     if not job.mode.machine.repeatable:
         return _run_guest(job, workspace, "")
-    key = key_of(job, workspace)
+    key = run_key(job, workspace)
     entry = workspace.entry("runs", key)
     if not again and (known := _load(entry, job)):
         return known
@@ -84,7 +84,7 @@ def run_job(job: Job, workspace: Workspace, *, again: bool = False) -> GuestRun:
 
 def _run_guest(job: Job, workspace: Workspace, nonce: str) -> GuestRun:
     """A guest, and a note of what it cost."""
-    run = vm.run(job.kernel, job.image, job.script, job.mode, workspace, job.folder, nonce)
+    run = vm.run_guest(job.kernel, job.image, job.script, job.mode, workspace, job.folder, nonce)
     path = _cost(job.script, job.mode, workspace)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f"{run.end.cpu_s:.1f}\n")

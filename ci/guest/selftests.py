@@ -35,18 +35,18 @@ def install_selftests(
     src, obj = tree.source.slot / "src", tree.source.slot / "obj"
 
     def run_make(argv: list[str | Path]) -> None:
-        env = build.environment(workspace, tools, obj)
+        env = build.build_environment(workspace, tools, obj)
         done = processes.run(
             argv, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=env, log=log, ok=None
         )
         if done.returncode != 0:
-            raise BuildError("build", build.errors(tree, done.stdout + done.stderr), log=log)
+            raise BuildError("build", build.error_lines(tree, done.stdout + done.stderr), log=log)
 
     with tree.checked_out(workspace), workspace.publish(folder) as fresh:
         if folder.exists():
             return folder
-        words = build.make(tree, f"-j{len(os.sched_getaffinity(0))}", "headers")
-        objects.used(tree, build.objects_key(tools), lambda _: run_make(words))
+        words = build.make_words(tree, f"-j{len(os.sched_getaffinity(0))}", "headers")
+        objects.use_objects(tree, build.objects_key(tools), lambda _: run_make(words))
         out, installed = fresh / "out", fresh / GUEST_SELFTESTS
         out.mkdir()
         run_make(_install_words(collection, src, obj, out, installed))

@@ -54,7 +54,7 @@ class GuestRun:
         return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
-def job(script: Script, nonce: str, limit_s: int, *, interactive: bool = False) -> str:
+def job_text(script: Script, nonce: str, limit_s: int, *, interactive: bool = False) -> str:
     """The text that the guest's init reads: what to run, or a shell beside it."""
     lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/{script.folder}", f"limit_s {limit_s}"]
     variables = {**script.environment, **SELFTEST_ENVIRONMENT}
@@ -68,7 +68,7 @@ def limit_s(script: Script, mode: Mode) -> int:
     return script.limit_s * mode.machine.time_factor
 
 
-def cmdline(workspace: Workspace, mode: Mode) -> str:
+def kernel_parameters(workspace: Workspace, mode: Mode) -> str:
     """The kernel command line: ``images/cmdline`` without its comments, then what the mode adds."""
     text = (workspace.root / "images" / "cmdline").read_text(encoding="utf-8")
     words = [line.partition("#")[0].strip() for line in text.splitlines()]
@@ -132,12 +132,12 @@ def vng_program() -> str:
     return found
 
 
-def environment() -> Mapping[str, str]:
+def vng_environment() -> Mapping[str, str]:
     """vng is a shell around virtme-run, which it looks for on the path."""
     return {"PATH": f"{Path(vng_program()).parent}:{os.environ['PATH']}"}
 
 
-def records(text: str, nonce: str) -> Mapping[str, list[str]]:
+def read_records(text: str, nonce: str) -> Mapping[str, list[str]]:
     """Control records, kind -> words after it; the first of each kind counts."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
@@ -162,7 +162,7 @@ class _Watch:
         self.part, self.since = "boot", time.monotonic()
 
     def __call__(self) -> str:
-        seen = records(self.control.read_text(encoding="utf-8", errors="replace"), self.nonce)
+        seen = read_records(self.control.read_text(encoding="utf-8", errors="replace"), self.nonce)
         part = "shutdown" if "done" in seen else "script" if "boot" in seen else "boot"
         if part != self.part:
             self.part, self.since = part, time.monotonic()
@@ -173,7 +173,7 @@ class _Watch:
 HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
 
 
-def run(
+def run_guest(
     kernel: Kernel,
     image: Image,
     script: Script,
@@ -191,12 +191,11 @@ def run(
     limit = limit_s(script, mode)
     for name in LOGS:
         (folder / f"{name}.log").touch()
-    (folder / "job").write_text(job(script, nonce, limit), encoding="utf-8")
+    (folder / "job").write_text(job_text(script, nonce, limit), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
-    argv = vng_argv(
-        kernel.bzimage, image.path, mode, cmdline(workspace, mode), HERE, HERE / empty.name
-    )
+    parameters = kernel_parameters(workspace, mode)
+    argv = vng_argv(kernel.bzimage, image.path, mode, parameters, HERE, HERE / empty.name)
     watch = _Watch(folder, nonce, limit * WALL_FACTOR + 60)
     # vng's own exit status says nothing (always 255 with a command line that is not its own).
     done = processes.run(
@@ -204,7 +203,7 @@ def run(
         stage="run",
         timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
         cwd=folder,
-        env=environment(),
+        env=vng_environment(),
         log=folder / "vng.log",
         ok=None,
         watch=watch,
@@ -218,7 +217,7 @@ def run(
 def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEnd:
     """What the logs say of the end."""
     control = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
-    seen = records(control, nonce)
+    seen = read_records(control, nonce)
     console = (folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
     if stopped:
         ended = HANGS[stopped]
@@ -247,7 +246,7 @@ def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEn
     )
 
 
-def at_once(machine: Machine) -> int:
+def guests_at_once(machine: Machine) -> int:
     """How many guests fit on this host: a core for each vCPU, and memory for each."""
     cores = len(os.sched_getaffinity(0)) // machine.vcpus
     free_mb = 0
@@ -257,14 +256,14 @@ def at_once(machine: Machine) -> int:
     return max(1, min(cores, free_mb // (MEMORY_MB + 256)))
 
 
-def shell(
+def open_shell(
     kernel: Kernel, image: Image, script: Script, mode: Mode, workspace: Workspace, folder: Path
 ) -> int:
     """An interactive shell in a guest where ``script`` lies, on this terminal; vng's exit code (255
     is its usual one)."""
     folder.mkdir(parents=True)
     (folder / "job").write_text(
-        job(script, secrets.token_hex(16), 0, interactive=True), encoding="utf-8"
+        job_text(script, secrets.token_hex(16), 0, interactive=True), encoding="utf-8"
     )
     empty = folder / "root"
     empty.mkdir()
@@ -272,8 +271,8 @@ def shell(
         kernel.bzimage,
         image.path,
         replace(mode, interactive=True),
-        cmdline(workspace, mode),
+        kernel_parameters(workspace, mode),
         HERE,
         HERE / empty.name,
     )
-    return processes.interactive(argv, cwd=folder, env=environment())
+    return processes.interactive(argv, cwd=folder, env=vng_environment())

@@ -2,7 +2,6 @@
 """Configure and build a kernel: one object directory for base and patched, the result kept by its
 inputs."""
 
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,8 @@ from ci.base import processes
 from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
 from ci.base.progress import Progress
-from ci.base.workspace import Workspace, digest, file_digest, remove_tree, write_text
+from ci.base.records import from_json, save_record
+from ci.base.workspace import Workspace, digest, file_digest, remove_tree
 from ci.kernel import bzimage, kconfig, make_progress, objects
 from ci.kernel.objects import StaleError
 from ci.suites.collection import Collection
@@ -34,6 +34,17 @@ ERROR_LINE = re.compile(
     r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple"
     r" definition"
 )
+
+
+@dataclass(frozen=True)
+class KernelFacts:
+    """What is kept beside a kernel."""
+
+    key: str
+    release: str
+    build_id: str
+    image_digest: str
+    compiled: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class Toolchain:
     ld: str
 
 
-def toolchain() -> Toolchain:
+def find_toolchain() -> Toolchain:
     """The host's compiler and linker; a :class:`StageError` names the package of a tool that is
     missing."""
     for program, package in (
@@ -85,7 +96,7 @@ def toolchain() -> Toolchain:
     return Toolchain(*said)
 
 
-def environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:
+def build_environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:
     """What compilers see. ccache goes by the contents of the files that a compiler says it read
     (depend mode: kbuild has them told, so nothing is preprocessed twice), never by their times;
     another toolchain has another cache, and nobody else's is asked. Only the kernel's own objects
@@ -110,7 +121,7 @@ def objects_key(tools: Toolchain) -> str:
     return digest("objects", asdict(tools), REPRODUCIBLE, MAKE_VARIABLES)
 
 
-def fragments(
+def read_fragments(
     workspace: Workspace, tree: Tree, collection: Collection
 ) -> tuple[kconfig.Fragment, ...]:
     """Ours under ``images/kconfig``, then what the tree's own selftests ask for, then what the
@@ -130,7 +141,7 @@ def fragments(
     return tuple(kconfig.parse_fragment(text, name) for name, text in texts.items())
 
 
-def key_of(workspace: Workspace, tree: Tree, tools: Toolchain, collection: Collection) -> str:
+def kernel_key(workspace: Workspace, tree: Tree, tools: Toolchain, collection: Collection) -> str:
     """Digest of what a kernel is made from. Documentation and selftests are not part of it, their
     config is."""
     inputs = tree.subtree()
@@ -138,17 +149,19 @@ def key_of(workspace: Workspace, tree: Tree, tools: Toolchain, collection: Colle
         inputs.pop(name, None)
     parts = tree.subtree("tools/")
     parts.pop("tools/testing", None)
-    asked = [fragment.text for fragment in fragments(workspace, tree, collection)]
+    asked = [fragment.text for fragment in read_fragments(workspace, tree, collection)]
     return digest("kernel", inputs, parts, asked, asdict(tools), REPRODUCIBLE, MAKE_VARIABLES)
 
 
-def load(folder: Path) -> Kernel:
+def load_kernel(folder: Path) -> Kernel:
     """The kernel that ``folder`` holds."""
-    facts = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
-    return Kernel(folder=folder, **(facts | {"compiled": tuple(facts["compiled"])}))
+    facts = from_json((folder / "kernel.json").read_bytes(), KernelFacts)
+    return Kernel(
+        folder, facts.key, facts.release, facts.build_id, facts.image_digest, facts.compiled
+    )
 
 
-def make(tree: Tree, *args: str) -> list[str | Path]:
+def make_words(tree: Tree, *args: str) -> list[str | Path]:
     """The command line of kbuild for ``tree``, whose work tree has to be checked out."""
     return [
         "make",
@@ -160,29 +173,31 @@ def make(tree: Tree, *args: str) -> list[str | Path]:
     ]
 
 
-def configure(
+def configure_kernel(
     tree: Tree, workspace: Workspace, tools: Toolchain, collection: Collection, log: Path
 ) -> None:
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an
     error."""
     obj = tree.source.slot / "obj"
-    asked = kconfig.merge(fragments(workspace, tree, collection))
+    asked = kconfig.merge_fragments(read_fragments(workspace, tree, collection))
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
     done = processes.run(
-        make(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
+        make_words(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
         stage="build",
         timeout_s=600,
-        env=environment(workspace, tools, obj),
+        env=build_environment(workspace, tools, obj),
         log=log,
         ok=None,
     )
     if done.returncode != 0:
         raise BuildError(
-            "build", f"the configuration fails:\n{errors(tree, done.stdout + done.stderr)}", log=log
+            "build",
+            f"the configuration fails:\n{error_lines(tree, done.stdout + done.stderr)}",
+            log=log,
         )
     final = kconfig.parse_config((obj / ".config").read_text(encoding="utf-8"))
-    short = kconfig.short(asked, final)
-    if lost := kconfig.lost(short, final, _definitions(tree, short)):
+    short = kconfig.find_short(asked, final)
+    if lost := kconfig.find_lost(short, final, _definitions(tree, short)):
         raise BuildError(
             "build",
             "the configuration lost what was asked for:\n" + "\n".join(map(str, lost)),
@@ -211,7 +226,7 @@ def _definitions(tree: Tree, symbols: Sequence[kconfig.Asked]) -> kconfig.Defini
     )
 
 
-def errors(tree: Tree, output: str) -> str:
+def error_lines(tree: Tree, output: str) -> str:
     """The compiler's lines: each error with the two lines after it, at most thirty; files by their
     names in ``tree``."""
     lines = output.replace(f"{tree.source.slot / 'src'}/", "").splitlines()
@@ -222,7 +237,7 @@ def errors(tree: Tree, output: str) -> str:
     return "\n".join(picked[:30])
 
 
-def build(
+def build_kernel(
     tree: Tree,
     workspace: Workspace,
     tools: Toolchain,
@@ -234,18 +249,18 @@ def build(
     :class:`BuildError` carries the compiler's lines; whose fault it is depends on whether the base
     builds, which the caller knows.
     """
-    key = key_of(workspace, tree, tools, collection)
+    key = kernel_key(workspace, tree, tools, collection)
     folder = workspace.entry("kernels", key)
     if ready := _known(folder):
         return ready
 
     def work(obj: Path) -> tuple[str, tuple[str, ...]]:
-        configure(tree, workspace, tools, collection, log)
+        configure_kernel(tree, workspace, tools, collection, log)
         compiled = _compile(tree, workspace, tools, progress, log)
         return _checked(obj, log), compiled
 
     with tree.checked_out(workspace):
-        build_id, compiled = objects.used(tree, objects_key(tools), work)
+        build_id, compiled = objects.use_objects(tree, objects_key(tools), work)
         return _keep(tree.source.slot / "obj", folder, key, build_id, compiled, workspace)
 
 
@@ -254,9 +269,9 @@ def _known(folder: Path) -> Kernel | None:
     if not folder.exists():
         return None
     try:
-        ready = load(folder)
+        ready = load_kernel(folder)
         whole = ready.image_digest == file_digest(ready.bzimage)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         whole = False
     if whole and ready.build_id == bzimage.build_id(ready.bzimage):
         return ready
@@ -269,13 +284,13 @@ def _compile(
 ) -> tuple[str, ...]:
     """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
     obj = tree.source.slot / "obj"
-    counter = make_progress.Counter(progress, make_progress.to_compile(obj))
+    counter = make_progress.Counter(progress, make_progress.count_stale(obj))
     jobs = f"-j{len(os.sched_getaffinity(0))}"
     done = processes.run(
-        make(tree, jobs, GUEST.target),
+        make_words(tree, jobs, GUEST.target),
         stage="build",
         timeout_s=BUILD_LIMIT_S,
-        env=environment(workspace, tools, obj),
+        env=build_environment(workspace, tools, obj),
         log=log,
         on_line=counter,
         ok=None,
@@ -286,7 +301,7 @@ def _compile(
             "build", f"no space left for {obj}; `inv clean --cache` frees some", log=log
         )
     if done.returncode != 0:
-        raise BuildError("build", errors(tree, output), log=log)
+        raise BuildError("build", error_lines(tree, output), log=log)
     return tuple(counter.compiled)
 
 
@@ -327,12 +342,8 @@ def _keep(
             ("System.map", "System.map"),
         ):
             shutil.copy2(obj / path, fresh / name)
-        facts = {
-            "key": key,
-            "release": (obj / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
-            "build_id": build_id,
-            "image_digest": file_digest(fresh / "bzImage"),
-            "compiled": compiled,
-        }
-        write_text(fresh / "kernel.json", json.dumps(facts, indent=1))
-    return load(folder)
+        release = (obj / "include/config/kernel.release").read_text(encoding="utf-8").strip()
+        digest_ = file_digest(fresh / "bzImage")
+        facts = KernelFacts(key, release, build_id, digest_, compiled)
+        save_record(fresh / "kernel.json", facts)
+    return load_kernel(folder)

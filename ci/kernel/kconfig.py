@@ -91,7 +91,7 @@ class Merged:
         )
 
 
-def merge(fragments: Iterable[Fragment]) -> Merged:
+def merge_fragments(fragments: Iterable[Fragment]) -> Merged:
     """All that the fragments ask for."""
     chosen: dict[str, Asked] = {}
     for fragment in fragments:
@@ -179,7 +179,7 @@ class Lost:
         return head + (needs or ": nothing it depends on is named; something selects against it")
 
 
-def short(asked: Merged, final: Mapping[str, str]) -> tuple[Asked, ...]:
+def find_short(asked: Merged, final: Mapping[str, str]) -> tuple[Asked, ...]:
     """What was asked for and did not come out so, in the order of asking."""
     return tuple(
         want
@@ -188,7 +188,7 @@ def short(asked: Merged, final: Mapping[str, str]) -> tuple[Asked, ...]:
     )
 
 
-def lost(
+def find_lost(
     short: Iterable[Asked], final: Mapping[str, str], definitions: Definitions
 ) -> tuple[Lost, ...]:
     """The symbols of ``short`` that are missed, with what they depend on: all that the tree

@@ -26,7 +26,7 @@ HOST = (
 )  # programs that run here, four dozen objects; the configuration makes the first of them
 
 
-def to_compile(obj: Path) -> int:
+def count_stale(obj: Path) -> int:
     """The number of objects that are older than a file they were made of, or gone; where the kernel
     was never made as a whole, about how many are missing besides."""
     times: dict[str, int] = {}

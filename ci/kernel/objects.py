@@ -32,7 +32,7 @@ class StaleError(StageError):
     """What was built cannot be believed, for a reason that an empty object directory removes."""
 
 
-def used(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
+def use_objects(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
     """What ``work`` makes in the object directory of ``tree``'s source; in an empty one where it
     holds what was made with another ``key``, and once again in an empty one after a
     :class:`StaleError`. The work tree's lock is the caller's.

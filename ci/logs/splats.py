@@ -456,7 +456,7 @@ def _begins(block: _Block | None, text: str) -> tuple[bool, Row | None]:
     return not (block and _belongs(block, row, text)), row
 
 
-def scan(console: str) -> tuple[Splat, ...]:
+def scan_console(console: str) -> tuple[Splat, ...]:
     """The distinct complaints on a console (decoded text, any line ends), in their order, at most
     100."""
     found: dict[str, Splat] = {}

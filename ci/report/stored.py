@@ -72,7 +72,7 @@ def parse_guest(row: GuestRow, collection: Collection, console: str, output: str
     if output or status is not None:
         result = collection.parse_log(row.script, text, status, expect_tap=row.tap)
     note = "the script was stopped at its time limit" if row.end.timed_out else ""
-    return Guest(result, row.end.ended, splats.scan(console), bool(console.strip()), note)
+    return Guest(result, row.end.ended, splats.scan_console(console), bool(console.strip()), note)
 
 
 def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:

@@ -135,6 +135,25 @@ def _replay_commands(verdict: Verdict, replay: str) -> list[str]:
     )
 
 
+def _reason_lines(verdict: Verdict, width: int) -> list[str]:
+    """How the series was read, why the verdict is what it is, what was adapted."""
+    lines: list[str] = []
+    for note in verdict.notes[:MAX_REASONS]:
+        lines += _wrapped("note: ", plain_line(note), width)
+    for reason in verdict.reasons[:MAX_REASONS]:
+        lines += _wrapped("because: ", plain_line(reason), width)
+    if len(verdict.reasons) > MAX_REASONS:
+        lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
+    for patch in verdict.patches:
+        if patch.adapted:
+            lines += _wrapped(
+                "adapted: ",
+                plain_line(f"patch {patch.number} {patch.status}: {patch.detail}"),
+                width,
+            )
+    return lines
+
+
 def console_text(
     verdict: Verdict, *, width: int, color: bool, where: str = "results/latest", replay: str = ""
 ) -> str:
@@ -149,19 +168,7 @@ def console_text(
     lines += _wrapped(
         "series: ", f"{plain_line(verdict.series)}, {len(verdict.patches)} patches", width
     )
-    for note in verdict.notes[:MAX_REASONS]:
-        lines += _wrapped("note: ", plain_line(note), width)
-    for reason in verdict.reasons[:MAX_REASONS]:
-        lines += _wrapped("because: ", plain_line(reason), width)
-    if len(verdict.reasons) > MAX_REASONS:
-        lines.append(f"because: {len(verdict.reasons) - MAX_REASONS} more reasons")
-    for patch in verdict.patches:
-        if patch.adapted:
-            lines += _wrapped(
-                "adapted: ",
-                plain_line(f"patch {patch.number} {patch.status}: {patch.detail}"),
-                width,
-            )
+    lines += _reason_lines(verdict, width)
     notable = _notable_cases(verdict)
     for case in notable[:MAX_ROWS]:
         sides = f" ({case.base} -> {case.patched})"

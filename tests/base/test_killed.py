@@ -65,12 +65,16 @@ def test_it_completes_whenever_it_was_killed(
     assert [(row["name"], row["verdict"]) for row in verdict["branches"]] == [("one", "accepted")]
 
     # What it built is what a build that nobody disturbed makes, and the guests say the same again.
-    tools = build.toolchain()
+    tools = build.find_toolchain()
     trees = derive_trees(load_series(folder), found, frozenset())
-    built = build.build(trees.patched, workspace, tools, COLLECTION, Progress(), tmp_path / "log")
+    built = build.build_kernel(
+        trees.patched, workspace, tools, COLLECTION, Progress(), tmp_path / "log"
+    )
     remove_tree(built.folder)
     remove_tree(found.slot / "obj/net/mptcp")
-    again = build.build(trees.patched, workspace, tools, COLLECTION, Progress(), tmp_path / "log")
+    again = build.build_kernel(
+        trees.patched, workspace, tools, COLLECTION, Progress(), tmp_path / "log"
+    )
     assert (again.image_digest, again.build_id) == (built.image_digest, built.build_id)
     before = (project / "results/latest/branches/one/verdict.json").read_bytes()
     assert inv(*words, "--rerun").returncode == 0

@@ -12,7 +12,7 @@ import pytest
 
 from ci.base import workspace as workspace_
 from ci.base.errors import StageError
-from ci.base.workspace import Workspace, digest, read_json, write_text
+from ci.base.workspace import Workspace, digest, write_text
 from tests.conftest import ROOT
 
 
@@ -109,14 +109,3 @@ def test_runs_latest_and_clean(workspace: Workspace) -> None:
     ] and workspace.cache.exists()
     workspace.clean(cache=True)
     assert not workspace.cache.exists()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", "\xff", "[" * 100_000])
-def test_a_damaged_entry_names_what_to_remove(text: str, tmp_path: Path) -> None:
-    (tmp_path / "facts.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(
-        StageError, match=rf"facts\.json is damaged .*; remove {tmp_path}, which is made again"
-    ):
-        read_json(tmp_path / "facts.json", "image")
-    (tmp_path / "facts.json").write_text('{"a": 1}', encoding="utf-8")
-    assert read_json(tmp_path / "facts.json", "image") == {"a": 1}

@@ -140,9 +140,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
     make_root(workspace)
     one_at_a_time: Callable[[object], int] = lambda machine: 1  # noqa: E731
     for module, name, value in (
-        (vm, "run", made.run),
-        (vm, "at_once", one_at_a_time),
-        (build, "build", made.build),
+        (vm, "run_guest", made.run),
+        (vm, "guests_at_once", one_at_a_time),
+        (build, "build_kernel", made.build),
         (selftests, "install_selftests", made.selftests),
     ):
         monkeypatch.setattr(module, name, value)

@@ -256,7 +256,7 @@ def test_branches_after_an_interruption_are_untested_rows(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt("SIGTERM")
 
-    monkeypatch.setattr(build, "toolchain", interrupt)
+    monkeypatch.setattr(build, "find_toolchain", interrupt)
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "with-series"))
     wanted = settings_for(series=str(demo_series), mode="virtual")
     assert stable.validate_branches(wanted, progress, branches.select(words), "own") == 3

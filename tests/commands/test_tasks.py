@@ -311,7 +311,7 @@ def test_doctor_names_the_remedy(inv: Callable[..., Done], tmp_path: Path, proje
 
 
 def test_check_finds_what_is_wrong(inv: Callable[..., Done], project: Path) -> None:
-    """One fault for each of the four checkers."""
+    """One fault for each of the five checkers."""
     git(project, "init", "-q")
     (project / "tests").mkdir()
     (project / "tests/__init__.py").touch()
@@ -321,6 +321,7 @@ def test_check_finds_what_is_wrong(inv: Callable[..., Done], project: Path) -> N
         ("ci/lint.py", "import os\n"),
         ("ci/types.py", "def f(x):\n    return x\n"),
         ("ci/shell.sh", "#!/bin/sh\nrm $1\n"),
+        ("ci/base/upward.py", "from ci.commands import plan\n\nUSED = plan\n"),
     ):
         (project / name).write_text(text, encoding="utf-8")
     done = inv("check")
@@ -330,5 +331,6 @@ def test_check_finds_what_is_wrong(inv: Callable[..., Done], project: Path) -> N
         ("lint", "lint.py"),
         ("types", "types.py"),
         ("shell", "shell.sh"),
+        ("rules", "ci/base/upward.py:1: base comes before commands and cannot import it"),
     ):
         assert f"{checker}: FAILED" in done.stderr and fault in done.stdout

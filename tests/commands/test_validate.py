@@ -15,7 +15,7 @@ from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.commands import validate
-from ci.guest import rootfs
+from ci.guest import rootfs, selftests
 from ci.kernel import build
 from ci.logs.ending import Ended
 from tests.commands.stand_in import (
@@ -219,7 +219,12 @@ def test_a_stage_that_fails_is_evidence_and_ends_the_way(
     def fail(*_: object) -> None:
         raise StageError(stage, "no space left")
 
-    monkeypatch.setattr(build if stage == "build" else rootfs, stage, fail)
+    module, name = {
+        "root": (rootfs, "make_root"),
+        "selftests": (selftests, "install_selftests"),
+        "build": (build, "build_kernel"),
+    }[stage]
+    monkeypatch.setattr(module, name, fail)
     assert validated() == 3 and guests.asked == []
     assert stored(workspace, "run.json")["troubles"] == [{"stage": stage, "text": "no space left"}]
     verdict = stored(workspace)

@@ -13,7 +13,7 @@ from ci.guest.cpio import Entry
 
 def packed(*entries: Entry) -> bytes:
     out = io.BytesIO()
-    cpio.write(entries, out)
+    cpio.write_archive(entries, out)
     return out.getvalue()
 
 
@@ -40,7 +40,7 @@ LINK = Entry("bin/y", stat.S_IFLNK | 0o777, b"x")
 
 
 def test_round_trip() -> None:
-    archive = read(packed(LINK, FILE, *cpio.folders(["bin", "var/lib"])))
+    archive = read(packed(LINK, FILE, *cpio.folder_entries(["bin", "var/lib"])))
     assert list(archive) == [
         "bin",
         "bin/x",
@@ -64,7 +64,7 @@ def test_a_folder_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "sub/tool").write_bytes(b"x")
     (tmp_path / "sub/tool").chmod(0o4711)
     (tmp_path / "link").symlink_to("sub/tool")
-    archive = read(packed(*cpio.from_folder(tmp_path)))
+    archive = read(packed(*cpio.tree_entries(tmp_path)))
     assert archive == {
         "link": (0o120777, b"sub/tool"),
         "sub": (0o040755, b""),
@@ -86,7 +86,7 @@ def test_a_tar_without_what_is_trimmed(tmp_path: Path) -> None:
     (tmp_path / "root/usr/bin/again").hardlink_to(tmp_path / "root/usr/bin/tool")
     subprocess.run(["tar", "-cf", tmp_path / "root.tar", "-C", tmp_path / "root", "."], check=True)
     trim = ["usr/share/*", "etc/cron*", "usr/lib/locale/[!C]*"]
-    archive = read(packed(*cpio.from_tar(tmp_path / "root.tar", trim)))
+    archive = read(packed(*cpio.tar_entries(tmp_path / "root.tar", trim)))
     files = {name for name, (mode, _) in archive.items() if stat.S_ISREG(mode)}
     assert files == {"usr/bin/tool", "usr/bin/again", "etc/passwd", "usr/lib/locale/C.utf8/LC"}
     assert archive["usr/bin/again"][1] == b"usr/bin/tool"
@@ -114,7 +114,7 @@ def test_it_does_not_matter_who_unpacked_a_tar(tmp_path: Path) -> None:
                 one = tarfile.TarInfo(name)
                 one.type, one.mode, one.uname = kind, mode, who
                 tar.addfile(one)
-        archives.append(packed(*cpio.from_tar(tmp_path / f"{who}.tar", ())))
+        archives.append(packed(*cpio.tar_entries(tmp_path / f"{who}.tar", ())))
     assert archives[0] == archives[1]
     assert {name: mode for name, (mode, _) in read(archives[0]).items()} == {
         "tmp": 0o040755,
@@ -129,4 +129,4 @@ def test_device_nodes_are_left_out(tmp_path: Path) -> None:
         node = tarfile.TarInfo("dev/null")
         node.type, node.devmajor, node.devminor = tarfile.CHRTYPE, 1, 3
         tar.addfile(node)
-    assert list(cpio.from_tar(tmp_path / "t.tar", ())) == []
+    assert list(cpio.tar_entries(tmp_path / "t.tar", ())) == []

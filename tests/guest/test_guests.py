@@ -321,13 +321,13 @@ def quiet(tmp_path: Path) -> Iterator[tuple[Progress, Path]]:
 def test_every_step_of_the_series_compiles(quiet: tuple[Progress, Path]) -> None:
     """Base and each base+1..n; what a step compiles is what it touches."""
     found, trees, workspace = shipped()
-    loaded, tools = load_series(Path(settings.make_settings(ROOT).series)), build.toolchain()
+    loaded, tools = load_series(Path(settings.make_settings(ROOT).series)), build.find_toolchain()
     build_ids: list[str] = []
     for upto in range(len(loaded.patches) + 1):
         left_out = frozenset(range(upto + 1, len(loaded.patches) + 1))
         step = derive_trees(loaded, found, left_out).patched
         assert (upto == 0) == (step.tree_id == trees.base.tree_id)
-        built = build.build(step, workspace, tools, COLLECTION, *quiet)
+        built = build.build_kernel(step, workspace, tools, COLLECTION, *quiet)
         assert selftests.install_selftests(step, workspace, tools, COLLECTION, quiet[1]).exists()
         build_ids.append(built.build_id)
     # Patches 3 and 5 are of the selftests alone.
@@ -362,15 +362,15 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
     quiet: tuple[Progress, Path], tmp_path: Path
 ) -> None:
     found, trees, workspace = shipped()
-    tools = build.toolchain()
+    tools = build.find_toolchain()
     # Whatever the object directory holds: build patched in it, then one line more.
-    remove_tree(build.build(trees.patched, workspace, tools, COLLECTION, *quiet).folder)
-    build.build(trees.patched, workspace, tools, COLLECTION, *quiet)
+    remove_tree(build.build_kernel(trees.patched, workspace, tools, COLLECTION, *quiet).folder)
+    build.build_kernel(trees.patched, workspace, tools, COLLECTION, *quiet)
     stamp = f"{time.time_ns()}"
     old = "\tsubflow_req->msk = NULL;\n"
     made = patch(tmp_path, "mptcp: a line", JOIN, old, old + f'\tpr_debug("{stamp}");\n')
     one = derive_trees(load_series(made), found, frozenset()).patched
-    built = build.build(one, workspace, tools, COLLECTION, *quiet)
+    built = build.build_kernel(one, workspace, tools, COLLECTION, *quiet)
     # The image's own loader holds the kernel's size, so that it comes with every link.
     assert [name for name in built.compiled if not name.startswith("arch/x86/boot/")] == [
         "net/mptcp/subflow.o"
@@ -379,7 +379,7 @@ def test_only_what_a_patch_reaches_is_compiled_and_the_result_is_that_of_an_empt
     remove_tree(built.folder)
     obj.rename(aside)
     try:
-        empty = build.build(one, workspace, tools, COLLECTION, *quiet)
+        empty = build.build_kernel(one, workspace, tools, COLLECTION, *quiet)
     finally:
         remove_tree(obj)
         aside.rename(obj)

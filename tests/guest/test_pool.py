@@ -28,8 +28,8 @@ SECONDS = {"short": 1.0, "long": 30.0, "medium": 5.0}
 
 
 class Guests:
-    """Stands in for :func:`ci.guest.vm.run`: which scripts it was asked for, in their order, and
-    how many ran at once. ``work`` is what a guest does."""
+    """Stands in for :func:`ci.guest.vm.run_guest`: which scripts it was asked for, in their order,
+    and how many ran at once. ``work`` is what a guest does."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -68,8 +68,8 @@ class Guests:
 def guests(monkeypatch: pytest.MonkeyPatch) -> Guests:
     """Guests, of which one fits on this machine."""
     stand_in = Guests()
-    monkeypatch.setattr(vm, "run", stand_in.run)
-    monkeypatch.setattr(vm, "at_once", lambda machine: 1)
+    monkeypatch.setattr(vm, "run_guest", stand_in.run)
+    monkeypatch.setattr(vm, "guests_at_once", lambda machine: 1)
     return stand_in
 
 
@@ -109,7 +109,7 @@ def test_the_longest_starts_first_and_the_order_stays(
 def test_as_many_at_once_as_fit(
     guests: Guests, workspace: Workspace, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vm, "at_once", lambda machine: 3)
+    monkeypatch.setattr(vm, "guests_at_once", lambda machine: 3)
     together = threading.Barrier(3)
 
     def meet(name: str) -> None:
@@ -151,7 +151,7 @@ def test_what_ends_one_ends_all(
 ) -> None:
     """Commands that other guests run are killed, that of one that has just begun, too; what waits
     for its turn after that never starts."""
-    monkeypatch.setattr(vm, "at_once", lambda machine: 2)
+    monkeypatch.setattr(vm, "guests_at_once", lambda machine: 2)
     started, killed = threading.Event(), threading.Event()
 
     def work(name: str) -> None:

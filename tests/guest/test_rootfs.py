@@ -57,23 +57,23 @@ def ordinary(argv: Sequence[str | Path], home: Path) -> None:
 def test_the_root_is_the_same_whoever_makes_it(
     closed_home: Path, workspace: Workspace, tmp_path: Path
 ) -> None:
-    table = rootfs.recipe(workspace)
+    table = rootfs.read_recipe(workspace)
     ordinary(
         ["mmdebstrap", *rootfs.packages_command(table, closed_home / "root.tar", as_root=False)],
         closed_home,
     )
-    ours = rootfs.root(workspace, tmp_path / "image.log")
+    ours = rootfs.make_root(workspace, tmp_path / "image.log")
     assert (ours / "packages.txt").read_text(encoding="utf-8").count("_amd64\n") > 30
     digests = []
     for name, tar in (("ours", ours / "root.tar"), ("theirs", closed_home / "root.tar")):
         with (tmp_path / name).open("wb") as out:
-            cpio.write(cpio.from_tar(tar, table["trim"]["paths"]), out)
+            cpio.write_archive(cpio.tar_entries(tar, table.trim.paths), out)
         digests.append(file_digest(tmp_path / name))
     assert digests[0] == digests[1]
 
 
 def test_nobody_needs_a_user_namespace_and_no_file_of_the_checkout(workspace: Workspace) -> None:
-    table = rootfs.recipe(workspace)
+    table = rootfs.read_recipe(workspace)
     for as_root, mode in ((False, "--mode=chrootless"), (True, "--mode=root")):
         words = [
             str(word) for word in rootfs.packages_command(table, Path("root.tar"), as_root=as_root)
@@ -120,13 +120,13 @@ def test_the_root_is_made_once(
     mmdebstrap: Callable[..., None], workspace: Workspace, tmp_path: Path
 ) -> None:
     mmdebstrap(PACKAGES)
-    folder = rootfs.root(workspace, tmp_path / "root.log")
+    folder = rootfs.make_root(workspace, tmp_path / "root.log")
     assert folder == rootfs.root_folder(workspace)
     listed = (folder / "packages.txt").read_text(encoding="utf-8")
     assert listed == "bash_5.2_amd64\nsed_4.9_amd64\n"
     assert (tmp_path / "root.log").read_text(encoding="utf-8") == "I: at work\n"
     mmdebstrap(PACKAGES, code=1)
-    assert rootfs.root(workspace, tmp_path / "root.log") == folder
+    assert rootfs.make_root(workspace, tmp_path / "root.log") == folder
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_root_that_is_not_whole_is_not_kept(
 ) -> None:
     mmdebstrap(packages, code)
     with pytest.raises(StageError, match=words) as raised:
-        rootfs.root(workspace, tmp_path / "root.log")
+        rootfs.make_root(workspace, tmp_path / "root.log")
     assert raised.value.log == tmp_path / "root.log"
     assert [*(workspace.cache / "roots").iterdir()] == []
 
@@ -152,7 +152,7 @@ def test_a_root_that_is_not_whole_is_not_kept(
 def installed(workspace: Workspace, mmdebstrap: Callable[..., None], tmp_path: Path) -> Path:
     """A folder with selftests, and a root in the cache."""
     mmdebstrap(PACKAGES)
-    rootfs.root(workspace, tmp_path / "root.log")
+    rootfs.make_root(workspace, tmp_path / "root.log")
     folder = tmp_path / "key of selftests"
     (folder / GUEST_SELFTESTS).mkdir(parents=True)
     (folder / GUEST_SELFTESTS / "diag.sh").write_text("#!/bin/sh\n", encoding="ascii")
@@ -162,7 +162,7 @@ def installed(workspace: Workspace, mmdebstrap: Callable[..., None], tmp_path: P
 def test_an_image_has_packages_our_files_and_selftests(
     installed: Path, workspace: Workspace
 ) -> None:
-    image = rootfs.make(installed, workspace, rootfs.root_folder(workspace))
+    image = rootfs.make_image(installed, workspace, rootfs.root_folder(workspace))
     files = read(image.path.read_bytes())
     assert files["usr/bin/bash"][1] == b"bash" and files["selftests/diag.sh"][1] == b"#!/bin/sh\n"
     assert files["init"] == (0o100755, (ROOT / "images/guest/init").read_bytes())
@@ -174,16 +174,16 @@ def test_an_image_has_packages_our_files_and_selftests(
 
 def test_an_image_is_known_by_its_inputs(installed: Path, workspace: Workspace) -> None:
     root = rootfs.root_folder(workspace)
-    first = rootfs.make(installed, workspace, root)
+    first = rootfs.make_image(installed, workspace, root)
     moment = first.path.stat().st_mtime_ns
-    assert rootfs.make(installed, workspace, root) == first
+    assert rootfs.make_image(installed, workspace, root) == first
     assert first.path.stat().st_mtime_ns == moment
     # The same selftests under another key: another entry with the same bytes.
-    other = rootfs.make(installed.rename(installed.with_name("other")), workspace, root)
+    other = rootfs.make_image(installed.rename(installed.with_name("other")), workspace, root)
     assert other.path != first.path and other.image_digest == first.image_digest
     (other.path.parent / "image.json").write_text("{", encoding="utf-8")
     with pytest.raises(StageError, match=rf"is damaged .* remove {other.path.parent}"):
-        rootfs.make(installed.with_name("other"), workspace, root)
+        rootfs.make_image(installed.with_name("other"), workspace, root)
 
 
 MAKEFILE = "headers:\n\t@mkdir -p $(O)/usr/include && echo >$(O)/usr/include/one.h\n"

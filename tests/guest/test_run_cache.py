@@ -46,7 +46,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         end = GuestEnd(ended, kernel.build_id, 0, False, 1500, 100, 12.5)
         return GuestRun(script, folder, end)
 
-    monkeypatch.setattr(vm, "run", run)
+    monkeypatch.setattr(vm, "run_guest", run)
     return nonces
 
 
@@ -74,7 +74,7 @@ def test_a_record_of_another_kernel_or_a_damaged_one_is_replaced(
 ) -> None:
     ask(workspace, "one")
     kept = workspace.entry(
-        "runs", run_cache.key_of(Job("", KERNEL, IMAGE, SCRIPT, VIRTUAL, Path()), workspace)
+        "runs", run_cache.run_key(Job("", KERNEL, IMAGE, SCRIPT, VIRTUAL, Path()), workspace)
     )
     facts = json.loads((kept / "end.json").read_text(encoding="utf-8"))
     (kept / "end.json").write_text(json.dumps(facts | damage), encoding="utf-8")
@@ -116,7 +116,7 @@ def test_the_key_is_of_all_that_the_run_depends_on(
     def key(
         kernel: Kernel = KERNEL, image: Image = IMAGE, script: Script = SCRIPT, mode: Mode = VIRTUAL
     ) -> str:
-        return run_cache.key_of(Job("", kernel, image, script, mode, Path()), workspace)
+        return run_cache.run_key(Job("", kernel, image, script, mode, Path()), workspace)
 
     keys = [
         key(),

@@ -37,12 +37,12 @@ PM = COLLECTION.script("userspace_pm.sh")
 def built() -> tuple[Kernel, Path, Path]:
     """The patched kernel, its selftests and the guest's root."""
     _, trees, workspace = shipped()
-    tools, log = build.toolchain(), Path("/dev/null")
-    ready = build.build(trees.patched, workspace, tools, COLLECTION, Progress(), log)
+    tools, log = build.find_toolchain(), Path("/dev/null")
+    ready = build.build_kernel(trees.patched, workspace, tools, COLLECTION, Progress(), log)
     return (
         ready,
         selftests.install_selftests(trees.patched, workspace, tools, COLLECTION, log),
-        rootfs.root(workspace, log),
+        rootfs.make_root(workspace, log),
     )
 
 
@@ -50,8 +50,8 @@ def boot(folder: Path, mode: Mode, script: Script = PM, made: Image | None = Non
     """One guest, never from the record."""
     ready, installed, root = built()
     workspace = shipped()[2]
-    made = made or rootfs.make(installed, workspace, root)
-    return vm.run(ready, made, script, mode, workspace, folder, "c0ffee" * 5 + "00")
+    made = made or rootfs.make_image(installed, workspace, root)
+    return vm.run_guest(ready, made, script, mode, workspace, folder, "c0ffee" * 5 + "00")
 
 
 def test_one_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def with_init(folder: Path, old: str, new: str) -> Image:
     text = init.read_text(encoding="utf-8")
     assert text.count(old) == 1
     init.write_text(text.replace(old, new), encoding="utf-8")
-    return rootfs.make(installed, Workspace(folder / "root", folder / "cache", folder), root)
+    return rootfs.make_image(installed, Workspace(folder / "root", folder / "cache", folder), root)
 
 
 def with_script(folder: Path, text: str) -> Image:
@@ -97,7 +97,7 @@ def with_script(folder: Path, text: str) -> Image:
     script = folder / "tests/selftests/net/mptcp/extra.sh"
     script.write_text(f"#!/bin/bash\n{text}", encoding="utf-8")
     script.chmod(0o755)
-    return rootfs.make(folder / "tests", Workspace(ROOT, folder / "cache", folder), root)
+    return rootfs.make_image(folder / "tests", Workspace(ROOT, folder / "cache", folder), root)
 
 
 def test_the_moments_at_which_the_host_runs_qemus_threads_change_nothing(
@@ -162,7 +162,7 @@ def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path
 def test_the_record_answers_with_the_same_logs(tmp_path: Path) -> None:
     ready, installed, root = built()
     workspace = Workspace(ROOT, tmp_path / "cache", tmp_path)
-    made = rootfs.make(installed, shipped()[2], root)
+    made = rootfs.make_image(installed, shipped()[2], root)
     script, mode = COLLECTION.script("mptcp_join.sh", "d"), Mode("virtual", "")
     first = run_cache.run_job(Job("", ready, made, script, mode, tmp_path / "one"), workspace)
     second = run_cache.run_job(Job("", ready, made, script, mode, tmp_path / "two"), workspace)

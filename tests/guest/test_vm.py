@@ -100,7 +100,7 @@ def test_vng_itself_exports_nothing_of_the_host(mode: str, tmp_path: Path) -> No
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=processes.environment(vm.environment()),
+        env=processes.environment(vm.vng_environment()),
     )
     shown = next(line for line in done.stdout.splitlines() if "qemu-system-x86_64" in line)
     qemu = shlex.split(shown)
@@ -137,7 +137,7 @@ def test_a_folder_whose_name_a_shell_would_obey(tmp_path: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        env=processes.environment(vm.environment()),
+        env=processes.environment(vm.vng_environment()),
     )
     qemu = shlex.split(
         next(line for line in done.stdout.splitlines() if "qemu-system-x86_64" in line)
@@ -150,7 +150,7 @@ def test_a_folder_whose_name_a_shell_would_obey(tmp_path: Path) -> None:
 
 
 def test_the_job_names_everything_and_nothing_twice() -> None:
-    lines = vm.job(SCRIPT, NONCE, 60).splitlines()
+    lines = vm.job_text(SCRIPT, NONCE, 60).splitlines()
     assert lines == [
         f"nonce {NONCE}",
         "dir /selftests/net/mptcp",
@@ -161,11 +161,11 @@ def test_the_job_names_everything_and_nothing_twice() -> None:
         "arg -d",
         "arg -m",
     ]
-    assert vm.job(SCRIPT, NONCE, 0, interactive=True).endswith("env NO_COLOR=1\nshell yes\n")
+    assert vm.job_text(SCRIPT, NONCE, 0, interactive=True).endswith("env NO_COLOR=1\nshell yes\n")
 
 
 def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace) -> None:
-    words = vm.cmdline(workspace, Mode("virtual", "")).split()
+    words = vm.kernel_parameters(workspace, Mode("virtual", "")).split()
     assert {"console=ttyS1,115200", "rdinit=/init", "panic=-1", "softlockup_panic=1"} <= set(words)
     assert not any("#" in word or "/" in word.removeprefix("rdinit=/init") for word in words)
 
@@ -175,8 +175,11 @@ def test_records() -> None:
         f"noise\n{NONCE} boot {'ab' * 20} 6.12.1\nother end 0 1\n{NONCE} end 1 2500 100\n{NONCE}"
         f" end 0 1 1\n{NONCE}\n"
     )
-    assert vm.records(text, NONCE) == {"boot": ["ab" * 20, "6.12.1"], "end": ["1", "2500", "100"]}
-    assert vm.records(text, "") == {}
+    assert vm.read_records(text, NONCE) == {
+        "boot": ["ab" * 20, "6.12.1"],
+        "end": ["1", "2500", "100"],
+    }
+    assert vm.read_records(text, "") == {}
 
 
 def ended(folder: Path, control: str, stopped: str = "", console: str = "") -> GuestEnd:
@@ -263,10 +266,10 @@ def test_guests_at_once_are_bound_by_cores_and_memory(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         Path, "read_text", lambda *_, **__: "MemTotal: 99 kB\nMemAvailable:   4000000 kB\n"
     )
-    assert vm.at_once(MACHINES["virtual"]) == 3
+    assert vm.guests_at_once(MACHINES["virtual"]) == 3
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemAvailable:   64000000 kB\n")
-    assert vm.at_once(MACHINES["virtual"]) == 8
-    assert vm.at_once(MACHINES["tcg"]) == 4
+    assert vm.guests_at_once(MACHINES["virtual"]) == 8
+    assert vm.guests_at_once(MACHINES["tcg"]) == 4
 
 
 def test_vng_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

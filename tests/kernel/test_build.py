@@ -46,7 +46,7 @@ def tree_with(
 def test_a_kernels_key_is_of_its_inputs(
     tree_with: Callable[..., Tree], workspace: Workspace
 ) -> None:
-    first = build.key_of(
+    first = build.kernel_key(
         workspace,
         tree_with({CONFIG: "CONFIG_A=y\n", "tools/objtool/x.c": "1\n"}),
         TOOLS,
@@ -56,7 +56,7 @@ def test_a_kernels_key_is_of_its_inputs(
     def key(
         files: dict[str, str], tools: Toolchain = TOOLS, collection: Collection = COLLECTION
     ) -> str:
-        return build.key_of(workspace, tree_with(files), tools, collection)
+        return build.kernel_key(workspace, tree_with(files), tools, collection)
 
     # What no kernel is made of
     assert (
@@ -86,20 +86,22 @@ def test_a_tree_without_selftests_is_named(
         StageError,
         match="has no tools/testing/selftests/net/mptcp/config: it predates the selftests of mptcp",
     ):
-        build.fragments(workspace, tree_with({"x": "y"}), COLLECTION)
+        build.read_fragments(workspace, tree_with({"x": "y"}), COLLECTION)
 
 
 def test_our_fragment_asks_with_a_reason_for_each_symbol(
     tree_with: Callable[..., Tree], workspace: Workspace
 ) -> None:
-    ours, theirs = build.fragments(workspace, tree_with({CONFIG: "CONFIG_MPTCP=m\n"}), COLLECTION)
+    ours, theirs = build.read_fragments(
+        workspace, tree_with({CONFIG: "CONFIG_MPTCP=m\n"}), COLLECTION
+    )
     assert theirs.name == CONFIG and len(ours.symbols) > 50
     assert [asked.symbol for asked in ours.symbols if asked.value != "n" and not asked.reason] == []
 
 
 def test_the_command_line(tree_with: Callable[..., Tree]) -> None:
     made = tree_with({CONFIG: ""})
-    words = build.make(made, "-j2", "bzImage")
+    words = build.make_words(made, "-j2", "bzImage")
     assert words == [
         "make",
         "-C",
@@ -121,11 +123,11 @@ def test_the_compilers_lines(tree_with: Callable[..., Tree]) -> None:
         " Error 1\n"
     )
     printed = said.replace("net/x.c", f"{made.source.slot}/src/net/x.c")
-    assert build.errors(made, noise + printed + noise).splitlines()[:4] == said.splitlines()
+    assert build.error_lines(made, noise + printed + noise).splitlines()[:4] == said.splitlines()
     missing = "/bin/sh: 1: lz4: not found"
-    assert build.errors(made, f"{noise}{missing}\n{noise}").splitlines()[0] == missing
-    assert build.errors(made, "all is\nlost\n") == "all is\nlost"
-    assert len(build.errors(made, "x: error: y\n" * 1000).splitlines()) == 30
+    assert build.error_lines(made, f"{noise}{missing}\n{noise}").splitlines()[0] == missing
+    assert build.error_lines(made, "all is\nlost\n") == "all is\nlost"
+    assert len(build.error_lines(made, "x: error: y\n" * 1000).splitlines()) == 30
 
 
 def test_progress_counts_objects_and_keeps_what_was_compiled(progress: Progress) -> None:
@@ -162,4 +164,4 @@ def test_a_build_says_when_it_links(progress: Progress, capfd: pytest.CaptureFix
 def test_a_toolchain_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(StageError, match="install the package gcc"):
-        build.toolchain()
+        build.find_toolchain()

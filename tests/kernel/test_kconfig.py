@@ -47,11 +47,13 @@ def final(text: str) -> dict[str, str]:
 
 
 def lost(asked: str, config: str, kconfig_text: str = KCONFIG) -> list[str]:
-    merged = kconfig.merge([kconfig.parse_fragment(asked, "a.config")])
-    short = kconfig.short(merged, final(config))
+    merged = kconfig.merge_fragments([kconfig.parse_fragment(asked, "a.config")])
+    short = kconfig.find_short(merged, final(config))
     return [
         str(row)
-        for row in kconfig.lost(short, final(config), Definitions({"net/Kconfig": kconfig_text}))
+        for row in kconfig.find_lost(
+            short, final(config), Definitions({"net/Kconfig": kconfig_text})
+        )
     ]
 
 
@@ -83,7 +85,10 @@ def test_two_answers_for_one_symbol_are_an_error() -> None:
 def test_a_later_fragment_wins_and_modules_are_built_in() -> None:
     ours = kconfig.parse_fragment("CONFIG_A=y\nCONFIG_B=7\n", "ours")
     theirs = kconfig.parse_fragment("# CONFIG_A is not set\nCONFIG_C=m\n", "theirs")
-    assert kconfig.merge([ours, theirs]).text() == "# CONFIG_A is not set\nCONFIG_B=7\nCONFIG_C=y\n"
+    assert (
+        kconfig.merge_fragments([ours, theirs]).text()
+        == "# CONFIG_A is not set\nCONFIG_B=7\nCONFIG_C=y\n"
+    )
 
 
 def test_nothing_is_lost() -> None:

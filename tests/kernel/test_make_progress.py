@@ -65,23 +65,23 @@ def made(slot: Path) -> Path:
 
 def test_what_is_newer_than_an_object_makes_it_anew(tmp_path: Path) -> None:
     obj = made(tmp_path)
-    assert make_progress.to_compile(obj) == 0
+    assert make_progress.count_stale(obj) == 0
     dated(tmp_path / "src/net/new.c", 3000)  # nothing was made of it
-    assert make_progress.to_compile(obj) == 0
+    assert make_progress.count_stale(obj) == 0
     dated(tmp_path / "src/net/a.c", 3000)
-    assert make_progress.to_compile(obj) == 1
+    assert make_progress.count_stale(obj) == 1
     dated(tmp_path / "src/include/linux/one.h", 3000)
-    assert make_progress.to_compile(obj) == 2
+    assert make_progress.count_stale(obj) == 2
     (tmp_path / "src/include/linux/two.h").unlink()
-    assert make_progress.to_compile(obj) == 3
+    assert make_progress.count_stale(obj) == 3
 
 
 def test_what_is_gone_is_made_anew(tmp_path: Path) -> None:
     obj = made(tmp_path)
     (obj / "net/b.o").unlink()
-    assert make_progress.to_compile(obj) == 1
+    assert make_progress.count_stale(obj) == 1
     dated(tmp_path / "obj/include/generated/asm-offsets.h", 3000)
-    assert make_progress.to_compile(obj) == 3
+    assert make_progress.count_stale(obj) == 3
 
 
 def test_a_first_build_is_told_from_the_configuration(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_first_build_is_told_from_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     config = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=y\nCONFIG_D="x"\n' + "CONFIG_E=y\n" * 98
     (tmp_path / "empty/.config").write_text(config, encoding="ascii")
-    assert make_progress.to_compile(tmp_path / "empty") == 210
+    assert make_progress.count_stale(tmp_path / "empty") == 210
     obj = made(tmp_path)
     (obj / "vmlinux").unlink()
     (obj / ".config").write_text(config, encoding="ascii")
@@ -98,6 +98,6 @@ def test_a_first_build_is_told_from_the_configuration(tmp_path: Path) -> None:
     (obj / "scripts/.conf.o.cmd").write_text(
         CMD.format(name="conf.o", source="net/a.c", header="one.h"), encoding="ascii"
     )
-    assert make_progress.to_compile(obj) == 207
+    assert make_progress.count_stale(obj) == 207
     dated(tmp_path / "src/net/a.c", 3000)
-    assert make_progress.to_compile(obj) == 208
+    assert make_progress.count_stale(obj) == 208

@@ -70,8 +70,8 @@ def built(slot: Path, first: int, count: int, between: Callable[[int], None]) ->
         of = commit(slot / "src", {CHANGED: constant}, "a constant")
         tree = Tree(source, of, git(slot / "src", "rev-parse", "HEAD^{tree}"), (6, 12))
         made.append(
-            build.build(
-                tree, workspace, build.toolchain(), COLLECTION, Progress(), slot.parent / "log"
+            build.build_kernel(
+                tree, workspace, build.find_toolchain(), COLLECTION, Progress(), slot.parent / "log"
             )
         )
         between(number)
@@ -88,7 +88,7 @@ def right(kernels: list[Kernel]) -> bool:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "fragments", lambda *_: (kconfig.parse_fragment(TINY, "tiny"),))
+    monkeypatch.setattr(build, "read_fragments", lambda *_: (kconfig.parse_fragment(TINY, "tiny"),))
 
 
 def test_fifty_kernels_are_fifty_images(slot: Path, tiny: None) -> None:
