@@ -74,12 +74,12 @@ def kill_all() -> None:
             except ProcessLookupError:
                 pass
         try:
+            # One of the killed is to be reaped first. Then look again: it may have forked since.
             while os.waitpid(-1, 0 if alive else os.WNOHANG)[0]:
-                if not descendants(os.getpid()):
-                    alive = []
+                alive = []
         except ChildProcessError:
             return
-        if not alive:
+        if not descendants(os.getpid()):
             return
 
 

@@ -144,6 +144,18 @@ def test_a_detached_child_ends_with_the_command() -> None:
     assert gone(int(run(DETACHED).stdout))
 
 
+def test_what_is_forked_while_it_is_ended_ends_too() -> None:
+    """Before, a process that was forked between two looks was waited for, not killed."""
+    begin = time.monotonic()
+    for _ in range(6):
+        with pytest.raises(StageError):
+            run(
+                "echo; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 30 & done; wait",
+                on_line=lambda _: processes.abort(),
+            )
+    assert time.monotonic() - begin < 20
+
+
 def test_a_time_limit_ends_everything(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     begin = time.monotonic()
