@@ -18,6 +18,8 @@ import pytest
 
 from tests.conftest import ROOT, commit, git
 
+pytestmark = pytest.mark.whole
+
 Done = subprocess.CompletedProcess[str]
 
 

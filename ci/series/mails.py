@@ -12,6 +12,7 @@ import email.header
 import email.parser
 import email.policy
 import email.utils
+import functools
 import re
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.git import Git, check_written
+from ci.base.processes import CommandResult
 from ci.series import change
 
 # [PATCH net v2 3/5] mptcp: set the flag; [PATCH [RESEND] 1/2]; [RFC][PATCH 2/3]
@@ -37,6 +39,8 @@ BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "u
 TITLE_LENGTH = 200
 # 60 MB take git some seconds; of a subject of many tags it moves all that follows each.
 MAILINFO_S = 60.0
+# So many answers of git on a text are kept; the texts of a series are 64 MB at most.
+KEPT = 256
 # A long subject may begin on the line behind its name, as Python's own mails have it.
 SUBJECT = re.compile(rb"^Subject:[ \t]*(?:\n[ \t]+)?\S", re.M | re.I)
 # Lines before a diff that are no title: of git show, of Debian's and others' headers, of CVS and
@@ -173,7 +177,10 @@ def take_apart(document: Document) -> Parts:
     if not SUBJECT.search(data.lstrip().partition(b"\n\n")[0]):
         title = first_words(data) or re.sub(r"(\.(patch|diff|txt|gz))+$", "", document.path.name)
         data = b"From: nobody <nobody@invalid>\nSubject: x\n\n" + data
-    headers, message, raw = _mailinfo(data, document.where)
+    reply, message, raw = _mailinfo(data)
+    if reply.returncode != 0:
+        why = reply.stderr.strip() or "it has no headers, or no text"
+        raise StageError("series", f"{document.where}: git cannot read it as a mail: {why}")
     body = plain_bytes(raw)
     found = change.separate_change(body.decode("utf-8", "surrogateescape"), mail=not title)
     # Where a transport put CRs everywhere, only the tree can tell whether the file has some of its
@@ -181,7 +188,7 @@ def take_apart(document: Document) -> Parts:
     dressed_up = document.crs or body != raw
     whole = f"{message}\n{body.decode('utf-8', 'replace')}"
     # not splitlines: a form feed in a subject would let it say what it is
-    info = dict(line.partition(": ")[::2] for line in headers.split("\n") if line)
+    info = dict(line.partition(": ")[::2] for line in reply.stdout.split("\n") if line)
     base, named = BASE_COMMIT.search(whole), CHANGE_ID.search(whole)
     return Parts(
         title=title or info.get("Subject", ""),
@@ -194,7 +201,8 @@ def take_apart(document: Document) -> Parts:
     )
 
 
-def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
+@functools.lru_cache(maxsize=KEPT)  # the same mail gives the same each time
+def _mailinfo(data: bytes) -> tuple[CommandResult, str, bytes]:
     """What git says of a mail, its message, and the rest of its body."""
     with tempfile.TemporaryDirectory() as scratch:
         git, message, rest = (
@@ -218,13 +226,12 @@ def _mailinfo(data: bytes, where: str) -> tuple[str, str, bytes]:
                 if "cannot convert from" not in reply.stderr:
                     break
             if reply.returncode != 0:
-                why = reply.stderr.strip() or "it has no headers, or no text"
-                raise StageError("series", f"{where}: git cannot read it as a mail: {why}")
+                return reply, "", b""
             if not SCISSORS.search(message.read_bytes()):
                 break
         check_written(git.folder, "series")
         text = message.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
-        return reply.stdout, text, rest.read_bytes()
+        return reply, text, rest.read_bytes()
 
 
 def first_words(data: bytes) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One patch: what it says and does, and how it is read from a mail or a file."""
 
+import functools
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
@@ -8,9 +9,11 @@ from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
 from ci.base.git import Git
+from ci.base.processes import CommandResult
 from ci.series import change, documents, mails
 from ci.series.content import read_content
 from ci.series.letters import Letter
+from ci.series.mails import KEPT
 from ci.series.manifest import PatchFacts, Version
 
 BINARY = "\nGIT binary patch\n"
@@ -89,21 +92,35 @@ def _numbers_and_ids(letter: Letter) -> tuple[list[list[str]], str, str]:
     """What git reads of a change: a row (insertions, deletions, name) for each file, its verbatim
     and its stable patch id."""
     where, text = letter.mail.document.where, letter.parts.change
-    with tempfile.TemporaryDirectory() as scratch:
-        git = Git(Path(scratch), "series")
-        counts = git.judged("apply", "--numstat", "-z", stdin=text)
-        if counts.returncode != 0:
-            damage = _damage(letter, counts.stderr)
-            raise PatchError("series", f"{where}: {damage}", patch=letter.number)
-        headed = change.with_git_heads(text)
-        verbatim, stable = (
-            git.run("patch-id", kind, stdin=headed).stdout.split()[:1]
-            for kind in ("--verbatim", "--stable")
-        )
+    counts = _numstat(text)
+    if counts.returncode != 0:
+        damage = _damage(letter, counts.stderr)
+        raise PatchError("series", f"{where}: {damage}", patch=letter.number)
+    verbatim, stable = _patch_ids(change.with_git_heads(text))
     if not verbatim or not stable:
         raise StageError("series", f"{where}: not a patch: it changes nothing")
     rows = [row.split("\t") for row in counts.stdout.split("\0") if row.count("\t") == 2]
-    return rows, verbatim[0], stable[0]
+    return rows, verbatim, stable
+
+
+# What git says of a text is the same each time: a form of a patch is read for each tree that it is
+# tried on.
+@functools.lru_cache(maxsize=KEPT)
+def _numstat(text: str) -> CommandResult:
+    with tempfile.TemporaryDirectory() as scratch:
+        return Git(Path(scratch), "series").judged("apply", "--numstat", "-z", stdin=text)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _patch_ids(text: str) -> tuple[str, str]:
+    """The verbatim and the stable patch id, each empty where there is none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        git = Git(Path(scratch), "series")
+        verbatim, stable = (
+            (git.run("patch-id", kind, stdin=text).stdout.split() or [""])[0]
+            for kind in ("--verbatim", "--stable")
+        )
+    return verbatim, stable
 
 
 def _damage(letter: Letter, words: str) -> str:

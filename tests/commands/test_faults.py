@@ -21,6 +21,8 @@ from ci.base.workspace import PROJECT, Workspace
 from tests.conftest import DEMO_C, KERNEL_FILES, ROOT, commit, git
 from tests.report import test_stored
 
+pytestmark = pytest.mark.whole
+
 INV = str(Path(sys.executable).with_name("inv"))
 PROGRAMS = ("git", "env", "sh", "mount", "umount", "unshare", "mkdir", "dd")
 FOREIGN = ("ci/__init__.py", "rich/__init__.py", "filelock.py", "tasks.py", "sitecustomize.py")
@@ -155,7 +157,6 @@ FAULTS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_task_blames_the_series(fault: str, place: Place) -> None:
     prefix, suffix = FAULTS[fault]
@@ -202,7 +203,6 @@ def test_a_patch_for_which_tmpdir_has_no_room(size: str, place: Place, tmp_path:
     )
 
 
-@pytest.mark.whole
 def test_what_others_left_in_the_environment_does_no_harm(place: Place) -> None:
     """Modules of the same names, a broken sitecustomize, no stdin and no home."""
     foreign = place.project.parent / "foreign"

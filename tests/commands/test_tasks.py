@@ -20,6 +20,8 @@ from ci.guest import rootfs
 from tests.base.test_processes import gone
 from tests.conftest import DEMO_C, KERNEL_FILES, commit, fingerprint, git
 
+pytestmark = pytest.mark.whole
+
 Done = subprocess.CompletedProcess[str]
 CONFIG = "tools/testing/selftests/net/mptcp/config"
 
