@@ -14,7 +14,7 @@ from ci.base.errors import StageError
 Value = str | int | bool
 
 MOST_CPUS = 8  # CONFIG_NR_CPUS of images/kconfig
-# smoke, userspace_pm.sh,mptcp_join:d, net:fib_tests ; which names there are is for the tree to say
+# smoke, userspace_pm.sh,mptcp_join:d, net:netns-name ; which names there are is for the tree to say
 WORD = r" *(?:\w[\w-]*:)?\w[\w.+-]*(?::[\w-]+)? *"
 SUITE = re.compile(f"{WORD}(?:,{WORD})*", re.ASCII)
 
