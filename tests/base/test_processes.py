@@ -28,7 +28,7 @@ def alive(pid: int) -> bool:
     """Whether the process is there and no zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end between open and read
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
 
