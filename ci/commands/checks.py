@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The project's own checks: format, lint, types, shell scripts, tests."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -75,8 +76,9 @@ def test(root: Path, *, unit: bool, choice: str) -> ExitCode:
     ``choice`` is pytest's -k. 0 only when every test passed.
     """
     chosen = ["-k", choice] if choice else []
-    # A worker that has nothing left takes tests from the others: some take seconds.
-    spread = ["-n", "auto", "--dist", "worksteal"]
+    # A worker that has nothing left takes tests from the others: some take seconds. Many wait for
+    # a limit or a clock, so there are two for each core.
+    spread = ["--dist", "worksteal", "-n", str(2 * len(os.sched_getaffinity(0)))]
     rows = [["-m", "not guest and not whole", *spread]]
     rows += [] if unit else [["-m", "whole", *spread], ["-m", "guest"]]
     print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test

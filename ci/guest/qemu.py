@@ -12,10 +12,12 @@ from ci.base.workspace import digest, file_digest
 def qemu_version(stage: str = "run") -> str:
     """``7.2.22``-like version with the packager's suffix; a :class:`StageError` where QEMU is
     missing."""
-    processes.require(stage, GUEST.qemu, GUEST.qemu_package)
-    first = processes.run([GUEST.qemu, "--version"], stage=stage, timeout_s=20).stdout.splitlines()[
-        0
-    ]
+    return _version(processes.require(stage, GUEST.qemu, GUEST.qemu_package), stage)
+
+
+@functools.cache
+def _version(program: str, stage: str) -> str:
+    first, *_ = processes.run([program, "--version"], stage=stage, timeout_s=20).stdout.splitlines()
     return first.removeprefix("QEMU emulator version ").strip()
 
 

@@ -3,6 +3,7 @@
 series, a maildir.
 """
 
+import functools
 import os
 import re
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from ci.base.errors import StageError
 from ci.base.git import Git, check_written
 from ci.series.content import read_content
-from ci.series.mails import Document, has_crs, plain_bytes
+from ci.series.mails import KEPT, Document, has_crs, plain_bytes
 
 MAX_MAILS = 2000
 MAX_PATCHES = 500
@@ -63,7 +64,8 @@ def split_mails(data: bytes, where: str, path: Path) -> tuple[Document, ...]:
     )
 
 
-def _mailsplit(text: bytes) -> list[bytes]:
+@functools.lru_cache(maxsize=KEPT)  # the same box gives the same each time
+def _mailsplit(text: bytes) -> tuple[bytes, ...]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "box").write_bytes(text.lstrip())
@@ -72,10 +74,10 @@ def _mailsplit(text: bytes) -> list[bytes]:
         quoting = [] if FORMAT_PATCH.match(text) else ["--mboxrd"]
         Git(folder, "series").run("mailsplit", "-d5", "-b", "--keep-cr", *quoting, "-omails", "box")
         check_written(folder, "series")
-        return [path.read_bytes() for path in sorted((folder / "mails").iterdir())]
+        return tuple(path.read_bytes() for path in sorted((folder / "mails").iterdir()))
 
 
-def _headless(text: bytes) -> list[bytes]:
+def _headless(text: bytes) -> tuple[bytes, ...]:
     """Mails that no From line parts. A new one begins where headers with From and Subject follow a
     diff, or stand behind a body in base64: before the diff they may be of the message."""
     begins, names, block, at = [0], set[bytes](), 0, 0
@@ -94,7 +96,8 @@ def _headless(text: bytes) -> list[bytes]:
             names, encoded = set(), head and encoded
             ended |= line.startswith((b"diff -", b"+++ "))
         at += len(line) + 1
-    return [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
+    ends = (*begins[1:], len(text))
+    return tuple(text[begin:end] for begin, end in zip(begins, ends, strict=True))
 
 
 def read_path(path: Path) -> Given:
