@@ -29,7 +29,7 @@ from ci.commands import plan as plan_stage
 from ci.commands import stable as stable_stage
 from ci.commands import validate as validate_stage
 from ci.commands import verify as verify_stage
-from ci.commands.branches import select
+from ci.commands.branches import select_branches
 
 # The options of a task, which ci.base.settings.OPTIONS explains. Their order decides which letter
 # is the short form of which.
@@ -100,7 +100,7 @@ def verify(settings: Settings, times: int, seeds: str) -> int:
 @task("branches series source suite on format shards tree only adapt")
 def plan(settings: Settings, branches: str, source: str, on: str, format: str, shards: int) -> int:
     """What each branch needs of the series, in seconds and without building anything."""
-    chosen = select(branches, source or "auto")
+    chosen = select_branches(branches, source or "auto")
     return plan_stage.show_plan(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 
@@ -108,7 +108,7 @@ def plan(settings: Settings, branches: str, source: str, on: str, format: str, s
 def stable(settings: Settings, branches: str, source: str, selftests: str) -> int:
     """Validate the series on every branch that it affects: one table, one exit code, files for each
     branch."""
-    chosen = select(branches, source or "auto")
+    chosen = select_branches(branches, source or "auto")
     return stable_stage.validate_branches(settings, Progress(), chosen, selftests)
 
 
@@ -134,14 +134,14 @@ def doctor(settings: Settings) -> int:
 @task()
 def check() -> int:
     """Format, lint, types, shell scripts."""
-    return checks.check(ROOT, Progress())
+    return checks.check_project(ROOT, Progress())
 
 
 @task("unit k")
 def test(unit: bool, k: str) -> int:
     """All checks and tests; with --unit only what takes seconds and boots no guest, with --k EXPR
     pytest's choice."""
-    return checks.check(ROOT, Progress()) or checks.test(ROOT, unit=unit, choice=k)
+    return checks.check_project(ROOT, Progress()) or checks.run_tests(ROOT, unit=unit, choice=k)
 
 
 @task("cache")

@@ -25,7 +25,7 @@ class Branch:
     sources: tuple[str, ...]
 
 
-def table(path: Path = TABLE) -> Mapping[str, Branch]:
+def read_branches(path: Path = TABLE) -> Mapping[str, Branch]:
     """All rows by their names; a :class:`StageError` names the row that is wrong."""
     try:
         rows = tomllib.loads(path.read_text(encoding="utf-8")).get("branch", [])
@@ -52,11 +52,11 @@ def table(path: Path = TABLE) -> Mapping[str, Branch]:
     return found
 
 
-def select(words: str, kind: str = "auto") -> tuple[Branch, ...]:
+def select_branches(words: str, kind: str = "auto") -> tuple[Branch, ...]:
     """``all``, or names such as ``6.1,6.12`` and new ones such as ``mine=git:file:///linux@next``,
     in this order. ``kind`` keeps the sources of that kind alone; a branch that has none stays, with
     no source."""
-    rows = table()
+    rows = read_branches()
     if kind not in ("auto", *KINDS):
         raise StageError(
             "options",

@@ -17,7 +17,7 @@ LIMIT_S = 600.0
 TESTS_LIMIT_S = 5400.0
 
 
-def check(root: Path, progress: Progress) -> ExitCode:
+def check_project(root: Path, progress: Progress) -> ExitCode:
     """Format, lint, mypy --strict, shellcheck, our own rules; 0 when all are clean, else 1 with
     what they said. A :class:`StageError` where one broke down itself and none found a fault."""
     tool = Path(sys.executable).parent
@@ -70,7 +70,7 @@ def _is_shell(path: Path) -> bool:
         return file.readline(40).rstrip() in (b"#!/bin/sh", b"#!/bin/bash")
 
 
-def test(root: Path, *, unit: bool, choice: str) -> ExitCode:
+def run_tests(root: Path, *, unit: bool, choice: str) -> ExitCode:
     """pytest: what takes seconds on all cores; unless ``unit``, then what runs many whole commands,
     likewise, and what boots guests, one after another, for those use all cores themselves.
     ``choice`` is pytest's -k. 0 only when every test passed.

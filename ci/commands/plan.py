@@ -118,8 +118,8 @@ class Reach:
             return f"{url}: no answer within {REACH_S:.0f} s"
         if asked.returncode in (0, 2):  # 2: it answers, and has no such ref
             return ""
-        said = [line for line in asked.stderr.splitlines() if line.startswith("fatal: ")]
-        return f"{url}: {said[0] if said else 'it does not answer'}"
+        reasons = [line for line in asked.stderr.splitlines() if line.startswith("fatal: ")]
+        return f"{url}: {reasons[0] if reasons else 'it does not answer'}"
 
 
 def plan_branches(

@@ -47,7 +47,7 @@ def tar_entries(path: Path, trim: Iterable[str]) -> Iterator[Entry]:
     """Files, folders and links of a tar archive, minus what ``trim`` matches (shell patterns; a
     folder goes whole).
 
-    Executable or not is all of a file's mode, as in :func:`from_folder`: the rest depends on who
+    Executable or not is all of a file's mode, as in :func:`tree_entries`: the rest depends on who
     unpacked it, with what umask, and the guest has no user but root. Device nodes are left out: the
     kernel's devtmpfs makes them. Hard links become files of their own.
     """

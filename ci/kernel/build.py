@@ -89,11 +89,11 @@ def find_toolchain() -> Toolchain:
         ("lz4", "lz4"),
     ):
         processes.require("build", program, package)
-    said = [
+    versions = [
         processes.run([t, "--version"], stage="build", timeout_s=20).stdout.splitlines()[0]
         for t in ("gcc", "ld")
     ]
-    return Toolchain(*said)
+    return Toolchain(*versions)
 
 
 def build_environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:

@@ -109,7 +109,7 @@ class _Open:
     first: State | None = None
     last: State | None = None
     marks: set[State] = field(default_factory=set)
-    said: str = ""
+    words: str = ""
     lines: list[str] = field(default_factory=list)
 
 
@@ -144,7 +144,9 @@ class LiveReader:
         elif mark and not self.number and not self.checks and line[: mark.start()].strip():
             self._begin(line[: mark.start()], True)
         elif (
-            self.script.startswith("mptcp_sockopt") and not self.number and self._said(line.strip())
+            self.script.startswith("mptcp_sockopt")
+            and not self.number
+            and self._is_finding(line.strip())
         ):
             return
         if self.open is None:
@@ -181,7 +183,7 @@ class LiveReader:
         assert self.open is not None
         for mark in _MARK.finditer(line):
             state = MARKS[mark[1].lower()]
-            self.open.said = self.open.said or line[mark.end() :].strip()
+            self.open.words = self.open.words or line[mark.end() :].strip()
             self.open.first, self.open.last = self.open.first or state, state
             self.open.marks.add(state)
 
@@ -233,7 +235,7 @@ class LiveReader:
                 return True
         return False
 
-    def _said(self, text: str) -> bool:
+    def _is_finding(self, text: str) -> bool:
         for pattern, state, name in SOCKOPT_WORDS:
             if match := pattern.match(text):
                 self._close()
@@ -249,9 +251,9 @@ class LiveReader:
         if (
             state is State.FAIL
             and self.open.name == "New MPTCP socket can be blocked via sysctl"
-            and self.open.said
+            and self.open.words
         ):
-            self.open.name = tidy(self.open.said)
+            self.open.name = tidy(self.open.words)
         detail = "" if state is State.PASS else bounded(self.open.lines)
         self.done.append(Case(self.open.name, state, detail))
         self.open = None

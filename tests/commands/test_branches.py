@@ -12,7 +12,7 @@ from tests.conftest import write
 
 
 def test_the_projects_own_rows() -> None:
-    rows = branches.table()
+    rows = branches.read_branches()
     assert {
         "5.10",
         "v5.14",
@@ -35,17 +35,17 @@ def test_the_projects_own_rows() -> None:
 
 
 def test_a_choice_keeps_its_order_and_may_bring_its_own() -> None:
-    chosen = branches.select("6.12,mine=git:file:///linux@next,6.1")
+    chosen = branches.select_branches("6.12,mine=git:file:///linux@next,6.1")
     assert [row.name for row in chosen] == ["6.12", "mine", "6.1"]
     assert chosen[1] == Branch("mine", ("git:file:///linux@next",))
-    assert branches.select("all") == tuple(branches.table().values())
+    assert branches.select_branches("all") == tuple(branches.read_branches().values())
 
 
 def test_one_kind_of_source() -> None:
-    (row,) = branches.select("6.1", "debian")
+    (row,) = branches.select_branches("6.1", "debian")
     assert row.sources == ("debian:6.1",)
-    assert branches.select("5.15", "debian")[0].sources == ()
-    assert [source.partition(":")[0] for source in branches.select("6.1")[0].sources] == [
+    assert branches.select_branches("5.15", "debian")[0].sources == ()
+    assert [source.partition(":")[0] for source in branches.select_branches("6.1")[0].sources] == [
         "git",
         "debian",
     ]
@@ -56,7 +56,7 @@ def test_one_kind_of_source() -> None:
 )
 def test_what_is_no_branch(words: str) -> None:
     with pytest.raises(StageError, match=r"--branches .*there are all, 5\.10"):
-        branches.select(words)
+        branches.select_branches(words)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_what_is_no_branch(words: str) -> None:
 )
 def test_a_source_that_would_run_something(source: str) -> None:
     with pytest.raises(StageError, match=r"--branches 'mine=git:") as caught:
-        branches.select(f"mine=git:{source}")
+        branches.select_branches(f"mine=git:{source}")
     assert caught.value.asked
 
 
 def test_a_kind_that_is_none() -> None:
     with pytest.raises(StageError, match="--source tarball: there are auto, git and debian"):
-        branches.select("6.1", "tarball")
+        branches.select_branches("6.1", "tarball")
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_a_kind_that_is_none() -> None:
 def test_a_row_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     write(tmp_path, {"branches.toml": text})
     with pytest.raises(StageError, match=said):
-        branches.table(tmp_path / "branches.toml")
+        branches.read_branches(tmp_path / "branches.toml")

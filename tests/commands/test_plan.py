@@ -56,7 +56,7 @@ def planned(
 ) -> Callable[..., dict[str, BranchTrees]]:
     def made(*names: str) -> dict[str, BranchTrees]:
         words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in names)
-        wanted, chosen = settings_for(series=str(demo_series)), branches.select(words)
+        wanted, chosen = settings_for(series=str(demo_series)), branches.select_branches(words)
         plans = plan.plan_branches(wanted, load_series(demo_series), chosen, progress)
         return {one.name: one for one in plans}
 
@@ -113,7 +113,7 @@ def test_what_was_moved_is_there_and_told(
         {"net/demo.c": "".join(lines[:5] + lines[20:]), "net/more.c": more},
         "the code is elsewhere",
     )
-    chosen = branches.select(f"moved=git:file://{kernel_tree}@moved")
+    chosen = branches.select_branches(f"moved=git:file://{kernel_tree}@moved")
     wanted = settings_for(series=str(folder))
     (one,) = plan.plan_branches(wanted, load_series(folder), chosen, progress)
     assert statuses(one) == ["already there"] and one.exit_code == 0
@@ -140,7 +140,7 @@ def test_a_branch_that_can_not_be_had_is_a_row(
     progress: Progress,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    chosen = branches.select("gone=git:file:///nowhere/linux@main")
+    chosen = branches.select_branches("gone=git:file:///nowhere/linux@main")
     wanted = settings_for(series=str(demo_series))
     assert plan.show_plan(wanted, progress, chosen) == 3
     shown = capsys.readouterr().out
@@ -154,7 +154,9 @@ def test_a_branch_that_can_not_be_had_is_a_row(
 def test_one_repository_that_is_gone_says_nothing_of_another(
     upstream: Path, demo_series: Path, settings_for: Callable[..., Settings], progress: Progress
 ) -> None:
-    chosen = branches.select(f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main")
+    chosen = branches.select_branches(
+        f"gone=git:file:///nowhere/linux@main,main=git:file://{upstream}@main"
+    )
     plans = plan.plan_branches(
         settings_for(series=str(demo_series)), load_series(demo_series), chosen, progress
     )
@@ -185,7 +187,10 @@ def test_a_matrix_for_a_fleet(
         commit(upstream, {"tools/testing/selftests/net/mptcp/Makefile": makefile}, "selftests")
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "old"))
     wanted = settings_for(series=str(demo_series), suite="full")
-    assert plan.show_plan(wanted, progress, branches.select(words), form="json", shards=2) == 0
+    assert (
+        plan.show_plan(wanted, progress, branches.select_branches(words), form="json", shards=2)
+        == 0
+    )
     said = json.loads(capsys.readouterr().out)
     assert [(job["branch"], job["shard"], job["suite"]) for job in said["include"]] == [
         ("main", "1/2", "userspace_pm,pm_netlink"),
@@ -214,7 +219,7 @@ def test_one_branch_that_conflicts_does_not_stop_the_others(
 ) -> None:
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("conflict", "main", "old"))
     wanted = settings_for(series=str(demo_series), mode="virtual")
-    assert stable.validate_branches(wanted, progress, branches.select(words), "own") == 2
+    assert stable.validate_branches(wanted, progress, branches.select_branches(words), "own") == 2
     folder = wanted.workspace.latest()
     said = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     assert (said["verdict"], said["exit_code"]) == ("rejected", 2)
@@ -259,7 +264,7 @@ def test_branches_after_an_interruption_are_untested_rows(
     monkeypatch.setattr(build, "find_toolchain", interrupt)
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "with-series"))
     wanted = settings_for(series=str(demo_series), mode="virtual")
-    assert stable.validate_branches(wanted, progress, branches.select(words), "own") == 3
+    assert stable.validate_branches(wanted, progress, branches.select_branches(words), "own") == 3
     said = json.loads((wanted.workspace.latest() / "verdict.json").read_text(encoding="utf-8"))
     assert [(one["name"], one["verdict"], one["exit_code"]) for one in said["branches"]] == [
         ("main", "error", 3),

@@ -51,7 +51,9 @@ def on_branches(
     def made(*names: str, selftests: str = "own") -> int:
         words = ",".join(f"{name}=git:file://{kernel_tree}@{name}" for name in names)
         settings = settings_for(series=str(demo_series), suite="userspace_pm", mode="virtual")
-        return stable.validate_branches(settings, Progress(), branches.select(words), selftests)
+        return stable.validate_branches(
+            settings, Progress(), branches.select_branches(words), selftests
+        )
 
     return made
 
