@@ -42,8 +42,7 @@ class StageError(PipelineError):
 
 
 class PatchError(PipelineError):
-    """The series itself is at fault: a patch is damaged or does not apply, or what it makes does
-    not build.
+    """The series itself is at fault: a patch is damaged or does not apply.
 
     ``patch`` is the number of the patch that is named, 0 where it is the series as a whole.
     """

@@ -3,7 +3,7 @@
 reader of the verdict has to know of it goes into the run's record, which is whole at any moment."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,12 @@ class Run:
         self.guests: list[Guest] = []
         for side in SIDES:
             (folder / side).mkdir()
+
+    @property
+    def recorded_guests(self) -> Sequence[Guest]:
+        """The guests that the record has: a signal may come between what they showed and their
+        rows."""
+        return self.guests[: len(self.record.guests)]
 
     @property
     def workspace(self) -> Workspace:

@@ -85,7 +85,7 @@ def _attempt(
     if differ:
         short = [(Side.BASE_OWN, script) for script in scripts if _is_short(script, trials)]
         trials += _run_guests(run, bench, short, attempt)
-    verdict = judge.decide(stored.gather_evidence(run.record, run.guests))
+    verdict = judge.decide(stored.gather_evidence(run.record, run.recorded_guests))
     rejecting = {
         (case.group, case.name) for case in verdict.cases if case.exit_code is ExitCode.REJECTED
     }

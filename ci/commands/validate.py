@@ -25,10 +25,8 @@ from ci.guest import vm
 from ci.guest.modes import Mode
 from ci.logs.outcome import State
 from ci.report import outputs, stored, summary
-from ci.report.outputs import RunReport
 from ci.series.patches import Series
 from ci.suites import selection
-from ci.verdict import judge
 from ci.verdict.evidence import Trouble
 from ci.verdict.judge import Verdict
 
@@ -104,9 +102,7 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
     spent = run.progress
     run.record = replace(run.record, durations_s=spent.durations_s, cpu_s=spent.cpu_s)
     save_record(run.folder / "run.json", run.record)
-    evidence = stored.gather_evidence(run.record, run.guests)
-    report = RunReport(run.record, evidence, verdict or judge.decide(evidence))
-    stored.write_reports(run.folder, report)
+    report = stored.write_reports(run.folder, run.record, run.recorded_guests, verdict)
     return report.verdict, whole
 
 
@@ -123,8 +119,8 @@ def _is_told(run: Run) -> bool:
 
 def show_run(folder: Path) -> ExitCode:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
-    verdict = stored.judge_stored(folder)
-    return _print_verdict(folder, verdict, stored.read_run(folder).replay)
+    report = stored.judge_stored(folder)
+    return _print_verdict(folder, report.verdict, report.record.replay)
 
 
 def _print_verdict(folder: Path, verdict: Verdict, replay: str) -> ExitCode:
@@ -188,11 +184,11 @@ def build_only(settings: Settings, progress: Progress) -> ExitCode:
     """Both kernels and their selftests."""
 
     def work(run: Run) -> None:
-        series = stages.load_series(run)
+        series, tools = stages.load_series(run), stages.find_tools(run)
         trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
-        suite = stages.choose_suite(run, series, trees)
         stages.demand_whole(trees)
-        stages.build_sides(run, trees, suite.collection, stages.find_tools(run))
+        suite = stages.choose_suite(run, series, trees)
+        stages.build_sides(run, trees, suite.collection, tools)
 
     return _run_part("build", settings, progress, work)
 

@@ -33,7 +33,7 @@ def repeat_suite(settings: Settings, progress: Progress, times: int) -> ExitCode
     names = [f"time-{number}" for number in range(1, times + 1)]
     runs = _run_each(run, bench, dict.fromkeys(names, bench.mode), again=True)
     same = [
-        _print_comparison(f"{script.label} {log}.log", [runs[name, script.label] for name in names])
+        _print_comparison(script.label, log, [runs[name, script.label] for name in names])
         for script in bench.suite.scripts
         for log in LOGS
     ]
@@ -45,14 +45,13 @@ def repeat_suite(settings: Settings, progress: Progress, times: int) -> ExitCode
     return ExitCode.ACCEPTED if all(same) else ExitCode.REJECTED
 
 
-def _print_comparison(what: str, runs: Sequence[GuestRun]) -> bool:
-    """Print whether a log, ``LABEL NAME.log``, is the same in each run, and where it is not."""
-    label, _, name = what.partition(" ")
-    first, *others = (run.log(name.removesuffix(".log")) for run in runs)
+def _print_comparison(label: str, log: str, runs: Sequence[GuestRun]) -> bool:
+    """Print whether a script's log is the same in each run, and where it is not."""
+    first, *others = (run.log(log) for run in runs)
     same = all(text == first for text in others)
-    print(f"{'same     ' if same else 'DIFFERENT'} {repeats.log_digest(first)} {what}")
+    print(f"{'same     ' if same else 'DIFFERENT'} {repeats.log_digest(first)} {label} {log}.log")
     for text in dict.fromkeys(text for text in others if text != first):
-        print(marked_lines(str(repeats.first_difference(f"{label}/{name}", first, text)), "  "))
+        print(marked_lines(str(repeats.first_difference(f"{label}/{log}.log", first, text)), "  "))
     return same
 
 
@@ -80,7 +79,7 @@ def _read_states(bench: Bench, runs: Runs, name: str) -> dict[tuple[str, str], S
             script.name,
             run.log(bench.suite.collection.results),
             run.end.exit_status,
-            expect_tap=bench.suite.tap,
+            expect_tap=bench.taps[Side.PATCHED],
         )
         states |= {(script.label, case.name): case.state for case in (result.own, *result.cases)}
     return states

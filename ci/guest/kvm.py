@@ -2,14 +2,15 @@
 """Whether KVM works here: a probe that runs guest code says so, as /dev/kvm may open and hang."""
 
 import contextlib
-import json
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base import processes
 from ci.base.arch import GUEST
-from ci.base.workspace import Workspace, digest, file_digest, write_text
+from ci.base.records import from_json, save_record
+from ci.base.workspace import Workspace, digest, file_digest
 from ci.guest.qemu import qemu_version
 
 PROBE_LIMIT_S = 5.0
@@ -60,6 +61,13 @@ def make_stub(workspace: Workspace) -> Path:
     return folder / "stub.bin"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the probe found; ``trouble`` is empty where KVM works."""
+
+    trouble: str
+
+
 def find_trouble(workspace: Workspace) -> str:
     """Why KVM cannot be used here, empty when it can. The answer is kept for this boot, kernel and
     QEMU."""
@@ -75,8 +83,8 @@ def find_trouble(workspace: Workspace) -> str:
     key = digest(boot, platform.release(), qemu_version(), file_digest(image))
     record = workspace.entry("probe", f"kvm-{key[:16]}.json")
     if not record.exists():
-        write_text(record, json.dumps({"trouble": run_probe("kvm", image)}))
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads(record.read_bytes())["trouble"])
+        save_record(record, Answer(run_probe("kvm", image)))
+    with contextlib.suppress(OSError, ValueError):
+        return from_json(record.read_bytes(), Answer).trouble
     record.unlink()  # it is damaged
     return find_trouble(workspace)

@@ -3,13 +3,14 @@
 all there is."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.records import from_json
+from ci.base.records import from_facts
 from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
@@ -22,6 +23,8 @@ from ci.verdict import combine, judge
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
 from ci.verdict.judge import Verdict
 
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,200}", re.ASCII)  # mptcp_join-d.2
+
 
 def read_run(folder: Path) -> RunRecord:
     """The record of a stored run; a :class:`StageError` when there is none."""
@@ -29,8 +32,7 @@ def read_run(folder: Path) -> RunRecord:
     try:
         if not file.is_file():
             raise StageError("report", f"{folder}: no stored run: there is no file run.json in it")
-        text = file.read_bytes()
-        facts = json.loads(text)
+        facts = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise StageError("report", f"{folder}: no stored run: run.json: {error}") from None
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
@@ -40,9 +42,19 @@ def read_run(folder: Path) -> RunRecord:
         which = ", ".join(sorted(names)) or "none was tested"
         raise StageError("report", f"{folder} is a run over branches; name one of them: {which}")
     try:
-        return from_json(text, RunRecord)
+        record = from_facts(facts, RunRecord)
+        _check_names(record)
     except ValueError as error:
         raise StageError("report", f"{file} does not hold what a run has: {error}") from None
+    return record
+
+
+def _check_names(record: RunRecord) -> None:
+    """A ValueError where a guest's files would not be in the folder of the run."""
+    for row in record.guests:
+        for name in (row.script, row.part, *row.folder.split("/")):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name[:100]!r} is no name of a script or a folder")
 
 
 def read_guests(folder: Path, record: RunRecord) -> tuple[Guest, ...]:
@@ -123,11 +135,22 @@ def _explained(
     }
 
 
-def write_reports(folder: Path, report: RunReport) -> None:
-    """Write all outputs of a run; ``verdict.json`` comes last: it means done."""
-    for output in OUTPUTS:
-        for name, text in output.of_run(report).items():
+def write_reports(
+    folder: Path, record: RunRecord, guests: Sequence[Guest], verdict: Verdict | None = None
+) -> RunReport:
+    """Judge a run, unless that is done, and write all its outputs; ``verdict.json`` comes last: it
+    means done. A :class:`StageError` where the record contradicts itself."""
+    try:
+        evidence = gather_evidence(record, guests)
+        report = RunReport(record, evidence, verdict or judge.decide(evidence))
+        texts = [output.of_run(report) for output in OUTPUTS]
+    except ValueError as error:
+        message = f"{folder}/run.json does not hold what a run has: {error}"
+        raise StageError("report", message) from error
+    for files in texts:
+        for name, text in files.items():
             write_text(folder / name, text)
+    return report
 
 
 def write_branches(folder: Path, report: BranchesReport) -> None:
@@ -137,14 +160,7 @@ def write_branches(folder: Path, report: BranchesReport) -> None:
             write_text(folder / name, text)
 
 
-def judge_stored(folder: Path) -> Verdict:
+def judge_stored(folder: Path) -> RunReport:
     """Judge a stored run from its logs, and write its outputs anew."""
     record = read_run(folder)
-    evidence = gather_evidence(record, read_guests(folder, record))
-    try:
-        report = RunReport(record, evidence, judge.decide(evidence))
-        write_reports(folder, report)
-    except ValueError as error:  # a script with two runs
-        message = f"{folder}/run.json does not hold what a run has: {error}"
-        raise StageError("report", message) from None
-    return report.verdict
+    return write_reports(folder, record, read_guests(folder, record))

@@ -19,13 +19,11 @@ PROGRAM = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)  # userspace_pm.sh
 
 @dataclass(frozen=True)
 class Suite:
-    """A named choice of a collection's scripts. ``tap`` is whether the tree's scripts end with
-    TAP."""
+    """A named choice of a collection's scripts."""
 
     name: str
     collection: Collection
     scripts: tuple[Script, ...]
-    tap: bool = True
 
     def words_for(self, scripts: Sequence[Script]) -> str:
         """What --suite says for some of the scripts."""
@@ -162,4 +160,4 @@ def select_suite(name: str, tree: Tree) -> Suite:
         scripts = tuple(one for program in programs for one in _parts(collection, tree, program))
     else:
         scripts = _named(collection, tree, words)
-    return Suite(name, collection, scripts, prints_tap(collection, tree))
+    return Suite(name, collection, scripts)

@@ -28,7 +28,8 @@ class Kind:
     take: Callable[[Settings, str, str, Progress], Source]
 
 
-# To add a kind of source, write a module such as ci.trees.debian and a line here.
+# To add a kind of source, write a module such as ci.trees.debian and a line here; that
+# --source and a branch take it is told in ci.base.settings and ci.commands.branches.
 KINDS: Mapping[str, Kind] = {
     "git": Kind("git:URL@REF", from_remote),
     "debian": Kind("debian:RELEASE[@SUITE]", from_debian),

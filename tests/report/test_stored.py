@@ -79,7 +79,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def test_the_verdict_of_a_stored_run(good: Path) -> None:
-    found = stored.judge_stored(good)
+    found = stored.judge_stored(good).verdict
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
     changes = {case.name: case.change for case in found.cases if case.group == "userspace_pm"}
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
@@ -116,7 +116,7 @@ def test_scripts_that_print_no_tap(tmp_path: Path) -> None:
         guest(tmp_path, "patched", "v6.1.userspace_pm.log", 0, tap=False),
         guest(tmp_path, "base-own", "v6.1.userspace_pm.log", 0, tap=False),
     ]
-    found = stored.judge_stored(store(tmp_path, guests))
+    found = stored.judge_stored(store(tmp_path, guests)).verdict
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())
     changes = {case.name: case.change for case in found.cases if case.group == "userspace_pm"}
     assert changes.pop(FLIP) == changes.pop("userspace_pm") == "fixed"
@@ -146,7 +146,7 @@ def test_a_new_complaint_of_the_kernel_rejects(tmp_path: Path) -> None:
         guest(tmp_path, "base", "userspace_pm.pass.log", 0),
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0, console="dmesg.warning.log"),
     ]
-    found = stored.judge_stored(store(tmp_path, guests, must_flip=[]))
+    found = stored.judge_stored(store(tmp_path, guests, must_flip=[])).verdict
     assert found.exit_code == 1 and "net/mptcp/subflow.c" in found.reasons[0]
 
 
@@ -162,7 +162,7 @@ def test_a_patched_guest_that_panics_rejects_and_its_logs_say_why(tmp_path: Path
             ended="the kernel panicked",
         ),
     ]
-    found = stored.judge_stored(store(tmp_path, guests, must_flip=[]))
+    found = stored.judge_stored(store(tmp_path, guests, must_flip=[])).verdict
     assert found.exit_code == 1 and any("panicked" in reason for reason in found.reasons)
 
 
@@ -171,7 +171,7 @@ def test_a_guest_of_base_that_was_lost_is_not_the_patchs_fault(tmp_path: Path) -
         guest(tmp_path, "base", "userspace_pm.killed.log", None, ended="the guest was lost"),
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
     ]
-    assert stored.judge_stored(store(tmp_path, guests, must_flip=[])).exit_code == 3
+    assert stored.judge_stored(store(tmp_path, guests, must_flip=[])).verdict.exit_code == 3
 
 
 def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
@@ -185,11 +185,11 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
         ),
         encoding="utf-8",
     )
-    assert stored.judge_stored(good).exit_code == 1
+    assert stored.judge_stored(good).verdict.exit_code == 1
     facts = json.loads((good / "run.json").read_text(encoding="utf-8"))
     facts["suite"]["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
     (good / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    found = stored.judge_stored(good)
+    found = stored.judge_stored(good).verdict
     assert [
         case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse
     ] == ["a reason"]
@@ -198,14 +198,14 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
 
 def test_an_empty_console_is_never_a_pass(good: Path) -> None:
     (good / "patched/userspace_pm/kernel.log").write_bytes(b"")
-    found = stored.judge_stored(good)
+    found = stored.judge_stored(good).verdict
     assert found.exit_code == 3 and "console" in found.reasons[0]
 
 
 def test_an_empty_log_of_tests_is_never_a_pass(good: Path) -> None:
     log = good / "patched/userspace_pm/tests.log"
     log.write_text("", encoding="utf-8")
-    assert stored.judge_stored(good).exit_code != 0
+    assert stored.judge_stored(good).verdict.exit_code != 0
     log.unlink()
     with pytest.raises(StageError, match=f"{log}: the log of a guest is missing"):
         stored.judge_stored(good)
@@ -226,6 +226,11 @@ DAMAGES: dict[str, Any] = {
     "a build that is a word": lambda facts: facts.update(builds=["kernel"]),
     "known that is true": lambda facts: facts["suite"].update(known=True),
     "a trouble of one": lambda facts: facts.update(troubles=[["x"]]),
+    "a script above the folder": lambda facts: facts["guests"][0].update(script="../../x"),
+    "a script with a long name": lambda facts: facts["guests"][0].update(script="x" * 300),
+    "a folder elsewhere": lambda facts: facts["guests"][0].update(folder="/etc"),
+    "a folder above": lambda facts: facts["guests"][0].update(folder="../base"),
+    "a folder with a long name": lambda facts: facts["guests"][0].update(folder="x" * 300),
     "series by name": lambda facts: facts.update(series="deny"),
 }
 
@@ -242,10 +247,10 @@ def test_a_damaged_run_is_told(damage: str, good: Path) -> None:
 
 
 def test_a_run_that_ended_before_any_guest_is_not_accepted(tmp_path: Path) -> None:
-    assert stored.judge_stored(store(tmp_path, [], must_flip=[])).exit_code == 3
+    assert stored.judge_stored(store(tmp_path, [], must_flip=[])).verdict.exit_code == 3
     found = stored.judge_stored(
         store(tmp_path, [], must_flip=[], troubles=[{"stage": "fetch", "text": "no route"}])
-    )
+    ).verdict
     assert found.exit_code == 3 and "no route" in found.reasons[0]
 
 

@@ -54,7 +54,7 @@ def test_the_tables(made: Tree) -> None:
     assert [script.label for script in found.scripts] == [
         "userspace_pm",
         "mptcp_join-D",
-    ] and found.tap
+    ] and selection.prints_tap(found.collection, made)
     assert found.scripts[1].args == ("-D",)
     # What the tree's Makefile does not name is left out.
     labels = [script.label for script in selection.select_suite("default", made).scripts]
@@ -115,7 +115,7 @@ def test_a_tree_that_predates_the_tables(
     assert [script.label for script in full.scripts] == [
         "mptcp_connect",
         "mptcp_join",
-    ] and not full.tap
+    ] and not selection.prints_tap(full.collection, made)
 
 
 def test_full_is_the_trees_own_list_with_join_in_its_groups(made: Tree) -> None:
@@ -182,7 +182,11 @@ def both(made: Tree, kernel_tree: Path) -> Tree:
 
 def test_a_prefix_chooses_the_collection(both: Tree) -> None:
     suite = selection.select_suite("net:default", both)
-    assert suite.collection is NET and suite.name == "net:default" and not suite.tap
+    assert (
+        suite.collection is NET
+        and suite.name == "net:default"
+        and not selection.prints_tap(NET, both)
+    )
     assert [script.label for script in suite.scripts] == ["fib_nexthop_nongw", "netns-name"]
     assert {script.folder for script in suite.scripts} == {"net"}
     named = selection.select_suite("net:fib_nexthop_nongw,netns-name.sh", both)
@@ -200,7 +204,7 @@ def test_a_prefix_chooses_the_collection(both: Tree) -> None:
 
 def test_without_a_prefix_it_is_mptcp(both: Tree) -> None:
     suite = selection.select_suite("userspace_pm,mptcp_join:D", both)
-    assert suite.collection is COLLECTION and suite.tap
+    assert suite.collection is COLLECTION and selection.prints_tap(COLLECTION, both)
     assert suite.words_for(suite.scripts) == "userspace_pm,mptcp_join:D"
     spelled = selection.select_suite("mptcp:userspace_pm,mptcp_join:D", both)
     assert spelled.scripts == suite.scripts
