@@ -9,20 +9,18 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.exit_codes import ExitCode
-from ci.base.options import check_suite
 from ci.base.progress import Progress
 from ci.base.records import save_record
 from ci.base.settings import Settings
 from ci.commands import plan
 from ci.commands.branches import Branch
 from ci.commands.plan import BranchTrees
-from ci.commands.stages import Run
+from ci.commands.stages import Run, bring_checked
 from ci.commands.validate import judge_run
 from ci.report import branches as text
 from ci.report import outputs, stored
 from ci.report.branches import UNTESTED, BranchesRecord, BranchesReport, BranchOutcome
 from ci.report.record import SCHEMA, SeriesRow
-from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.trees.tree import Tree
@@ -37,8 +35,7 @@ def validate_branches(
     """Validate the series on each branch; the first of 2, 1, 3, 0 that a branch calls for."""
     if selftests not in SELFTESTS:
         raise StageError("options", f"--selftests {selftests}: there are {' and '.join(SELFTESTS)}")
-    series = bring_series(settings, progress)
-    check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
+    series = bring_checked(settings, progress)
     folder = settings.workspace.new_run()
     # What came on stdin, or from an archive, comes once.
     settings = replace(settings, series=series.spec)

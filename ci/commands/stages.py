@@ -91,10 +91,17 @@ class Sides:
     selftests: Path
 
 
+def bring_checked(settings: Settings, progress: Progress) -> Series:
+    """The series that the settings name; a :class:`StageError` where no tree can have the suite
+    that its series.toml asks for."""
+    series = bring_series(settings, progress)
+    check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
+    return series
+
+
 def load_series(run: Run) -> Series:
     """The patches."""
-    series = run.loaded or bring_series(run.settings, run.progress)
-    check_suite(series.suite, f"suite {series.suite[:80]!r} of {series.folder / 'series.toml'}")
+    series = run.loaded or bring_checked(run.settings, run.progress)
     row = SeriesRow(series.name, series.change_id, tuple(series.notes))
     # What came on stdin can be asked for again only where it is kept.
     replay = _replay(replace(run.settings, series=series.spec))

@@ -10,7 +10,7 @@ from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.sides import Side
 from ci.base.text import marked_lines
-from ci.commands.stages import Run
+from ci.commands.stages import Run, bring_checked
 from ci.commands.trials import Bench
 from ci.commands.validate import new_run, prepare_guests
 from ci.guest import pool
@@ -18,7 +18,6 @@ from ci.guest.modes import Mode
 from ci.guest.run_cache import Job
 from ci.guest.vm import LOGS, GuestRun
 from ci.logs.outcome import State
-from ci.series.locate import bring_series
 from ci.suites.selection import Suite
 from ci.verdict import repeats
 from ci.verdict.repeats import Tally
@@ -105,7 +104,7 @@ def _prepare(settings: Settings, progress: Progress) -> tuple[Run, Bench]:
         raise StageError(
             "options", f"--mode {settings.mode}: only runs in virtual time can be the same"
         )
-    series = bring_series(settings, progress)
+    series = bring_checked(settings, progress)
     settings = replace(settings, mode="virtual", series=series.spec)
     with new_run(settings, progress, loaded=series) as run:
         return run, prepare_guests(run)
