@@ -209,6 +209,8 @@ def _shards(settings: Settings, trees: Trees, shards: int) -> list[str]:
     name = settings.suite or "default"
     if shards == 1:
         return [name]
-    suite = selection.select_suite(name, trees.base if trees.conflict else trees.patched)
-    count = min(shards, len(suite.scripts))
-    return [suite.words_for(suite.scripts[first::shards]) for first in range(count)]
+    own = trees.base if trees.conflict else trees.patched
+    suite = selection.select_suite(name, own, trees.base)
+    scripts = list({one.label: one for one in (*suite.old, *suite.scripts)}.values())
+    count = min(shards, len(scripts))
+    return [suite.words_for(scripts[first::shards]) for first in range(count)]

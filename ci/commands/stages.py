@@ -25,7 +25,7 @@ from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.suites import selection
-from ci.suites.collection import Collection
+from ci.suites.collection import Collection, Script
 from ci.suites.selection import Suite
 from ci.trees import fetch, tree
 from ci.trees.source import Source
@@ -102,7 +102,8 @@ def bring_checked(settings: Settings, progress: Progress) -> Series:
 def load_series(run: Run) -> Series:
     """The patches."""
     series = run.loaded or bring_checked(run.settings, run.progress)
-    row = SeriesRow(series.name, series.change_id, tuple(series.notes))
+    allowed = tuple((one.script, one.case, one.why) for one in series.allowed)
+    row = SeriesRow(series.name, series.change_id, tuple(series.notes), allowed)
     # What came on stdin can be asked for again only where it is kept.
     replay = _replay(replace(run.settings, series=series.spec))
     run.record = replace(run.record, series=row, replay=replay)
@@ -205,17 +206,38 @@ def _patch_row(state: PatchState) -> PatchRow:
 
 
 def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
-    """What to run: the option wins over the series, which wins over the default."""
+    """What to run: the option wins over the series, which wins over the default. Base chooses, so
+    that the series has no say in how it is tested."""
     name = run.settings.suite or series.suite or "default"
     own = trees.base if trees.conflict else trees.patched
-    suite = selection.select_suite(name, run.tests or own)
+    base = None if run.tests else trees.base
+    suite = selection.select_suite(name, run.tests or own, base)
     if run.tests and run.tests.tree_id != own.tree_id:
         # Scripts that are newer than the kernel skip what it does not have.
         scripts = tuple(replace(script, all_features=False) for script in suite.scripts)
         suite = replace(suite, scripts=scripts)
     origin = run.tests.source.name if run.tests else "own"
-    run.record = replace(run.record, suite=SuiteRow(suite.name, origin, suite.collection.known))
+    for note in suite.notes:
+        run.progress.note(note)
+    row = SuiteRow(suite.name, origin, suite.collection.known, suite.notes)
+    run.record = replace(run.record, suite=row)
     return suite
+
+
+def keep_changed(suite: Suite, sides: Mapping[Side, Sides]) -> Suite:
+    """The suite without the old scripts of which the patched tree's are the same, with all that
+    they use: they would show the same."""
+    new = {one.label: one for one in suite.scripts}
+
+    def changed(old: Script) -> bool:
+        now = new.get(old.label)
+        before, after = (
+            one and selftests.script_digest(sides[side].selftests, one)
+            for side, one in ((Side.BASE, old), (Side.PATCHED, now))
+        )
+        return now != old or before != after
+
+    return replace(suite, old=tuple(filter(changed, suite.old)))
 
 
 def demand_whole(trees: Trees) -> None:

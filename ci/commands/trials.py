@@ -19,12 +19,15 @@ from ci.report.record import GuestRow
 from ci.suites.collection import Script
 from ci.suites.selection import Suite
 from ci.verdict import judge
+from ci.verdict.compare import OLD
 from ci.verdict.evidence import Guest
-from ci.verdict.judge import Verdict
+from ci.verdict.judge import Change, Verdict
 
 # A case that would reject has to do so so many times: with other seeds in virtual time, else in
 # other moments.
 ATTEMPTS = 3
+# And one that base passes each time, so many times, before its doubt is the series'.
+FLAKY_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
@@ -59,41 +62,56 @@ class Trial:
 
 
 def run_suite(run: Run, bench: Bench) -> Verdict:
-    """Both kernels through the suite, with the patched tree's scripts; then the base kernel with
-    base's own script wherever the patched one did not reach all of its cases. What would reject
-    runs again, up to twice."""
-    scripts, width = bench.suite.scripts, vm.guests_at_once(bench.mode.machine)
-    what = f"suite {bench.suite.name}, {len(scripts)} guests for each kernel, {width} at once"
+    """Both kernels through the suite; where the series changes a script, with its old form as well.
+    What would reject runs again, up to twice, and what base alone always passes some times more:
+    base may need as many attempts to show that it is flaky, too."""
+    labels, width = bench.suite.labels, vm.guests_at_once(bench.mode.machine)
+    count = len(_planned(bench, labels))
+    what = f"suite {bench.suite.name}, {count} guests on two kernels, {width} at once"
     with run.progress.stage("run", what):
-        verdict, doubtful = _attempt(run, bench, scripts, 1)
-        for attempt in range(2, ATTEMPTS + 1):
-            if doubtful:
-                labels = ", ".join(script.label for script in doubtful)
-                run.progress.note(f"again, attempt {attempt}: {labels}")
+        verdict, doubtful = _attempt(run, bench, labels, 1)
+        for attempt in range(2, FLAKY_ATTEMPTS + 1):
+            if doubtful and (attempt <= ATTEMPTS or _is_flaky(verdict)):
+                run.progress.note(f"again, attempt {attempt}: {', '.join(doubtful)}")
                 verdict, doubtful = _attempt(run, bench, doubtful, attempt)
     return verdict
 
 
+def _is_flaky(verdict: Verdict) -> bool:
+    """Whether nothing but what is newly flaky rejects."""
+    rejecting = {case.change for case in verdict.cases if case.exit_code is ExitCode.REJECTED}
+    return rejecting == {Change.NEWLY_FLAKY}
+
+
+def _planned(bench: Bench, labels: Collection[str]) -> list[tuple[Side, Script]]:
+    """The scripts with these labels on each side that has them."""
+    new, old = ({one.label: one for one in of} for of in (bench.suite.scripts, bench.suite.old))
+    sides = {side: new if side in SIDES else old for side in Side}
+    return [
+        (side, scripts[label])
+        for label in labels
+        for side, scripts in sides.items()
+        if label in scripts
+    ]
+
+
 def _attempt(
-    run: Run, bench: Bench, scripts: Sequence[Script], attempt: int
-) -> tuple[Verdict, Sequence[Script]]:
-    """The scripts on both kernels, and those that came short on base with base's own; the verdict
-    as things stand, and the scripts with a case that rejects."""
-    differ = len({image.image_digest for image in bench.images.values()}) > 1
-    both = [(side, script) for script in scripts for side in SIDES]
-    trials = _run_guests(run, bench, both, attempt, later=len(scripts) if differ else 0)
-    if differ:
-        short = [(Side.BASE_OWN, script) for script in scripts if _is_short(script, trials)]
-        trials += _run_guests(run, bench, short, attempt)
+    run: Run, bench: Bench, labels: Sequence[str], attempt: int
+) -> tuple[Verdict, Sequence[str]]:
+    """The scripts on both kernels; the verdict as things stand, and the labels of the scripts with
+    a case that rejects and may come out otherwise."""
+    trials = _run_guests(run, bench, _planned(bench, labels), attempt)
     verdict = judge.decide(stored.gather_evidence(run.record, run.recorded_guests))
     rejecting = {
-        (case.group, case.name) for case in verdict.cases if case.exit_code is ExitCode.REJECTED
+        (case.group, case.name)
+        for case in verdict.cases
+        if case.exit_code is ExitCode.REJECTED and case.change is not Change.REMOVED
     }
-    return verdict, [script for script in scripts if _is_doubtful(script, trials, rejecting)]
+    return verdict, [label for label in labels if _is_doubtful(label, trials, rejecting)]
 
 
 def _run_guests(
-    run: Run, bench: Bench, wanted: Sequence[tuple[Side, Script]], attempt: int, later: int = 0
+    run: Run, bench: Bench, wanted: Sequence[tuple[Side, Script]], attempt: int
 ) -> list[Trial]:
     """Run scripts on their sides; the record gets a row for each. Each attempt in virtual time has
     a seed of its own, or it would be the same again."""
@@ -103,12 +121,10 @@ def _run_guests(
     suffix = "" if attempt == 1 else f".{attempt}"
     jobs = []
     for side, script in wanted:
-        kernel, tests = _parts(side)
         folder = run.folder / side / f"{script.label}{suffix}"
-        image = bench.images[tests]
-        jobs.append(Job(side, bench.sides[kernel].kernel, image, script, mode, folder))
-    again = run.settings.rerun
-    guests = pool.run_jobs(jobs, run.workspace, run.progress, again=again, later=later)
+        kernel, image = bench.sides[side.kernel].kernel, bench.images[side.scripts]
+        jobs.append(Job(side, kernel, image, script, mode, folder))
+    guests = pool.run_jobs(jobs, run.workspace, run.progress, again=run.settings.rerun)
     trials = [
         _trial(run, bench, side, attempt, mode.seed, guest)
         for (side, _), guest in zip(wanted, guests, strict=True)
@@ -119,11 +135,6 @@ def _run_guests(
     return trials
 
 
-def _parts(side: Side) -> tuple[Side, Side]:
-    """Whose kernel and whose selftests run on a side."""
-    return (Side.BASE, Side.BASE) if side is Side.BASE_OWN else (side, Side.PATCHED)
-
-
 def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun) -> Trial:
     row = GuestRow(
         side=side,
@@ -131,7 +142,7 @@ def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: Gue
         part=ran.script.label,
         attempt=attempt,
         seed=seed,
-        tap=bench.taps[_parts(side)[1]],
+        tap=bench.taps[side.scripts],
         folder=str(ran.folder.relative_to(run.folder)),
         end=ran.end,
         from_record=ran.from_record,
@@ -143,26 +154,17 @@ def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: Gue
 
 
 def _is_doubtful(
-    script: Script, trials: Iterable[Trial], rejecting: Collection[tuple[str, str]]
+    label: str, trials: Iterable[Trial], rejecting: Collection[tuple[str, str]]
 ) -> bool:
     """Whether the script, or the part of one, showed a rejecting case, or went wrong where its own
     case or end is one."""
-    mine = [trial for trial in trials if trial.script == script]
-    wrong = any(trial.row.end.exit_status != 0 or not trial.finished for trial in mine)
-    own = {(script.name, script.name), ("kernel", f"{script.name}: guest finished")}
-    return (wrong and not own.isdisjoint(rejecting)) or any(
-        (script.name, name) in rejecting for trial in mine for name in trial.cases
-    )
-
-
-def _is_short(script: Script, trials: Iterable[Trial]) -> bool:
-    """Whether base did not reach a case that patched has, or the script ended on neither."""
-    base, patched = (
-        [one for one in trials if one.row.side is side and one.row.script == script.name]
-        for side in SIDES
-    )
-    missing = {name for one in patched for name in one.cases} - {
-        name for one in base for name in one.cases
-    }
-    stuck = [any(not one.finished for one in side) for side in (base, patched)]
-    return bool(missing) or all(stuck)
+    for trial in (trial for trial in trials if trial.script.label == label):
+        name = trial.script.name
+        group = name if trial.row.side in SIDES else name + OLD
+        own = {(group, name), ("kernel", f"{group}: guest finished")}
+        wrong = trial.row.end.exit_status != 0 or not trial.finished
+        if (wrong and not own.isdisjoint(rejecting)) or any(
+            (group, case) in rejecting for case in trial.cases
+        ):
+            return True
+    return False

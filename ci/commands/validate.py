@@ -56,6 +56,7 @@ def prepare_guests(run: Run) -> Bench:
     root = stages.make_root(run)
     sides = stages.build_sides(run, trees, suite.collection, tools)
     images = stages.make_images(run, sides, root, suite.collection, tools)
+    suite = stages.keep_changed(suite, sides)
     taps = {
         side: selection.prints_tap(suite.collection, run.tests or one)
         for side, one in zip(SIDES, (trees.base, trees.patched), strict=True)

@@ -22,10 +22,9 @@ def run_jobs(
     progress: Progress,
     *,
     again: bool = False,
-    later: int = 0,
 ) -> list[GuestRun]:
-    """The runs in the order of the jobs. The longest start first; whatever ends us ends all guests.
-    ``later`` is how many more there may be, which these will show: they count among those to go."""
+    """The runs in the order of the jobs. The longest start first; whatever ends us ends all
+    guests."""
     if not jobs:
         return []
 
@@ -39,13 +38,13 @@ def run_jobs(
             for number in sorted(range(len(jobs)), key=cost_s, reverse=True):
                 future = pool.submit(run_cache.run_job, jobs[number], workspace, again=again)
                 pending[future] = number
-            progress.update(to_go(len(pending), later))
+            progress.update(f"run: {len(pending)} guests to go")
             while pending:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
                     number = pending.pop(future)
                     runs[number] = future.result()
                     progress.note(_line(jobs[number], runs[number]))
-                    progress.update(to_go(len(pending), later))
+                    progress.update(f"run: {len(pending)} guests to go")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             # More than once: where one failed, its thread may have begun the next by now, whose
@@ -55,12 +54,6 @@ def run_jobs(
                 time.sleep(ABORT_EVERY_S)
             raise
     return [runs[number] for number in range(len(jobs))]
-
-
-def to_go(count: int, later: int) -> str:
-    """How many guests there are still to come, in words."""
-    more = f", then up to {later} with base's own scripts" if later else ""
-    return f"run: {count} guests to go{more}"
 
 
 def _line(job: Job, run: GuestRun) -> str:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The selftests of a tree, as its own Makefiles install them for the guest."""
 
+import hashlib
 import os
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +14,14 @@ from ci.base.errors import BuildError, StageError
 from ci.base.workspace import Workspace, digest
 from ci.kernel import build, objects
 from ci.kernel.build import Toolchain
-from ci.suites.collection import SELFTESTS, Collection
+from ci.suites.collection import SELFTESTS, Collection, Script
 from ci.trees.tree import Tree
 
 SELFTESTS_LIMIT_S = 1800.0
 # Where the selftests lie in the guest: kselftest's own layout, so that ../lib.sh is found.
 GUEST_SELFTESTS = "selftests"
+# What may be a file's name in a script: "mptcp_lib.sh" of ". ./mptcp_lib.sh"
+NAME = re.compile(r"[\w.+-]+")
 
 
 def install_selftests(
@@ -56,6 +60,28 @@ def install_selftests(
             raise StageError("build", text, log=log)
         shutil.rmtree(out)
     return folder
+
+
+def script_digest(installed: Path, script: Script) -> str:
+    """Digest of a script and of all that it may use: the installed files whose names stand in its
+    text, in theirs, and so on. The trusted side's text decides, so a name that it makes up while
+    it runs is the only one that is not seen. Empty where the script is not installed."""
+    root = installed / GUEST_SELFTESTS
+    files: dict[str, list[Path]] = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file() or path.is_symlink()):
+        files.setdefault(path.name, []).append(path)
+    due, used = [root / script.folder / script.program], dict[str, object]()
+    while due:
+        path = due.pop()
+        name = str(path.relative_to(root))
+        if name in used or not path.is_file() or path.is_symlink():
+            used.setdefault(name, str(path.readlink()) if path.is_symlink() else "")
+            continue
+        data = path.read_bytes()
+        used[name] = (hashlib.sha256(data).hexdigest(), bool(path.stat().st_mode & 0o100))
+        words = set() if b"\0" in data else set(NAME.findall(data.decode("utf-8", "replace")))
+        due += [other for word in sorted(words & files.keys()) for other in files[word]]
+    return digest("script", sorted(used.items()))
 
 
 def _install_words(

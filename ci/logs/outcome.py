@@ -25,13 +25,15 @@ _CONTROL = re.compile(
 
 
 class State(StrEnum):
-    """What is known of a case on one kernel. ERROR: we could not find out. MISSING: it did not come
-    up."""
+    """What is known of a case on one kernel. FLAKY: the script itself says so of a failure.
+    UNSTEADY: it came out in one way in one attempt, and otherwise in another. ERROR: we could not
+    find out. MISSING: it did not come up."""
 
     PASS = "pass"
     FAIL = "fail"
     SKIP = "skip"
     FLAKY = "flaky"
+    UNSTEADY = "unsteady"
     ERROR = "error"
     MISSING = "missing"
 
@@ -39,12 +41,14 @@ class State(StrEnum):
 @dataclass(frozen=True)
 class Case:
     """One case: its name within its script, and why it is what it is (at most 40 lines, 4 KB).
-    ``time_ms`` is guest time."""
+    ``time_ms`` is guest time. ``attempts`` are, of an unsteady one, those in which it did not pass:
+    ``seed 2``."""
 
     name: str
     state: State
     detail: str = ""
     time_ms: float | None = None
+    attempts: tuple[str, ...] = ()
 
 
 def clean_lines(text: str) -> list[str]:

@@ -13,16 +13,18 @@ from ci.guest.modes import Mode
 from ci.logs.ending import GuestEnd
 from ci.verdict.evidence import BuildRow, PatchRow, Trouble
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
 class SeriesRow:
-    """The series; ``notes`` say how it was read."""
+    """The series; ``notes`` say how it was read, ``allowed`` are (script, case, reason) of what it
+    may change about the tests."""
 
     name: str
     change_id: str = ""
     notes: tuple[str, ...] = ()
+    allowed: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class KernelRow:
 @dataclass(frozen=True)
 class SuiteRow:
     """What was to run. ``selftests`` is ``own``, or the name of the tree whose scripts ran.
-    ``known`` are (script, case, reason), the first two as shell patterns."""
+    ``known`` are (script, case, reason), the first two as shell patterns; ``notes`` say what of the
+    suite the tree does not have."""
 
     name: str
     selftests: str = "own"
     known: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
         ),
         must_flip=record.must_flip,
         known=_explained(record, whole),
-        notes=record.series.notes,
+        allowed={(script, case): why for script, case, why in record.series.allowed},
+        notes=(*record.series.notes, *(record.suite.notes if record.suite else ())),
         troubles=record.troubles,
     )
 

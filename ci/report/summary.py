@@ -7,23 +7,28 @@ character, no colour of their own, no Markdown, no HTML, no workflow command. Gi
 every line begins with a word or mark of ours, and ``##[`` is broken up.
 """
 
+import re
 import unicodedata
 from collections import Counter
 
 from ci.base.exit_codes import ExitCode
 from ci.logs.outcome import clean_lines
+from ci.verdict.compare import OLD
 from ci.verdict.judge import CaseVerdict, Change, Verdict
 
 MAX_ROWS = 30
 MAX_REASONS = 12
 MAX_DIFF = 100
 MIN_WIDTH = 40
+SEED = re.compile(r" --seed \d+")  # inv validate --seed 4
 _COLOURS = {"accepted": "32", "rejected": "31", "error": "33"}
 # What is worth a row, most important first; the other changes are only counted.
 _NOTABLE = (
     Change.REGRESSED,
     Change.NEW_FAILURE,
     Change.LOST,
+    Change.NEWLY_FLAKY,
+    Change.REMOVED,
     Change.UNKNOWN,
     Change.FIXED,
     Change.FLAKY,
@@ -126,13 +131,16 @@ def _known_limits(verdict: Verdict) -> dict[tuple[str, str], list[CaseVerdict]]:
 
 def _replay_commands(verdict: Verdict, replay: str) -> list[str]:
     """The commands that show the scripts with flaky cases in virtual time, where ``replay`` is such
-    a command."""
-    scripts = dict.fromkeys(case.group for case in verdict.cases if case.change is Change.FLAKY)
-    return (
-        [f"{plain_line(replay)} --suite {plain_line(script)}" for script in scripts]
-        if replay
-        else []
-    )
+    a command: with the first seed that shows it, where one is known."""
+    shown: dict[str, str] = {}
+    for case in verdict.cases if replay else ():
+        if case.change in (Change.NEWLY_FLAKY, Change.FLAKY):
+            script = case.group if case.group != "kernel" else case.name.partition(":")[0]
+            script, command = script.removesuffix(OLD), replay
+            if seeds := [one for one in case.attempts if one.startswith("seed ")]:
+                command = f"{SEED.sub('', replay)} --seed {seeds[0].removeprefix('seed ')}"
+            shown.setdefault(script, f"{plain_line(command)} --suite {plain_line(script)}")
+    return list(shown.values())
 
 
 def _reason_lines(verdict: Verdict, width: int) -> list[str]:

@@ -24,6 +24,7 @@ TOP = {
     "suite": str,
     "patch": [dict],
     "must_flip": [dict],
+    "allow": [dict],
 }
 PATCH = {
     "number": int,
@@ -35,6 +36,7 @@ PATCH = {
 }
 INTRODUCED = {"path": str, "text": str}
 FLIP = {"script": str, "case": str, "patches": [int]}
+ALLOW = {"script": str, "case": str, "why": str}
 WORDS = {str: "a text", int: "a number", dict: "a table"}
 
 
@@ -62,6 +64,16 @@ class MustFlip:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """A case that the series may take out of the tests, or turn from pass to fail in the form that
+    the base tree's script has; without a case, the whole script. ``why`` is for people."""
+
+    script: str
+    case: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """The whole file; empty where there is none."""
 
@@ -73,6 +85,7 @@ class Facts:
     suite: str = ""
     patches: Mapping[int, PatchFacts] = field(default_factory=dict)
     must_flip: tuple[MustFlip, ...] = ()
+    allowed: tuple[Allowed, ...] = ()
 
 
 def parse_version(text: str, where: str) -> Version:
@@ -143,6 +156,14 @@ def _flip(row: Mapping[str, Any], numbers: Collection[int], where: str) -> MustF
     return MustFlip(row["script"], row["case"], tuple(row.get("patches", ())))
 
 
+def _allow(row: Mapping[str, Any], where: str) -> Allowed:
+    """A row of ``[[allow]]``."""
+    _checked(row, ALLOW, where)
+    if not row.get("script") or not row.get("why"):
+        raise StageError("series", f"{where} needs script and why")
+    return Allowed(row["script"], row.get("case", ""), row["why"])
+
+
 def read_manifest(path: Path, numbers: Collection[int]) -> Facts:
     """The file at ``path`` for a series whose patches have ``numbers``; a :class:`StageError` names
     what is wrong."""
@@ -172,4 +193,5 @@ def read_manifest(path: Path, numbers: Collection[int]) -> Facts:
         key: table.get(key, "")
         for key in ("name", "base_commit", "base_url", "change_id", "message_id", "suite")
     }
-    return Facts(**words, patches=patches, must_flip=flips)
+    allowed = tuple(_allow(row, f"{path}: [[allow]]") for row in table.get("allow", []))
+    return Facts(**words, patches=patches, must_flip=flips, allowed=allowed)

@@ -14,7 +14,7 @@ from ci.base.git import TRANSPORTS, Git
 from ci.series import documents, mails, manifest
 from ci.series.documents import Given
 from ci.series.letters import Posting
-from ci.series.manifest import SERIES_TOML, Facts, MustFlip, PatchFacts, Version
+from ci.series.manifest import SERIES_TOML, Allowed, Facts, MustFlip, PatchFacts, Version
 from ci.series.order import order_letters
 from ci.series.patch import Patch, parse_patch, patch_of_letter, read_patch
 from ci.series.status import PatchStatus
@@ -48,6 +48,7 @@ class Series:
     message_id: str = ""
     suite: str = ""
     must_flip: tuple[MustFlip, ...] = ()
+    allowed: tuple[Allowed, ...] = ()
     backports: Mapping[Version, Mapping[int, tuple[Path, ...]]] = field(default_factory=dict)
     committed: Mapping[Path, Patch] = field(default_factory=dict)
     others: Mapping[int, tuple[Patch, ...]] = field(default_factory=dict)
@@ -169,6 +170,7 @@ def _series_of_posting(posting: Posting, folder: Path, facts: Facts) -> Series:
         message_id=facts.message_id or (covers or [""])[0],
         suite=facts.suite,
         must_flip=facts.must_flip,
+        allowed=facts.allowed,
         notes=(*posting.notes, *quoting),
     )
 

@@ -14,8 +14,9 @@ SELFTESTS = "tools/testing/selftests"
 @dataclass(frozen=True)
 class Script:
     """One selftest program and its arguments. ``limit_s`` counts guest seconds (times the mode's
-    factor); ``part`` names what of the program runs, empty for all of it; ``all_features``: a case
-    that skips is a failure to look into, which the variable ``features`` tells the script.
+    factor); ``part`` names what of the program runs, empty for all of it, and ``group`` is the
+    tree's name of that part; ``all_features``: a case that skips is a failure to look into, which
+    the variable ``features`` tells the script.
     ``folder`` is where it lies below the selftests. A collection's :meth:`Collection.script` fills
     these in.
     """
@@ -24,6 +25,7 @@ class Script:
     args: tuple[str, ...] = ()
     limit_s: int = 600
     part: str = ""
+    group: str = ""
     all_features: bool = True
     folder: str = ""
     features: str = ""
@@ -67,7 +69,8 @@ class Collection:
     (KUnit).
 
     ``tables`` are suites by their names. ``groups`` says of a program how it lists the parts that
-    can run by themselves, as ``letter@name`` lines in the pattern's first group. ``limits`` are
+    can run by themselves: ``letter@name`` words in the pattern's first group, where ``#`` begins a
+    comment. ``limits`` are
     (beginning of a program's name, guest seconds). ``known`` is what may fail or skip though every
     feature is expected: (script, case, why), the first two as shell patterns.
     """
@@ -92,15 +95,16 @@ class Collection:
         """Its folder of the tree."""
         return f"{SELFTESTS}/{self.target}"
 
-    def script(self, program: str, part: str = "") -> Script:
-        """A program, or its part that ``-part`` selects. It has the same limit in each suite: the
-        guest's timer for it is part of a run."""
+    def script(self, program: str, part: str = "", group: str = "") -> Script:
+        """A program, or its part that ``-part`` selects and the tree calls ``group``. It has the
+        same limit in each suite: the guest's timer for it is part of a run."""
         limits = [limit for prefix, limit in self.limits if program.startswith(prefix)]
         return Script(
             program,
             (f"-{part}",) if part else (),
             limits[0] if limits else Script.limit_s,
             part,
+            group,
             folder=self.target,
             features=self.features,
         )

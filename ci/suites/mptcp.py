@@ -32,7 +32,7 @@ COLLECTION = Collection(
     tap=("mptcp_lib.sh", "mptcp_lib_result_print_all_tap"),
     # mptcp_join.sh lists its groups with the letter that selects each: "f@subflows_tests"; 5.10's
     # lists none.
-    groups={"mptcp_join.sh": re.compile(r"^all_tests_sorted=\(\n((?:\s+\w@\w+\n)+)\)$", re.M)},
+    groups={"mptcp_join.sh": re.compile(r"^all_tests_sorted=\(\n([^)]*)^\)", re.M)},
     limits=tuple((prefix, LONG_S) for prefix in LONG),
     tables={
         "smoke": SMOKE,

@@ -5,8 +5,8 @@ import functools
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import StageError
@@ -15,15 +15,26 @@ from ci.trees.tree import Tree
 
 DEFAULT = "mptcp"
 PROGRAM = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)  # userspace_pm.sh
+GROUP = re.compile(r"\w@\w+", re.ASCII)  # d@deny_join_id0_tests
+COMMENT = re.compile(r"#.*")  # "# sorted by name"
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A named choice of a collection's scripts."""
+    """A named choice of a collection's scripts. ``old`` are the same as the base tree has them: a
+    label that is in it alone is a script, or a part of one, that the series takes away. ``notes``
+    say what of the suite the tree does not have."""
 
     name: str
     collection: Collection
     scripts: tuple[Script, ...]
+    old: tuple[Script, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Every label, of new scripts and old ones."""
+        return list(dict.fromkeys(one.label for one in (*self.scripts, *self.old)))
 
     def words_for(self, scripts: Sequence[Script]) -> str:
         """What --suite says for some of the scripts."""
@@ -96,68 +107,102 @@ def _groups(collection: Collection, tree: Tree, program: str) -> dict[str, str]:
     """The groups of a program, letter -> name; none where it lists none."""
     pattern = collection.groups.get(program)
     listed = pattern.search(_file_text(collection, tree, program)) if pattern else None
-    return {word[0]: word[2:] for word in listed[1].split()} if listed else {}
+    words = COMMENT.sub("", listed[1]).split() if listed else []
+    return {word[0]: word[2:] for word in words if GROUP.fullmatch(word)}
 
 
 def _parts(collection: Collection, tree: Tree, program: str) -> tuple[Script, ...]:
     """A program as scripts that can run at the same time: by its groups, else as it is."""
-    letters = _groups(collection, tree, program) or ("",)
-    return tuple(collection.script(program, letter) for letter in letters)
+    groups = _groups(collection, tree, program) or {"": ""}
+    return tuple(collection.script(program, letter, name) for letter, name in groups.items())
 
 
-def _table(collection: Collection, tree: Tree, rows: Sequence[Row]) -> tuple[Script, ...]:
+def _table(collection: Collection, tree: Tree, rows: Sequence[Row]) -> Iterator[Script]:
     """The rows of a table as far as the tree has them."""
     programs = list_programs(collection, tree)
-    scripts: list[Script] = []
     for row in rows:
         if row.program not in programs:
             continue
-        if row.group:
-            groups = _groups(collection, tree, row.program)
-            letters = [letter for letter, name in groups.items() if name == row.group]
-            scripts += [collection.script(row.program, letter) for letter in letters]
-        else:
-            scripts.append(collection.script(row.program))
-    if not scripts:
-        names = ", ".join(dict.fromkeys(row.program.removesuffix(".sh") for row in rows))
-        raise StageError(
-            "options",
-            f"the tree has none of {names}; --suite names scripts that it has:"
-            f" {', '.join(programs)}",
-        )
-    return tuple(scripts)
+        if not row.group:
+            yield collection.script(row.program)
+        for part in _parts(collection, tree, row.program) if row.group else ():
+            if part.group == row.group:
+                yield part
 
 
-def _named(collection: Collection, tree: Tree, names: str) -> tuple[Script, ...]:
-    """``userspace_pm,mptcp_join:d`` as scripts; a :class:`StageError` lists what there is."""
-    programs, chosen = list_programs(collection, tree), []
-    for word in names.split(","):
+def _choose(collection: Collection, tree: Tree, words: str) -> Mapping[str, tuple[Script, ...]]:
+    """What each word of a suite selects in a tree; nothing, where the tree does not have it."""
+    if words in collection.tables:
+        return {words: tuple(_table(collection, tree, collection.tables[words]))}
+    programs = list_programs(collection, tree)
+    if words == "full":
+        return {words: tuple(one for name in programs for one in _parts(collection, tree, name))}
+    chosen: dict[str, tuple[Script, ...]] = {}
+    for word in words.split(","):
         name, _, part = word.strip().partition(":")
         program = f"{name.removesuffix('.sh')}.sh"
         scripts = _parts(collection, tree, program) if program in programs else ()
-        wanted = [one for one in scripts if not part or one.part == part]
-        if not wanted:
-            others = ", ".join(sorted(set(all_collections()) - {collection.name}))
-            raise StageError(
-                "options",
-                f"suite {word!r}: there are {', '.join(collection.tables)}, full, and scripts of"
-                " the tree separated by commas:"
-                f" {', '.join(one.removesuffix('.sh') for one in programs)}"
-                f" (collection {collection.name}; others, as NAME:script: {others})",
-            )
-        chosen += wanted
-    return tuple(dict.fromkeys(chosen))
+        chosen[word] = tuple(one for one in scripts if not part or one.part == part)
+    return chosen
 
 
-def select_suite(name: str, tree: Tree) -> Suite:
-    """The suite ``name`` for a tree: one of a collection's tables, ``full``, or names of
-    scripts."""
+def _unknown(collection: Collection, tree: Tree, word: str) -> StageError:
+    """The error for a word that selects nothing: it lists what there is."""
+    programs = ", ".join(one.removesuffix(".sh") for one in list_programs(collection, tree))
+    if word in (*collection.tables, "full"):
+        rows = collection.tables.get(word, ())
+        names = ", ".join(dict.fromkeys(row.program.removesuffix(".sh") for row in rows))
+        text = f"the tree has none of {names}; --suite names scripts that it has: {programs}"
+        return StageError("options", text)
+    others = ", ".join(sorted(set(all_collections()) - {collection.name}))
+    return StageError(
+        "options",
+        f"suite {word!r}: there are {', '.join(collection.tables)}, full, and scripts of the tree"
+        f" separated by commas: {programs} (collection {collection.name}; others, as NAME:script:"
+        f" {others})",
+    )
+
+
+def _lacking(collection: Collection, words: str, scripts: Sequence[Script]) -> Iterator[str]:
+    """What a table asks for and the tree does not have, in words."""
+    for row in collection.tables.get(words, ()):
+        if not any(one.program == row.program and one.group == row.group for one in scripts):
+            what = f"{row.program}, group {row.group}" if row.group else row.program
+            yield f"suite {words}: the tree does not have {what}; it does not run"
+
+
+def _as_labelled(scripts: Sequence[Script], old: Sequence[Script]) -> Iterator[Script]:
+    """The scripts under the labels of their old twins: the letter of a group is the tree's own
+    affair. One that is new takes no other one's label."""
+    for one in scripts:
+        mine = [other for other in old if other.program == one.program]
+        twin = next((other for other in mine if other.group == one.group), None)
+        if twin:
+            yield replace(one, part=twin.part)
+        elif one.part in [other.part for other in mine]:
+            yield replace(one, part=one.group)
+        else:
+            yield one
+
+
+def select_suite(name: str, tree: Tree, base: Tree | None = None) -> Suite:
+    """The suite ``name`` for a tree: one of a collection's tables, ``full``, or names of scripts.
+    With ``base``, it is chosen from that tree, and what ``tree`` has besides comes to it: a series
+    cannot take a script out of its own suite unseen."""
     collection, words = split_name(name)
-    if words in collection.tables:
-        scripts = _table(collection, tree, collection.tables[words])
-    elif words == "full":
-        programs = list_programs(collection, tree)
-        scripts = tuple(one for program in programs for one in _parts(collection, tree, program))
-    else:
-        scripts = _named(collection, tree, words)
-    return Suite(name, collection, scripts)
+    notes: list[str] = []
+    chosen: Mapping[str, tuple[Script, ...]] = {}
+    before = _choose(collection, base, words) if base else chosen
+    try:
+        chosen = _choose(collection, tree, words)
+    except StageError as error:
+        if not base:
+            raise
+        notes.append(error.message)
+    for word in before or chosen:
+        if not chosen.get(word) and not before.get(word):
+            raise _unknown(collection, tree if base is None else base, word)
+    old = tuple(dict.fromkeys(one for scripts in before.values() for one in scripts))
+    new = tuple(dict.fromkeys(one for scripts in chosen.values() for one in scripts))
+    notes += _lacking(collection, words, new if base is None else old)
+    return Suite(name, collection, tuple(_as_labelled(new, old)), old, tuple(notes))

@@ -10,7 +10,15 @@ from ci.logs.outcome import Case, State, unique
 from ci.verdict.evidence import Guest
 
 # Of several states or ends the first of these is that of the whole.
-_STATES = (State.ERROR, State.FAIL, State.FLAKY, State.MISSING, State.PASS, State.SKIP)
+_STATES = (
+    State.ERROR,
+    State.FAIL,
+    State.UNSTEADY,
+    State.FLAKY,
+    State.MISSING,
+    State.PASS,
+    State.SKIP,
+)
 _ENDS = (
     Ended.LOST,
     Ended.PANIC,
@@ -43,25 +51,30 @@ def combine_parts(script: str, guests: Sequence[Guest]) -> Guest:
         tuple(splat for guest in guests for splat in guest.splats),
         all(guest.scanned for guest in guests),
         "; ".join(filter(None, (guest.note for guest in guests))),
+        failed=tuple(dict.fromkeys(label for guest in guests for label in guest.failed)),
     )
 
 
 def combine_attempts(script: str, guests: Sequence[Guest]) -> Guest:
-    """A script's attempts as one: a case whose outcomes differ is flaky, and says how it came out
-    each time. What the kernel complained of in any attempt it did complain of; one attempt that
-    finished shows that the guest can.
+    """A script's attempts as one: a case whose outcomes differ is unsteady, and says how it came
+    out each time. What the kernel complained of in any attempt it did complain of; one attempt that
+    finished shows that the guest can. A guest that was lost says nothing where another was not.
     """
+    if len(guests) == 1:
+        return guests[0]
+    guests = [
+        replace(guest, attempt=guest.attempt or f"attempt {number}")
+        for number, guest in enumerate(guests, start=1)
+    ]
+    guests = [guest for guest in guests if guest.ended is not Ended.LOST] or guests
     results = [guest.result for guest in guests if guest.result]
     if len(guests) == 1 or not results:
         return guests[0]
     names = dict.fromkeys(case.name for result in results for case in result.cases)
     tables = [{case.name: case for case in result.cases} for result in results]
     absent = Case("", State.MISSING)
-    labels = [
-        guest.attempt or f"attempt {number}"
-        for number, guest in enumerate(guests, start=1)
-        if guest.result
-    ]
+    labels = [guest.attempt for guest in guests if guest.result]
+    failed = [guest.attempt for guest in guests if guest.ended is not Ended.FINISHED]
     return Guest(
         ScriptResult(
             script,
@@ -78,13 +91,17 @@ def combine_attempts(script: str, guests: Sequence[Guest]) -> Guest:
         tuple(splat for guest in guests for splat in guest.splats),
         all(guest.scanned for guest in guests),
         "; ".join(filter(None, (guest.note for guest in guests))),
+        failed=tuple(failed) if len(failed) < len(guests) else (),
     )
 
 
 def _combine_case(cases: Sequence[Case], attempts: Sequence[str]) -> Case:
-    """One case of several attempts."""
-    if len({case.state for case in cases}) == 1:
+    """One case of several attempts; what the script itself calls flaky stays that."""
+    states = {case.state for case in cases}
+    if len(states) == 1:
         return cases[0]
+    state = State.FLAKY if states == {State.PASS, State.FLAKY} else State.UNSTEADY
     history = ", ".join(f"{one}: {case.state}" for one, case in zip(attempts, cases, strict=True))
     detail = "\n".join(filter(None, (history, *(case.detail for case in cases))))
-    return replace(cases[0], state=State.FLAKY, detail=detail)
+    bad = [one for one, case in zip(attempts, cases, strict=True) if case.state is not State.PASS]
+    return replace(cases[0], state=state, detail=detail, attempts=tuple(bad))

@@ -3,9 +3,11 @@
 :mod:`ci.verdict.judge`.
 
 Here it is settled what an absent case, a cut-off script and a clean console mean, given how the
-guests ended on both sides. Scripts have their cases under their names, and there are four groups
-more: ``pipeline`` (our own trouble), ``apply`` (a case per patch), ``build``, and ``kernel`` (for
-each script whether its guest finished and its console was read; for each distinct complaint one).
+guests ended on both sides. Scripts have their cases under their names. Where the series changes a
+script, the cases of its old form, that of the base tree, are a group of their own, ``NAME (old)``.
+There are four groups more: ``pipeline`` (our own trouble), ``apply`` (a case per patch), ``build``,
+and ``kernel`` (for each script whether its guest finished and its console was read; for each
+distinct complaint one).
 """
 
 import re
@@ -18,12 +20,16 @@ from ci.logs.outcome import Case, State, clean_lines, tidy
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
 
 MAX_STORY = 300
+# The group of a script's cases in the form that the base tree has.
+OLD = " (old)"
 
 
 @dataclass(frozen=True)
 class Finding:
     """One case with its state on both kernels. ``detail`` is what is known of it, ``story`` the
-    same in half a sentence."""
+    same in half a sentence. ``removed``: the patched kernel still has an outcome of it, but the
+    series has taken it out of the tests. ``attempts`` are those in which an unsteady one did not
+    pass."""
 
     group: str
     name: str
@@ -32,6 +38,20 @@ class Finding:
     detail: str = ""
     story: str = ""
     time_ms: float | None = None
+    removed: bool = False
+    attempts: tuple[str, ...] = ()
+
+    @property
+    def script(self) -> str:
+        """The group, without the word that tells a script's old form."""
+        return self.group.removesuffix(OLD)
+
+    @property
+    def label(self) -> str:
+        """Group and name, for people."""
+        if self.script == self.name:
+            return f"{self.group} (the script itself)"
+        return f"{self.group}: {self.name}"
 
 
 def _in_short(*texts: str) -> str:
@@ -110,18 +130,37 @@ def _side(script: str, guest: Guest | None, other: Guest | None) -> _Side:
     return _Side(own, cases, State.ERROR if doubtful else State.MISSING)
 
 
-def _row(group: str, name: str, base: Case, patched: Case) -> Finding:
+def _row(group: str, base: Case, patched: Case, *, removed: bool = False) -> Finding:
     time = patched.time_ms if patched.time_ms is not None else base.time_ms
     return Finding(
-        group, name, base.state, patched.state, patched.detail or base.detail, time_ms=time
+        group,
+        patched.name,
+        base.state,
+        patched.state,
+        patched.detail or base.detail,
+        time_ms=time,
+        removed=removed,
+        attempts=patched.attempts,
     )
 
 
 def _reference(run: ScriptRun) -> Guest | None:
-    """Base's guest. Where the patched tree's script ends on neither kernel and base's own does end,
-    it is the series that made the script so, and base is what base's own shows."""
+    """Base's guest. Where the patched tree's script ends on neither kernel and its old form does
+    end on base, it is the series that made the script so, and base is what the old form shows."""
     stuck = not _finished(run.base) and not _finished(run.patched)
-    return run.base_own if stuck and _finished(run.base_own) else run.base
+    return run.base_old if stuck and _finished(run.base_old) else run.base
+
+
+_OUTCOMES = (State.PASS, State.FAIL, State.FLAKY, State.UNSTEADY)
+
+
+def _is_removed(old: Case | None, new: Case) -> bool:
+    """Whether a case has an outcome with the script's old form on the patched kernel, and none that
+    counts with the new form."""
+    if old is None or old.state not in _OUTCOMES:
+        return False
+    marked = new.state is State.FLAKY and old.state is not State.FLAKY
+    return marked or new.state in (State.SKIP, State.MISSING)
 
 
 def _script_rows(run: ScriptRun, wanted: list[str]) -> Iterator[Finding]:
@@ -133,35 +172,57 @@ def _script_rows(run: ScriptRun, wanted: list[str]) -> Iterator[Finding]:
         _side(run.script, run.patched, reference),
     )
     # Nobody's guest excuses this one: where it is cut short there is no base to compare with.
-    own = _side(run.script, run.base_own, None) if run.base_own else None
+    own = _side(run.script, run.base_old, None) if run.base_old else None
+    ended = run.removed or _finished(run.patched)
+    old = _side(run.script, run.patched_old, run.base_old) if run.patched_old and ended else None
+    if own and run.removed:
+        gone = Case(run.script, State.MISSING, "the series takes the script out of the suite")
+        base, patched = own, _Side(gone, {}, State.MISSING)
     before = {**own.cases, **base.cases} if own else base.cases
     absent = own.absent if own else base.absent
-    yield _row(run.script, run.script, base.own, patched.own)
+    yield _row(
+        run.script,
+        base.own,
+        patched.own,
+        removed=_is_removed(old.own if old else None, patched.own),
+    )
     for name in dict.fromkeys(
         [*patched.cases, *before, *(name for name in wanted if name != run.script)]
     ):
+        case = patched.cases.get(name, Case(name, patched.absent))
+        removed = _is_removed(old.cases.get(name) if old else None, case)
+        yield _row(run.script, before.get(name, Case(name, absent)), case, removed=removed)
+
+
+def _old_rows(run: ScriptRun) -> Iterator[Finding]:
+    """The cases of the script's old form on both kernels."""
+    if not run.base_old and not run.patched_old:
+        return
+    base, patched = (
+        _side(run.script, run.base_old, run.patched_old),
+        _side(run.script, run.patched_old, run.base_old),
+    )
+    yield _row(run.script + OLD, base.own, patched.own)
+    for name in dict.fromkeys([*patched.cases, *base.cases]):
         yield _row(
-            run.script,
-            name,
-            before.get(name, Case(name, absent)),
+            run.script + OLD,
+            base.cases.get(name, Case(name, base.absent)),
             patched.cases.get(name, Case(name, patched.absent)),
         )
 
 
-def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
+def _end_state(guest: Guest | None, other: Guest | None) -> State:
+    """Whether a guest finished, as a state; what kept it from that is only known where the other
+    one did."""
+    if _finished(guest):
+        return State.UNSTEADY if guest and guest.failed else State.PASS
+    blamed = guest and guest.ended is not Ended.LOST and _finished(other)
+    return State.FAIL if blamed else State.ERROR
+
+
+def _guest_rows(script: str, base: Guest | None, patched: Guest | None) -> Iterator[Finding]:
     """How the guests of a script ended, and whether their consoles could be read."""
-
-    def end(guest: Guest | None, other: Guest | None) -> State:
-        if _finished(guest):
-            return State.PASS
-        return (
-            State.FAIL
-            if guest and guest.ended is not Ended.LOST and _finished(other)
-            else State.ERROR
-        )
-
-    reference = _reference(run)
-    sides = (("base", reference), ("patched", run.patched))
+    sides = (("base", base), ("patched", patched))
     ends = [
         (
             f"{side}: {guest.ended.value}" + (f" ({guest.note})" if guest.note else "")
@@ -172,20 +233,27 @@ def _guest_rows(run: ScriptRun) -> Iterator[Finding]:
     ]
     yield Finding(
         "kernel",
-        f"{run.script}: guest finished",
-        end(reference, run.patched),
-        end(run.patched, reference),
+        f"{script}: guest finished",
+        _end_state(base, patched),
+        _end_state(patched, base),
         "\n".join(ends),
         _in_short(*reversed(ends)),
+        attempts=patched.failed if patched else (),
     )
     read = [State.PASS if guest and guest.scanned else State.ERROR for _, guest in sides]
-    if run.base_own and not run.base_own.scanned:
-        read[0] = State.ERROR
     missing = " and ".join(
         side for (side, _), state in zip(sides, read, strict=True) if state is State.ERROR
     )
     story = f"the console of {missing} could not be read" if missing else ""
-    yield Finding("kernel", f"{run.script}: console scanned", read[0], read[1], story, story)
+    yield Finding("kernel", f"{script}: console scanned", read[0], read[1], story, story)
+
+
+def _kernel_rows(run: ScriptRun) -> Iterator[Finding]:
+    """The guests of a script, and those of its old form."""
+    if not run.removed:
+        yield from _guest_rows(run.script, _reference(run), run.patched)
+    if run.base_old or run.patched_old:
+        yield from _guest_rows(run.script + OLD, run.base_old, run.patched_old)
 
 
 def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
@@ -194,20 +262,25 @@ def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
     read."""
     seen: dict[str, list[set[str]]] = {}
     texts: dict[str, tuple[str, str]] = {}
-    for run in runs:
-        for side, guest in ((1, run.patched), (0, run.base), (0, run.base_own)):
-            for splat in guest.splats if guest else ():
-                seen.setdefault(splat.fingerprint, [set(), set()])[side].add(run.script)
+    of_kernel = {
+        run.script: [
+            [guest for guest in guests if guest]
+            for guests in ((run.base, run.base_old), (run.patched, run.patched_old))
+        ]
+        for run in runs
+    }
+    for script, kernels in of_kernel.items():
+        for side, guests in reversed([*enumerate(kernels)]):
+            for splat in (splat for guest in guests for splat in guest.splats):
+                seen.setdefault(splat.fingerprint, [set(), set()])[side].add(script)
                 texts.setdefault(
-                    splat.fingerprint, (f"{splat.title} (with {run.script})", splat.excerpt)
+                    splat.fingerprint, (f"{splat.title} (with {script})", splat.excerpt)
                 )
     for fingerprint, scripts in seen.items():
         states = []
         for side in (0, 1):
-            guests = [
-                run.patched if side else run.base for run in runs if run.script in scripts[1 - side]
-            ]
-            clear = all(_finished(guest) and guest and guest.scanned for guest in guests)
+            guests = [one for script in scripts[1 - side] for one in of_kernel[script][side]]
+            clear = bool(guests) and all(one.scanned and _finished(one) for one in guests)
             states.append(State.FAIL if scripts[side] else State.PASS if clear else State.ERROR)
         story, excerpt = texts[fingerprint]
         yield Finding(
@@ -246,10 +319,11 @@ def _all_rows(evidence: Evidence) -> Iterator[Finding]:
         wanted.setdefault(script, []).append(name)
     yield from _own_rows(evidence)
     for run in evidence.runs:
-        yield from _guest_rows(run)
+        yield from _kernel_rows(run)
     yield from _complaint_rows(evidence.runs)
     for run in evidence.runs:
         yield from _script_rows(run, wanted.pop(run.script, []))
+        yield from _old_rows(run)
     for script, names in wanted.items() if evidence.runs else ():
         for name in names:
             story = "it must flip, and its script was not run"

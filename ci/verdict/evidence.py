@@ -42,7 +42,8 @@ class BuildRow:
 class Guest:
     """One script in one guest. ``result`` is None where the script never began; ``scanned`` is
     False where the console could not be read; ``note`` says more about the end, e.g. where the log
-    is; ``attempt`` is what the run is told by where there are several: ``seed 2``."""
+    is; ``attempt`` is what the run is told by where there are several: ``seed 2``. Of several
+    attempts as one, ``failed`` are those that did not finish where others did."""
 
     result: ScriptResult | None
     ended: Ended
@@ -50,23 +51,34 @@ class Guest:
     scanned: bool = True
     note: str = ""
     attempt: str = ""
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """A script on both kernels; a side that was not run at all is None. ``base_own`` is the base
-    kernel with the base tree's own script: it stands in for the cases that the patched tree's
-    script did not reach on base."""
+    """A script on both kernels; a side that was not run at all is None. ``base_old`` and
+    ``patched_old`` are the two with the script of the base tree, where that is another. The first
+    stands in for the cases that the patched tree's script did not reach on base; the two together
+    show what the series does to the kernel, whatever it does to the tests."""
 
     script: str
     base: Guest | None
     patched: Guest | None
-    base_own: Guest | None = None
+    base_old: Guest | None = None
+    patched_old: Guest | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether the series takes the script away: only its old form could run."""
+        return not self.base and not self.patched and self.base_old is not None
 
     @property
     def guests(self) -> Mapping[Side, Guest | None]:
         """Each side's guest."""
-        return dict(zip(Side, (self.base, self.patched, self.base_own), strict=True))
+        return dict(zip(Side, self._all(), strict=True))
+
+    def _all(self) -> tuple[Guest | None, ...]:
+        return self.base, self.patched, self.base_old, self.patched_old
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,9 @@ class Evidence:
 
     ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script,
     case) -> why it may not pass; it excuses a failure, never an error, and never a case that must
-    flip. ``notes``: how the series was read, for people; no part of the verdict.
+    flip. ``allowed``: (script, case) -> why the series may remove the case, or change what the base
+    tree's script says of it; an empty case stands for the whole script. ``notes``: how the series
+    was read, for people; no part of the verdict.
     """
 
     series: str
@@ -94,5 +108,6 @@ class Evidence:
     runs: tuple[ScriptRun, ...] = ()
     must_flip: tuple[tuple[str, str], ...] = ()
     known: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    allowed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
     notes: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from ci.base.exit_codes import PRECEDENCE, ExitCode, first_code
 from ci.logs.outcome import State, tidy
-from ci.verdict.compare import Finding, list_findings
+from ci.verdict.compare import OLD, Finding, list_findings
 from ci.verdict.evidence import Evidence, PatchRow
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ NAMED = 5
 
 
 class Change(StrEnum):
-    """What the series changes about a case: the state on base and that on patched, in one word."""
+    """What the series changes about a case: the state on base and that on patched, in a word."""
 
     KEPT = "kept"
     FIXED = "fixed"
@@ -32,21 +32,31 @@ class Change(StrEnum):
     NEW = "new"
     NEW_FAILURE = "new-failure"
     LOST = "lost"
+    REMOVED = "removed by the series"
+    NEWLY_FLAKY = "newly-flaky"
     FLAKY = "flaky"
     SKIPPED = "skipped"
     UNKNOWN = "unknown"
 
 
-REJECTING = (Change.REGRESSED, Change.NEW_FAILURE, Change.LOST)
+REJECTING = (
+    Change.REGRESSED,
+    Change.NEW_FAILURE,
+    Change.LOST,
+    Change.NEWLY_FLAKY,
+    Change.REMOVED,
+)
 _ABSENT = (State.SKIP, State.MISSING)
+_FLAKY = (State.FLAKY, State.UNSTEADY)
 
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """One case as judged. ``group`` is the script, or one of the four groups more. ``exit_code`` is
-    what it alone calls for; ``reason`` the sentence where that is not 0. ``excuse`` is the known
-    limit that explains a failure on a side, and keeps it from counting. ``detail`` is bounded,
-    uncleaned text; ``time_ms`` guest time on patched, else on base."""
+    """One case as judged. ``group`` is the script, or one of the other groups. ``exit_code`` is
+    what it alone calls for; ``reason`` the sentence where that is not 0. ``excuse`` is what keeps a
+    failure on a side from counting: a known limit, or what the series is allowed. ``detail`` is
+    bounded, uncleaned text; ``time_ms`` guest time on patched, else on base; ``attempts`` are those
+    in which an unsteady case did not pass."""
 
     group: str
     name: str
@@ -58,6 +68,7 @@ class CaseVerdict:
     reason: str = ""
     excuse: str = ""
     time_ms: float | None = None
+    attempts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,19 +87,22 @@ class Verdict:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Cases of each change, all ten of them."""
+        """Cases of each change, all of them."""
         seen = Counter(case.change for case in self.cases)
         return {change.value: seen[change] for change in Change}
 
 
 def change_between(base: State, patched: State) -> Change:
-    """The change between two states. An error on a side hides everything, then flaky does; a
-    failure that is skipped or missing on patched is *skipped*: it is not fixed, and it was no pass
-    that could be lost.
+    """The change between two states. An error on a side hides everything, then flaky does, but for
+    a case that passes in each attempt on base and not in each on patched: there, the series brings
+    the doubt. A failure that is skipped or missing on patched is *skipped*: it is not fixed, and it
+    was no pass that could be lost.
     """
     if State.ERROR in (base, patched):
         return Change.UNKNOWN
-    if State.FLAKY in (base, patched):
+    if (base, patched) == (State.PASS, State.UNSTEADY):
+        return Change.NEWLY_FLAKY
+    if base in _FLAKY or patched in _FLAKY:
         return Change.FLAKY
     if patched in _ABSENT:
         return Change.LOST if base is State.PASS else Change.SKIPPED
@@ -103,14 +117,15 @@ _WORDS = {
     Change.REGRESSED: "passes on base and fails on patched",
     Change.NEW_FAILURE: "did not run on base and fails on patched",
     Change.LOST: "passes on base and did not run on patched",
+    Change.NEWLY_FLAKY: "passes on base in each attempt, and not in each on patched",
+    Change.REMOVED: "has an outcome with base's own script, and the series removes it (where that"
+    " is meant, series.toml names it in an [[allow]])",
 }
 
 
 def _sentence(row: Finding, what: Change, code: ExitCode, *, must_flip: bool) -> str:
     """Why a case is not fine, naming script and case."""
-    label = (
-        f"{row.group}: {row.name}" if row.name != row.group else f"{row.group} (the script itself)"
-    )
+    label = row.label
     sides = f"base: {row.base}, patched: {row.patched}"
     if what is Change.UNKNOWN:
         return f"{label} could not be found out: {row.story or tidy(row.detail[:400]) or sides}"
@@ -119,13 +134,25 @@ def _sentence(row: Finding, what: Change, code: ExitCode, *, must_flip: bool) ->
         return f"{label} {verb}" + (f": {row.story}" if row.story else "")
     if must_flip:
         return f"{label} must be fixed by the series and is {what} ({sides})"
-    return f"{label} {_WORDS[what]}" + (f": {row.story}" if row.story else "")
+    story = f"not with {', '.join(row.attempts)}" if row.attempts else row.story
+    return f"{label} {_WORDS[what]}" + (f": {story}" if story else "")
+
+
+def _excuse(row: Finding, what: Change, evidence: Evidence) -> str:
+    """Why a change of the tests or a failure may be; empty where nothing says so."""
+    if what is Change.REMOVED or row.group != row.script:
+        for case in (row.name, ""):
+            if why := evidence.allowed.get((row.script, case), ""):
+                return f"series.toml allows it: {why}"
+    return "" if what is Change.REMOVED else evidence.known.get((row.script, row.name), "")
 
 
 def _judge_case(row: Finding, evidence: Evidence) -> CaseVerdict:
     """A case with what it calls for. A case that must flip has to be *fixed*; no known limit
     excuses it."""
     what = change_between(row.base, row.patched)
+    if row.removed and what is not Change.UNKNOWN:
+        what = Change.REMOVED
     must_flip = (row.group, row.name) in evidence.must_flip
     code, excuse = ExitCode.ACCEPTED, ""
     if what is Change.UNKNOWN:
@@ -135,7 +162,7 @@ def _judge_case(row: Finding, evidence: Evidence) -> CaseVerdict:
     elif must_flip and what is not Change.FIXED:
         code = ExitCode.REJECTED
     elif not must_flip and what in (*REJECTING, Change.STILL_FAILING, Change.FIXED):
-        excuse = evidence.known.get((row.group, row.name), "")
+        excuse = _excuse(row, what, evidence)
         if what in REJECTING and not excuse:
             code = ExitCode.REJECTED
     reason = _sentence(row, what, code, must_flip=must_flip) if code else ""
@@ -150,6 +177,7 @@ def _judge_case(row: Finding, evidence: Evidence) -> CaseVerdict:
         reason,
         excuse,
         row.time_ms,
+        row.attempts if what in (Change.FLAKY, Change.NEWLY_FLAKY) else (),
     )
 
 
@@ -188,9 +216,8 @@ def decide(evidence: Evidence) -> Verdict:
     cases = [_judge_case(row, evidence) for row in list_findings(evidence)]
     scripts = {run.script for run in evidence.runs}
     ran = any(
-        case.group in scripts
-        and case.name != case.group
-        and case.patched in (State.PASS, State.FAIL, State.FLAKY)
+        case.group.removesuffix(OLD) in scripts - {case.name}
+        and case.patched in (State.PASS, State.FAIL, *_FLAKY)
         for case in cases
     )
     if not ran and not any(case.exit_code for case in cases):

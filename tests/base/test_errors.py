@@ -40,7 +40,10 @@ def test_the_first_of_2_1_3_0_counts() -> None:
 
 
 def test_codes_and_sides_are_written_as_the_plain_values_that_they_are() -> None:
-    assert json.dumps([*ExitCode, *Side]) == '[0, 1, 2, 3, "base", "patched", "base-own"]'
+    assert (
+        json.dumps([*ExitCode, *Side])
+        == '[0, 1, 2, 3, "base", "patched", "base-old", "patched-old"]'
+    )
     assert f"{ExitCode.BROKEN} {Side.BASE}" == "2 base"
     assert [code.verdict for code in ExitCode] == ["accepted", "rejected", "rejected", "error"]
     assert SIDES == (Side.BASE, Side.PATCHED)

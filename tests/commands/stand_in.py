@@ -120,6 +120,12 @@ class StandIn:
         folder = workspace.entry("selftests", of)
         (folder / GUEST_SELFTESTS).mkdir(parents=True, exist_ok=True)
         (folder / GUEST_SELFTESTS / "of").write_text(of, encoding="utf-8")
+        for name in tree.source.git.run(
+            "ls-tree", "-r", "--name-only", tree.commit, f"{MPTCP}/"
+        ).stdout.splitlines():
+            path = folder / GUEST_SELFTESTS / name.removeprefix("tools/testing/selftests/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(tree.source.git.text(tree.commit, name) or "", encoding="utf-8")
         return folder
 
 

@@ -113,14 +113,33 @@ def test_what_rejects_runs_again_with_other_seeds(
     assert failures
 
 
-def test_what_passes_the_second_time_does_not_reject(
+def test_what_base_always_passes_and_patched_does_not_is_newly_flaky(
+    validated: Callable[..., int],
+    guests: StandIn,
+    workspace: Workspace,
+) -> None:
+    """Base has as many attempts as patched, and some more to show that it is flaky, too."""
+    guests.answers["patched/userspace_pm"] = FAIL
+    assert validated(seed="4") == 1
+    assert sorted(guests.asked) == [
+        (f"{side}/userspace_pm{suffix}", seed)
+        for side in ("base", "patched")
+        for suffix, seed in zip(("", ".2", ".3", ".4", ".5", ".6"), range(4, 10), strict=True)
+    ]
+    verdict = stored(workspace)
+    (case,) = (case for case in verdict["cases"] if case["name"] == FLIP)
+    assert (case["base"], case["patched"]) == ("pass", "unsteady")
+    assert case["change"] == "newly-flaky" and "not with seed 4" in verdict["reasons"][1]
+
+
+def test_what_base_does_not_always_pass_either_does_not_reject(
     validated: Callable[..., int], guests: StandIn, workspace: Workspace
 ) -> None:
-    guests.answers["patched/userspace_pm"] = FAIL
-    code = validated()
-    assert code != 1 and names(guests).count("patched/userspace_pm.2") == 1
+    guests.answers["patched/userspace_pm"] = guests.answers["base/userspace_pm.2"] = FAIL
+    assert validated() == 0
+    assert "patched/userspace_pm.2" in names(guests)
     assert "patched/userspace_pm.3" not in names(guests)
-    assert stored(workspace)["exit_code"] == code
+    assert "flaky" in {case["change"] for case in stored(workspace)["cases"]}
 
 
 def test_base_runs_its_own_script_where_the_patched_one_stops(
@@ -138,9 +157,12 @@ def test_base_runs_its_own_script_where_the_patched_one_stops(
     write(demo_series, {"series.toml": MUST_FLIP})
     guests.answers["base/userspace_pm"] = FAIL
     assert validated() == 0
-    assert names(guests)[-1] == "base-own/userspace_pm" and sorted(names(guests)[:-1]) == BOTH
-    change = {case["name"]: case["change"] for case in stored(workspace)["cases"]}
-    assert change[FLIP] == "fixed"
+    assert sorted(names(guests)) == [
+        f"{side}/userspace_pm" for side in ("base-old", "base", "patched-old", "patched")
+    ]
+    change = {(case["suite"], case["name"]): case["change"] for case in stored(workspace)["cases"]}
+    assert change["userspace_pm", FLIP] == "fixed"
+    assert change["userspace_pm (old)", FLIP] == "kept"
     guests.answers.clear()
     assert validated(rerun=True) != 0  # base passes, so the test shows nothing
     assert stored(workspace)["verdict"] != "accepted" and FLIP in str(stored(workspace)["reasons"])

@@ -115,7 +115,7 @@ def test_the_series_is_accepted_and_a_second_run_builds_nothing(
 
     # What base does not reach with the patched script has its base from base's own.
     folder = (project / "results/latest").resolve()
-    assert (folder / "base-own/userspace_pm/tests.log").exists()
+    assert (folder / "base-old/userspace_pm/tests.log").exists()
     late = [key for key in change if key[0] == "userspace_pm" and "RM_ADDR" in key[1]]
     assert late and all(base[key] == "pass" and change[key] == "kept" for key in late)
 

@@ -88,11 +88,6 @@ def jobs(workspace: Workspace, *names: str, run: str = "run", mode: str = "tcg")
     ]
 
 
-def test_bases_own_scripts_count_among_the_guests_to_go() -> None:
-    assert pool.to_go(7, 0) == "run: 7 guests to go"
-    assert pool.to_go(7, 3) == "run: 7 guests to go, then up to 3 with base's own scripts"
-
-
 def test_the_longest_starts_first_and_the_order_stays(
     guests: Guests, workspace: Workspace, progress: Progress
 ) -> None:

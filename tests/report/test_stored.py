@@ -54,7 +54,7 @@ def guest(
 
 def store(folder: Path, guests: list[dict[str, Any]], **more: Any) -> Path:
     facts = {
-        "schema": 2,
+        "schema": 3,
         "series": {"name": "deny-join-id0", "change_id": "x"},
         "suite": {"name": "smoke"},
         "must_flip": [["userspace_pm", FLIP]],
@@ -73,7 +73,8 @@ def good(tmp_path: Path) -> Path:
     guests = [
         guest(tmp_path, "base", "userspace_pm.early-fail.log", 1),
         guest(tmp_path, "patched", "userspace_pm.pass.log", 0),
-        guest(tmp_path, "base-own", "userspace_pm.pass.log", 0),
+        guest(tmp_path, "base-old", "userspace_pm.pass.log", 0),
+        guest(tmp_path, "patched-old", "userspace_pm.pass.log", 0),
     ]
     return store(tmp_path, guests)
 
@@ -114,7 +115,8 @@ def test_scripts_that_print_no_tap(tmp_path: Path) -> None:
     guests = [
         guest(tmp_path, "base", "v6.1.userspace_pm.base.log", 1, tap=False),
         guest(tmp_path, "patched", "v6.1.userspace_pm.log", 0, tap=False),
-        guest(tmp_path, "base-own", "v6.1.userspace_pm.log", 0, tap=False),
+        guest(tmp_path, "base-old", "v6.1.userspace_pm.log", 0, tap=False),
+        guest(tmp_path, "patched-old", "v6.1.userspace_pm.log", 0, tap=False),
     ]
     found = stored.judge_stored(store(tmp_path, guests)).verdict
     assert (found.verdict, found.exit_code, found.reasons) == ("accepted", 0, ())

@@ -195,9 +195,19 @@ def test_what_is_flaky_comes_with_the_command_that_shows_it_again() -> None:
     cases = (
         CaseVerdict("simult_flows", "a", State.PASS, State.FLAKY, Change.FLAKY),
         CaseVerdict("diag", "b", State.PASS, State.PASS, Change.KEPT),
+        CaseVerdict(
+            "userspace_pm (old)",
+            "c",
+            State.PASS,
+            State.UNSTEADY,
+            Change.NEWLY_FLAKY,
+            attempts=("seed 8", "seed 9"),
+        ),
     )
     verdict = Verdict("accepted", ExitCode.ACCEPTED, (), "x", "", (), cases)
     command = "inv validate --mode virtual --suite simult_flows"
+    shown = markdown_text(verdict, replay="inv validate --mode virtual --seed 7 --series x")
+    assert "- `inv validate --mode virtual --series x --seed 8 --suite userspace_pm`\n" in shown
     assert f"again: {command}\n" in console_text(
         verdict, width=80, color=False, replay="inv validate --mode virtual"
     )

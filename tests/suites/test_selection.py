@@ -108,7 +108,7 @@ def test_a_tree_that_predates_the_tables(
     ).base
     with pytest.raises(
         StageError,
-        match=r"none of userspace_pm, mptcp_join; --suite names scripts .*: mptcp_connect\.sh",
+        match=r"none of userspace_pm, mptcp_join; --suite names scripts .*: mptcp_connect, ",
     ):
         selection.select_suite("smoke", made)
     full = selection.select_suite("full", made)
@@ -280,3 +280,79 @@ def test_the_lines_of_nets_scripts() -> None:
     assert (str(result.own.state), result.problems) == ("fail", ())
     assert NET.parse_log("s", LOG, 0, expect_tap=False).problems
     assert NET.parse_log("s", "", 0, expect_tap=False).problems
+
+
+def at(tree: Tree, kernel_tree: Path, **changes: str) -> Tree:
+    """The tree with other files in the folder of its selftests."""
+    files = {f"{SELFTESTS}/{name.replace('__', '.')}": text for name, text in changes.items()}
+    commit(kernel_tree, files, "changed")
+    return replace(tree, commit=git(kernel_tree, "rev-parse", "HEAD"))
+
+
+MAKEFILE = FILES[f"{SELFTESTS}/Makefile"]
+JOIN = FILES[f"{SELFTESTS}/mptcp_join.sh"]
+
+
+def test_base_chooses_and_what_a_series_adds_comes_to_it(made: Tree, kernel_tree: Path) -> None:
+    patched = at(made, kernel_tree, Makefile=MAKEFILE.replace("diag.sh", "new.sh"))
+    suite = selection.select_suite("full", patched, made)
+    assert [one.label for one in suite.old] == [
+        "mptcp_connect",
+        "mptcp_join-f",
+        "mptcp_join-D",
+        "diag",
+        "userspace_pm",
+    ]
+    assert {"diag"} == {one.label for one in suite.old} - {one.label for one in suite.scripts}
+    assert "new" in suite.labels and "diag" in suite.labels
+    # A word that one of the two trees has is no unknown word.
+    assert selection.select_suite("diag", patched, made).scripts == ()
+    assert selection.select_suite("new", patched, made).old == ()
+    with pytest.raises(StageError, match="'nothing'"):
+        selection.select_suite("nothing", patched, made)
+
+
+def test_a_group_is_known_by_its_name(made: Tree, kernel_tree: Path) -> None:
+    """The letter is the tree's own affair; labels of base and patched are the same."""
+    text = JOIN.replace("D@deny", "E@deny").replace("f@sub", "D@other_tests\n\tf@sub")
+    suite = selection.select_suite("mptcp_join", at(made, kernel_tree, mptcp_join__sh=text), made)
+    assert {one.label: one.args for one in suite.scripts} == {
+        "mptcp_join-f": ("-f",),
+        "mptcp_join-D": ("-E",),
+        "mptcp_join-other_tests": ("-D",),
+    }
+    assert {one.label: one.args for one in suite.old} == {
+        "mptcp_join-f": ("-f",),
+        "mptcp_join-D": ("-D",),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        JOIN.replace("\tD@", "\t# the last of them (for now\n\tD@"),
+        JOIN.replace("_tests\n)", "_tests # sorted\n)"),
+    ],
+)
+def test_a_comment_in_the_list_of_groups(text: str, made: Tree, kernel_tree: Path) -> None:
+    tree = at(made, kernel_tree, mptcp_join__sh=text)
+    labels = [one.label for one in selection.select_suite("smoke", tree).scripts]
+    assert labels == ["userspace_pm", "mptcp_join-D"]
+
+
+def test_what_cannot_be_read_is_told_and_is_missing(made: Tree, kernel_tree: Path) -> None:
+    """On patched it is the series that took it away; on base a note says what does not run."""
+    tree = at(made, kernel_tree, mptcp_join__sh=JOIN.replace("D@deny", "deny"))
+    suite = selection.select_suite("smoke", tree, made)
+    assert {one.label for one in suite.old} - {one.label for one in suite.scripts} == {
+        "mptcp_join-D"
+    }
+    assert suite.notes == ()
+    alone = selection.select_suite("smoke", made, tree)
+    assert alone.notes == (
+        "suite smoke: the tree does not have mptcp_join.sh, group deny_join_id0_tests; it does"
+        " not run",
+    )
+    bad = at(made, kernel_tree, Makefile="all:\n")
+    suite = selection.select_suite("smoke", bad, made)
+    assert suite.scripts == () and len(suite.old) == 2 and "TEST_PROGS" in suite.notes[0]

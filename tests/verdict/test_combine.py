@@ -11,6 +11,7 @@ from ci.verdict import combine
 from ci.verdict.evidence import Guest
 
 P, F, S, K, E = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR
+U = State.UNSTEADY
 SPLAT = Splat("warning", "WARNING: x", "warning x", "WARNING", 1)
 
 
@@ -67,12 +68,12 @@ def test_attempts_that_agree_are_one() -> None:
     assert states(found) == {"join": F, "a": F, "b": P}
 
 
-def test_attempts_that_differ_are_flaky_and_all_are_told() -> None:
+def test_attempts_that_differ_are_unsteady_and_all_are_told() -> None:
     found = combine.combine_attempts(
         "join", [guest(F, ("a", F), ("b", P)), guest(P, ("a", P)), guest(P, ("a", P), ("b", P))]
     )
-    assert states(found) == {"join": K, "a": K, "b": K}
-    assert found.result
+    assert states(found) == {"join": U, "a": U, "b": U}
+    assert found.result and found.result.cases[1].attempts == ("attempt 2",)
     assert (
         found.result.cases[0].detail == "attempt 1: fail, attempt 2: pass, attempt 3: pass\nwhy a"
     )
@@ -101,4 +102,20 @@ def test_a_guest_that_finished_once_can_finish() -> None:
         combine.combine_attempts("join", [guest(E, ended=Ended.HANG_SCRIPT), guest(P)]).ended
         is Ended.FINISHED
     )
-    assert combine.combine_attempts("join", [hung, hung]) is hung
+    found = combine.combine_attempts("join", [hung, guest(P), hung])
+    assert (found.ended, found.failed) == (Ended.FINISHED, ("attempt 1", "attempt 3"))
+    assert combine.combine_parts("join", [found, guest(P)]).failed == found.failed
+    found = combine.combine_attempts("join", [hung, hung])
+    assert (found.ended, found.failed) == (Ended.HANG_SCRIPT, ())
+
+
+def test_a_guest_that_was_lost_says_nothing_where_another_was_not() -> None:
+    lost = guest(E, ("a", E), ended=Ended.LOST)
+    found = combine.combine_attempts("join", [lost, guest(P, ("a", P)), guest(P, ("a", P))])
+    assert states(found) == {"join": P, "a": P} and found.failed == ()
+    assert combine.combine_attempts("join", [lost, lost]).ended is Ended.LOST
+
+
+def test_what_the_script_itself_calls_flaky_stays_that() -> None:
+    found = combine.combine_attempts("join", [guest(P, ("a", K)), guest(P, ("a", P))])
+    assert states(found) == {"join": P, "a": K}

@@ -16,6 +16,7 @@ from ci.verdict.evidence import BuildRow, Evidence, Guest, PatchRow, ScriptRun, 
 from ci.verdict.judge import Change, Verdict, change_between, decide, to_json
 
 P, F, S, K, E, M = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR, State.MISSING
+U = State.UNSTEADY
 WARN = Splat(
     "warning",
     "WARNING: at net/mptcp/a.c:1 f+0x1",
@@ -26,21 +27,22 @@ WARN = Splat(
 PANIC = Splat("panic", "Kernel panic - not syncing: x", "panic x", "...", 9)
 
 # base x patched -> change; rows are base, columns patched, both in the order pass fail skip flaky
-# error missing.
+# unsteady error missing.
 TABLE = """
-kept    regressed     lost    flaky unknown lost
-fixed   still-failing skipped flaky unknown skipped
-new     new-failure   skipped flaky unknown skipped
-flaky   flaky         flaky   flaky unknown flaky
-unknown unknown       unknown unknown unknown unknown
-new     new-failure   skipped flaky unknown skipped
+kept    regressed     lost    flaky   newly-flaky unknown lost
+fixed   still-failing skipped flaky   flaky       unknown skipped
+new     new-failure   skipped flaky   flaky       unknown skipped
+flaky   flaky         flaky   flaky   flaky       unknown flaky
+flaky   flaky         flaky   flaky   flaky       unknown flaky
+unknown unknown       unknown unknown unknown     unknown unknown
+new     new-failure   skipped flaky   flaky       unknown skipped
 """
 CHANGES = {
     (base, patched): Change(word)
     for base, line in zip(State, TABLE.strip().splitlines(), strict=True)
     for patched, word in zip(State, line.split(), strict=True)
 }
-CODE = {"regressed": 1, "new-failure": 1, "lost": 1, "unknown": 3}
+CODE = {"regressed": 1, "new-failure": 1, "lost": 1, "newly-flaky": 1, "unknown": 3}
 
 
 def result(script: str = "s", own: State = P, **cases: State) -> ScriptResult:
@@ -55,9 +57,15 @@ def guest(
 
 
 def judge(
-    base: Guest | None, patched: Guest | None, own: Guest | None = None, **more: object
+    base: Guest | None,
+    patched: Guest | None,
+    base_old: Guest | None = None,
+    patched_old: Guest | None = None,
+    **more: object,
 ) -> Verdict:
-    evidence = Evidence("series", "id", runs=(ScriptRun("s", base, patched, own),))
+    """``patched_old`` shows the same as ``base_old`` where it is not given."""
+    run = ScriptRun("s", base, patched, base_old, patched_old or base_old)
+    evidence = Evidence("series", "id", runs=(run,))
     return decide(replace(evidence, **more))  # type: ignore[arg-type]
 
 
@@ -431,3 +439,77 @@ def test_a_script_that_the_series_lets_hang_on_both_kernels_is_the_series_fault(
     assert of(verdict)["b"] is Change.LOST
     assert judge(stuck, stuck, stuck).exit_code == 3
     assert judge(stuck, stuck).exit_code == 3
+
+
+def test_what_the_series_removes_from_its_tests_rejects_unless_it_is_allowed() -> None:
+    """Gone, skipped, marked as flaky: base's own script still has an outcome on patched."""
+    old = fine(a=P, b=P, c=P, d=F, e=F)
+    new = guest(result(a=P, b=S, c=K))
+    verdict = judge(new, new, old)
+    assert verdict.exit_code == 1
+    assert of(verdict) == {"s": Change.KEPT, "a": Change.KEPT} | dict.fromkeys(
+        "bcde", Change.REMOVED
+    )
+    assert set(of(verdict, "s (old)").values()) == {Change.KEPT, Change.STILL_FAILING}
+    assert "the series removes it" in verdict.reasons[0] and "[[allow]]" in verdict.reasons[0]
+    allowed = {("s", name): "renamed" for name in "bcd"}
+    assert [
+        case.name for case in judge(new, new, old, allowed=allowed).cases if case.exit_code
+    ] == ["e"]
+    assert judge(new, new, old, allowed={("s", ""): "a rewrite"}).exit_code == 0
+    # A known limit of the machine is no leave to change the tests.
+    known = {("s", name): "slow" for name in "bcde"}
+    assert judge(new, new, old, known=known).exit_code == 1
+
+
+def test_what_base_already_marks_or_skips_is_not_removed() -> None:
+    old = guest(result(a=P, b=S, c=K))
+    assert judge(old, old, old).exit_code == 0
+
+
+def test_a_script_that_skips_itself_is_removed() -> None:
+    skipped, old = guest(result(own=S)), fine(a=P)
+    verdict = judge(skipped, skipped, old)
+    assert (verdict.exit_code, of(verdict)) == (1, {"s": Change.REMOVED, "a": Change.REMOVED})
+
+
+def test_a_script_that_the_series_takes_out_of_the_suite() -> None:
+    verdict = judge(None, None, fine(a=P, b=F))
+    assert verdict.exit_code == 1
+    assert of(verdict) == dict.fromkeys("sab", Change.REMOVED)
+    assert "takes the script out" in next(c.detail for c in verdict.cases if c.group == "s")
+    assert judge(None, None, fine(a=P), allowed={("s", ""): "superseded"}).exit_code == 0
+
+
+def test_what_the_kernel_breaks_is_seen_by_bases_script_whatever_the_new_one_says() -> None:
+    new, old, broken = fine(a=P), fine(a=P, b=P), guest(result(own=F, a=F, b=P))
+    verdict = judge(new, new, old, broken)
+    assert verdict.exit_code == 1
+    assert of(verdict, "s (old)") == {
+        "s": Change.REGRESSED,
+        "a": Change.REGRESSED,
+        "b": Change.KEPT,
+    }
+    assert "s (old): a passes on base and fails on patched" in verdict.reasons
+    # Where the series changes what is right, it says so.
+    allowed = {("s", ""): "the counter now counts both ends"}
+    verdict = judge(new, fine(a=P, b=P), old, broken, allowed=allowed)
+    assert verdict.exit_code == 0
+    excuses = {case.excuse for case in verdict.cases if case.change is Change.REGRESSED}
+    assert excuses == {"series.toml allows it: the counter now counts both ends"}
+    # But not what the new script itself shows.
+    assert judge(fine(a=P), broken, old, broken, allowed=allowed).exit_code == 1
+
+
+def test_bases_script_that_ends_on_patched_is_lost_there() -> None:
+    cut = guest(result(own=E, a=P), Ended.PANIC, PANIC)
+    verdict = judge(fine(a=P, b=P), fine(a=P, b=P), fine(a=P, b=P), cut)
+    assert verdict.exit_code == 1 and of(verdict, "s (old)")["b"] is Change.LOST
+    assert any(reason.startswith("kernel: s (old): guest finished") for reason in verdict.reasons)
+
+
+def test_a_guest_that_does_not_always_finish_is_newly_flaky() -> None:
+    now_and_then = replace(fine(a=P), failed=("seed 2",))
+    verdict = judge(fine(a=P), now_and_then)
+    assert verdict.exit_code == 1 and "not with seed 2" in verdict.reasons[0]
+    assert judge(now_and_then, now_and_then).exit_code == 0
