@@ -74,7 +74,7 @@ def run(settings: Settings) -> int:
     return validate_stage.run_only(settings, Progress())
 
 
-@task(STAGE)
+@task(f"{STAGE} allow")
 def validate(settings: Settings) -> int:
     """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2
     rejected, 3 unknown."""
@@ -104,7 +104,9 @@ def plan(settings: Settings, branches: str, source: str, on: str, format: str, s
     return plan_stage.show_plan(settings, Progress(), chosen, on=on, form=format, shards=shards)
 
 
-@task("branches series source suite mode seed without only selftests tree rerun timings adapt")
+@task(
+    "branches series source suite mode seed without only selftests tree rerun timings adapt allow"
+)
 def stable(settings: Settings, branches: str, source: str, selftests: str) -> int:
     """Validate the series on every branch that it affects: one table, one exit code, files for each
     branch."""

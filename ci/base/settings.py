@@ -9,12 +9,13 @@ because mypy has to know their types; a test holds the two together.
 import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ci.base import options
+from ci.base.allow_list import AllowList, read_allow
 from ci.base.errors import StageError
 from ci.base.options import Option, Value, one_of
 from ci.base.workspace import PROJECT, Workspace
@@ -36,7 +37,8 @@ class Settings:
     where message-ids are looked up; ``suite`` is empty where the series decides; ``without`` holds
     patch numbers, ``only`` those of the patches that are the series (none: all), ``wanted`` a
     message-id that chooses one of several; ``cpus`` (0: as the mode has them) and the words for
-    ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted.
+    ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted; ``allow`` says what may
+    fail.
     """
 
     workspace: Workspace
@@ -57,6 +59,7 @@ class Settings:
     cpus: int = 0
     qemu: tuple[str, ...] = ()
     adapt: bool = False
+    allow: AllowList = field(default_factory=AllowList)
 
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
@@ -167,6 +170,12 @@ OPTIONS = (
         False,
         read=bool,
         replay=lambda asked: "yes" if asked.adapt else "",
+    ),
+    Option(
+        "allow",
+        "TOML file of failures and complaints that may be, each with why, link and until",
+        read=read_allow,
+        replay=lambda asked: str(asked.allow.path or ""),
     ),
     Option(
         "ignore_dirty",

@@ -217,9 +217,11 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
         scripts = tuple(replace(script, all_features=False) for script in suite.scripts)
         suite = replace(suite, scripts=scripts)
     origin = run.tests.source.name if run.tests else "own"
-    for note in suite.notes:
+    allow = run.settings.allow
+    notes = (*suite.notes, *allow.notes)
+    for note in notes:
         run.progress.note(note)
-    row = SuiteRow(suite.name, origin, suite.collection.known, suite.notes)
+    row = SuiteRow(suite.name, origin, (*suite.collection.known, *allow.known), notes)
     run.record = replace(run.record, suite=row)
     return suite
 

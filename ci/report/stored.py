@@ -14,6 +14,7 @@ from ci.base.records import from_facts
 from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
+from ci.logs.outcome import tidy
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
 from ci.report.record import SCHEMA, GuestRow, RunRecord
@@ -121,12 +122,15 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
 def _explained(
     record: RunRecord, guests: Mapping[tuple[str, Side], Guest]
 ) -> dict[tuple[str, str], str]:
-    """(script, case) -> reason, from the known limits and the cases that came up."""
+    """(script, case) -> reason, from the known limits and the cases and complaints that came up."""
     names = {
         (script, case.name)
         for (script, _), guest in guests.items()
         if guest.result
         for case in (guest.result.own, *guest.result.cases)
+    }
+    names |= {
+        ("kernel", tidy(splat.fingerprint)) for guest in guests.values() for splat in guest.splats
     }
     return {
         name: why

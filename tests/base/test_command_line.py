@@ -57,6 +57,7 @@ def test_the_help_of_a_task_is_shown() -> None:
         "tree",
         "source",
         "adapt",
+        "allow",
         "without",
         "only",
         "suite",

@@ -230,6 +230,25 @@ def test_how_a_patched_guest_may_end(
     assert (workspace.latest() / "traceback.log").exists() == fault
 
 
+def test_a_list_of_what_may_be_excuses_a_complaint(
+    validated: Callable[..., int], guests: StandIn, workspace: Workspace, tmp_path: Path
+) -> None:
+    guests.answers["patched/userspace_pm"] = Answer(console="dmesg.warning.log")
+    assert validated() == 1
+    (case,) = (c for c in stored(workspace)["cases"] if c["change"] == "regressed")
+    row = f"""[[allow]]
+script = "kernel"
+case = "{case["name"][:12]}*"
+why = "known"
+link = "https://example.org/1"
+until = 2999-12-31
+"""
+    write(tmp_path, {"allow.toml": row})
+    assert validated(allow=str(tmp_path / "allow.toml")) == 0
+    (excused,) = (c for c in stored(workspace)["cases"] if c["change"] == "regressed")
+    assert excused["known limit"] == "known (https://example.org/1, until 2999-12-31)"
+
+
 @pytest.mark.parametrize("stage", ["root", "selftests", "build"])
 def test_a_stage_that_fails_is_evidence_and_ends_the_way(
     stage: str,
