@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from ci.base.errors import describe
+from ci.base.errors import PatchError, describe
 from ci.base.exit_codes import ExitCode
 from ci.base.text import marked_lines
 
@@ -80,21 +80,22 @@ def _last_word(
 
 def _show_error(error: BaseException) -> ExitCode:
     """Say on stderr what went wrong, the first thing alone, with the traceback where --debug asks
-    for it; the exit code."""
+    for it; the exit code: a series at fault is rejected, whatever the task."""
     global _error_shown
     if _error_shown:
         return ExitCode.UNKNOWN
     _error_shown = True
+    at_fault = isinstance(error, PatchError)
     text = (
         "interrupted"
         if isinstance(error, KeyboardInterrupt)
-        else marked_lines(describe(error), "error: ")
+        else marked_lines(describe(error), "rejected: " if at_fault else "error: ")
     )
     with contextlib.suppress(OSError, ValueError):
         if any(word in DEBUG for word in sys.argv[1:]):
             traceback.print_exception(error)
         print(text, file=sys.stderr, flush=True)
-    return ExitCode.UNKNOWN
+    return ExitCode.BROKEN if at_fault else ExitCode.UNKNOWN
 
 
 def guarded(body: Callable[..., int | None]) -> Callable[..., None]:

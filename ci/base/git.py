@@ -22,6 +22,9 @@ SETTINGS = {
     "core.fsmonitor": "false",
     "core.autocrlf": "false",
     "core.quotePath": "true",
+    # Names that another file system would take for .git, on each.
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
     "core.looseCompression": "1",
     "core.packedRefsTimeout": "10000",
     "commit.gpgSign": "false",

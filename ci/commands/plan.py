@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ci.base.errors import PatchError, StageError
+from ci.base.errors import StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
 from ci.base.progress import Progress
@@ -153,7 +153,7 @@ def _one(
                     found,
                     derive_trees(wanted, found, settings.without, adapt=settings.adapt),
                 )
-        except (StageError, PatchError) as error:
+        except StageError as error:
             tries.append(error.message.splitlines()[0])
     return BranchTrees(branch.name, trouble="; ".join(tries) or "it has no source of this kind")
 

@@ -36,6 +36,7 @@ from ci.verdict.evidence import BuildRow, Guest, PatchRow
 # How the states of a patch weigh: what was not put on is a skip, whatever the reason.
 PATCH_STATES = {
     PatchStatus.CONFLICTS: State.FAIL,
+    PatchStatus.REFUSED: State.FAIL,
     PatchStatus.DEPENDS: State.MISSING,  # what another patch keeps from being tried
     PatchStatus.LEFT_OUT: State.SKIP,
     PatchStatus.NOT_AFFECTED: State.SKIP,
@@ -193,7 +194,7 @@ def _state_line(state: PatchState) -> str:
 
 
 def _patch_row(state: PatchState) -> PatchRow:
-    conflicts = state.status is PatchStatus.CONFLICTS
+    conflicts = state.status in (PatchStatus.CONFLICTS, PatchStatus.REFUSED)
     return PatchRow(
         number=state.patch.number,
         title=state.patch.title,

@@ -26,8 +26,9 @@ from ci.guest.modes import Mode
 from ci.logs.outcome import State
 from ci.report import outputs, stored, summary
 from ci.series.patches import Series
+from ci.series.status import PatchStatus
 from ci.suites import selection
-from ci.verdict.evidence import Trouble
+from ci.verdict.evidence import PatchRow, Trouble
 from ci.verdict.judge import Verdict
 
 
@@ -84,7 +85,9 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
         verdict = run_suite(run, prepare_guests(run))
     except (PatchError, BuildError) as error:
         run.progress.note(str(error))
-        if not _is_told(run):
+        if isinstance(error, PatchError) and not _is_told(run):
+            _note_refused(run, error)
+        elif not _is_told(run):
             _note_trouble(run, error.stage, error.text)
     except StageError as error:
         if error.asked and not run.branch:
@@ -109,6 +112,12 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
 
 def _note_trouble(run: Run, stage: str, text: str) -> None:
     run.record = replace(run.record, troubles=(*run.record.troubles, Trouble(stage, text)))
+
+
+def _note_refused(run: Run, error: PatchError) -> None:
+    """The patch that cannot be taken as it came, before any tree was there to put it on."""
+    words = (error.patch, "the series as it came", "", PatchStatus.REFUSED)
+    run.record = replace(run.record, patches=(PatchRow(*words, State.FAIL, error.text),))
 
 
 def _is_told(run: Run) -> bool:
@@ -159,9 +168,6 @@ def _run_part(
     try:
         with new_run(settings, progress) as run:
             work(run)
-    except PatchError as error:
-        print(marked_lines(str(error), "rejected: "), file=sys.stderr)
-        return ExitCode.BROKEN
     except BuildError as error:
         if any(row.base is State.FAIL for row in run.record.builds):
             message = f"base does not build, so nothing is known of the series:\n{error.message}"

@@ -14,6 +14,15 @@ from pathlib import Path
 from ci.base.errors import StageError
 
 MAX_BYTES = 64_000_000
+# Where in a file which bytes tell that it is an archive, and what it is.
+ARCHIVES = (
+    (257, b"ustar", "a tar archive"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"BZh", "packed by bzip2"),
+    (0, b"\xfd7zXZ\0", "packed by xz"),
+    (0, b"\x28\xb5\x2f\xfd", "packed by zstd"),
+    (0, b"\x1f\x8b", "packed by gzip more than once"),
+)
 PIPE_S = 10.0
 STDIN_S = 180.0
 
@@ -60,6 +69,16 @@ def read_content(path: Path, limit: int = 0, *, pipes: bool = False) -> bytes:
         raise StageError("series", f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def check_inside(folder: Path, path: Path) -> None:
+    """A file of a folder is one: no link that leads out of it, to whatever else we may read."""
+    # Not Path.resolve: it raises where links lead in a circle.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise StageError(
+            "series",
+            f"{path}: a link that leads out of {folder}; copy the file that is meant there",
+        )
+
+
 def read_stdin(limit: int = 0) -> bytes:
     """What is on stdin."""
     if sys.stdin is None:
@@ -73,7 +92,7 @@ def read_stdin(limit: int = 0) -> bytes:
 
 def _unpacked(data: bytes, where: str, limit: int) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
-        return data
+        return _checked_kind(data, where)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             whole = file.read(limit + 1)
@@ -84,4 +103,12 @@ def _unpacked(data: bytes, where: str, limit: int) -> bytes:
             "series",
             f"{where}: more than {limit // 1_000_000} MB of mail; give the mails of one series",
         )
-    return whole
+    return _checked_kind(whole, where)
+
+
+def _checked_kind(data: bytes, where: str) -> bytes:
+    """The bytes, where they are of no archive: what looks like a diff in one would be taken."""
+    for at, magic, kind in ARCHIVES:
+        if data.startswith(magic, at):
+            raise StageError("series", f"{where}: {kind}; unpack it, and give what is in it")
+    return data

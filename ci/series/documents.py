@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.git import Git, check_written
-from ci.series.content import read_content
+from ci.series.content import check_inside, read_content
 from ci.series.mails import KEPT, Document, has_crs, plain_bytes
 
 MAX_MAILS = 2000
@@ -121,6 +121,8 @@ def read_path(path: Path) -> Given:
             " maildir; write patches with `git format-patch`",
         )
     _check_count(path, len(patches) + len(letters))
+    for name in (*patches, *letters):
+        check_inside(path, path / name)
     found = [
         split_mails(read_content(path / name), str(path / name), path / name)
         for name in (*patches, *letters)
@@ -188,6 +190,7 @@ def _quilt(folder: Path) -> Given:
     """The patches that a ``series`` file lists, in its order: NAME, then options, then a comment
     (quilt(1))."""
     rows, listed = [], folder / "series"
+    check_inside(folder, listed)
     for number, raw in enumerate(
         read_content(listed, 1_000_000).decode("utf-8-sig", "surrogateescape").split("\n"), 1
     ):
@@ -205,6 +208,7 @@ def _quilt(folder: Path) -> Given:
             raise StageError(
                 "series", f"{listed}, line {number}: there is no file {name} in the folder"
             )
+        check_inside(folder, path)
         rows.append(path)
     _check_count(listed, len(rows))
     if not rows:
@@ -219,4 +223,6 @@ def _maildir(folder: Path) -> Given:
     _check_count(folder, len(paths))
     if not paths:
         raise StageError("series", f"{folder}: the maildir is empty")
+    for path in paths:
+        check_inside(folder, path)
     return Given(tuple(map(_document, paths)))

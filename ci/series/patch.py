@@ -10,7 +10,7 @@ from pathlib import Path
 from ci.base.errors import PatchError, StageError
 from ci.base.git import Git
 from ci.base.processes import CommandResult
-from ci.series import change, documents, mails
+from ci.series import change, documents, intake, mails
 from ci.series.content import read_content
 from ci.series.letters import Letter
 from ci.series.mails import KEPT
@@ -63,10 +63,13 @@ class Patch:
 
 def patch_of_letter(letter: Letter) -> Patch:
     """The patch in a mail; an error names what the user gave. What is no patch at all is a
-    :class:`StageError`, a patch that was damaged a :class:`PatchError`."""
+    :class:`StageError`; a patch that was damaged, or breaks a rule of :mod:`ci.series.intake`, a
+    :class:`PatchError`."""
     where, parts = letter.mail.document.where, letter.parts
     if why := change.refusal_reason(parts.change):
         raise StageError("series", f"{where}: {why}")
+    if why := intake.title_breach(parts.title) or intake.find_breach(parts.change):
+        raise PatchError("series", f"{where}: refused: {why}", patch=letter.number)
     rows, verbatim, stable = _numbers_and_ids(letter)
     whole = [parts.title, parts.message, verbatim]
     if BINARY in parts.change:
@@ -96,10 +99,13 @@ def _numbers_and_ids(letter: Letter) -> tuple[list[list[str]], str, str]:
     if counts.returncode != 0:
         damage = _damage(letter, counts.stderr)
         raise PatchError("series", f"{where}: {damage}", patch=letter.number)
+    rows = [row.split("\t", 2) for row in counts.stdout.split("\0") if row.count("\t") >= 2]
+    for row in rows:  # as git reads the names, which may not be as we do
+        if why := intake.name_breach(row[2]):
+            raise PatchError("series", f"{where}: refused: {why}", patch=letter.number)
     verbatim, stable = _patch_ids(change.with_git_heads(text))
     if not verbatim or not stable:
         raise StageError("series", f"{where}: not a patch: it changes nothing")
-    rows = [row.split("\t") for row in counts.stdout.split("\0") if row.count("\t") == 2]
     return rows, verbatim, stable
 
 

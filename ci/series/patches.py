@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
 from ci.base.git import TRANSPORTS, Git
-from ci.series import documents, mails, manifest
+from ci.series import content, documents, mails, manifest
 from ci.series.documents import Given
 from ci.series.letters import Posting
 from ci.series.manifest import SERIES_TOML, Allowed, Facts, MustFlip, PatchFacts, Version
@@ -104,7 +104,7 @@ def load_series(folder: Path, only: Collection[int] = (), wanted: str = "") -> S
     given = documents.read_path(folder)
     posting = _letters_of(given, str(folder), only, wanted)
     numbers = {letter.number for letter in posting.letters if letter.number}
-    toml = folder / SERIES_TOML
+    content.check_inside(folder, toml := folder / SERIES_TOML)
     facts = manifest.read_manifest(toml, numbers) if toml.exists() or toml.is_symlink() else Facts()
     loaded = _series_of_posting(
         posting, folder, replace(facts, name=facts.name or folder.resolve().name)
@@ -183,6 +183,7 @@ def _backport_files(folder: Path) -> dict[Version, dict[int, tuple[Path, ...]]]:
             continue
         rows = found.setdefault(manifest.parse_version(sub.name, str(sub)), {})
         for path in sorted(sub.glob("*.patch")):
+            content.check_inside(folder, path)
             number = documents.NUMBERED.match(path.name)
             if not number:
                 raise StageError(

@@ -5,9 +5,9 @@ from enum import StrEnum
 
 
 class PatchStatus(StrEnum):
-    """What became of a patch, or which of its forms did it. ``DEPENDS`` is told with the number of
-    the patch without which it cannot be tried; ``EDITED`` is a form alone: the patch as it was
-    committed, before its file was edited."""
+    """What became of a patch, or which of its forms did it. ``REFUSED`` breaks a rule of intake,
+    ``DEPENDS`` is told with the number of the patch without which it cannot be tried; ``EDITED`` is
+    a form alone: the patch as it was committed, before its file was edited."""
 
     APPLIES = "applies"
     BACKPORT = "applies as backport"
@@ -16,5 +16,6 @@ class PatchStatus(StrEnum):
     NOT_AFFECTED = "not affected"
     LEFT_OUT = "left out"
     CONFLICTS = "conflicts"
+    REFUSED = "refused"
     DEPENDS = "depends on"
     EDITED = "edited since"

@@ -49,7 +49,8 @@ def _head_commit(settings: Settings, user: Git) -> str:
             "`git add -f .` and `git commit` in it, or use --source",
             asked=True,
         )
-    dirty = user.line("status", "--porcelain", "--untracked-files=no")
+    words = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+    dirty = user.line(*words, env=_without_filters(user))
     if dirty and not settings.ignore_dirty:
         names = "\n".join(dirty.splitlines()[:10])
         raise StageError(
@@ -59,6 +60,21 @@ def _head_commit(settings: Settings, user: Git) -> str:
             asked=True,
         )
     return head.stdout.strip()
+
+
+def _without_filters(user: Git) -> dict[str, str]:
+    """Settings that empty the filters which the repository defines: they are programs, and git
+    would run them on the files that it compares."""
+    shown = user.run("config", "-z", "--name-only", "--get-regexp", r"^filter\.", ok=(0, 1)).stdout
+    names = {key.rpartition(".")[0] for key in shown.split("\0") if key}
+    rows = [
+        (f"{name}.{what}", value)
+        for name in sorted(names)
+        for what, value in (("clean", ""), ("process", ""), ("required", "false"))
+    ]
+    numbered = {f"GIT_CONFIG_KEY_{n}": key for n, (key, _) in enumerate(rows)}
+    numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in enumerate(rows)}
+    return numbered | {"GIT_CONFIG_COUNT": str(len(rows))}
 
 
 def _complete_clone(user: Git, top: Path, git: Git, commit: str, progress: Progress) -> None:

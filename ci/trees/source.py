@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.git import Git
-from ci.base.workspace import Workspace
+from ci.base.workspace import Workspace, write_text
+
+# What the files of a tree say in .gitattributes of how they are checked out and compared, undone: a
+# commit has the same bytes in the work tree whatever it says, or the one before it.
+ATTRIBUTES = """\
+* !text !crlf !eol !ident !filter !working-tree-encoding
+* !diff !merge !whitespace !conflict-marker-size
+*.[ch] diff=cpp
+"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,11 @@ class Source:
     def git(self) -> Git:
         """The repository in the cache, never the user's."""
         return Git(self.slot / "src", "tree")
+
+    def overrule_attributes(self) -> None:
+        """Let git go by the attributes above alone."""
+        (info := self.slot / "src/.git/info").mkdir(exist_ok=True)
+        write_text(info / "attributes", ATTRIBUTES)
 
 
 def slot_folder(workspace: Workspace, kind: str, name: str) -> Path:

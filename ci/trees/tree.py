@@ -18,9 +18,12 @@ from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
 from ci.base.sides import Side
 from ci.base.workspace import Workspace
+from ci.series.diff import file_names, parse_diff
 from ci.series.manifest import Version
+from ci.series.patch import Patch
 from ci.series.patches import Series
 from ci.series.status import PatchStatus
+from ci.trees import guard
 from ci.trees.index import Index
 from ci.trees.source import Source
 from ci.trees.states import PatchState, Replay
@@ -115,6 +118,7 @@ def derive_trees(
     ``conflict``; the others are tried all the same. With ``adapt``, a patch that does not apply as
     it is may be put on adapted."""
     git = source.git
+    source.overrule_attributes()
     _check_numbers(series, without)
     version = version_of(git, source.commit)
     shipped = Tree(
@@ -123,7 +127,7 @@ def derive_trees(
     with tempfile.TemporaryDirectory() as scratch:
         index = Index(git, Path(scratch) / "index", shipped.tree_id)
         replay = Replay(series, source, version, index, adapt=adapt)
-        states = replay.patch_states(without)
+        states = _checked(git, replay, replay.patch_states(without))
     base = patched = shipped
     if replay.base != shipped.tree_id:
         commit = _commit(git, replay.base, source.commit, "base: series taken out")
@@ -139,6 +143,23 @@ def derive_trees(
     )
 
 
+def _checked(git: Git, replay: Replay, states: list[PatchState]) -> list[PatchState]:
+    """The states, where what became of the tree breaks no rule; else the patch that does it, the
+    last that has the file, is refused."""
+    for before, after in ((replay.shipped, replay.base), (replay.base, replay.index.tree)):
+        breach = guard.find_breach(git, before, after) if before != after else None
+        if breach:
+            named = [state for state in states if breach.path in _touched(state.patch)]
+            blamed = (named or states)[-1]
+            refused = replace(blamed, status=PatchStatus.REFUSED, on_patched=False, why=breach.why)
+            return [refused if state is blamed else state for state in states]
+    return states
+
+
+def _touched(patch: Patch) -> set[str]:
+    return set(file_names(parse_diff(patch.diff)))
+
+
 def _check_numbers(series: Series, without: frozenset[int]) -> None:
     if unknown := without - {patch.number for patch in series.patches}:
         raise StageError(
@@ -151,15 +172,16 @@ def _check_numbers(series: Series, without: frozenset[int]) -> None:
 def _conflict(states: Sequence[PatchState]) -> Conflict | None:
     """What keeps the series from being whole: patches that do not apply, else those that cannot be
     taken out."""
-    refused = [state for state in states if state.status is PatchStatus.CONFLICTS]
+    verbs = {PatchStatus.CONFLICTS: "does not apply", PatchStatus.REFUSED: "is refused"}
+    refused = [state for state in states if state.status in verbs]
     stuck = [
         state for state in states if state.status is PatchStatus.THERE and not state.on_patched
     ]
     if not refused and not stuck:
         return None
     lines = [
-        f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}") does not'
-        f" apply:\n{state.why}"
+        f'patch {state.patch.number} ({state.patch.where}, "{state.patch.title}")'
+        f" {verbs[state.status]}:\n{state.why}"
         for state in refused
     ] or [f"the tree has patch {state.patch.number}, {state.why}" for state in stuck]
     numbers = tuple(state.patch.number for state in refused or stuck)

@@ -650,10 +650,8 @@ def test_a_subject_says_no_other_subject(
         .read_bytes()
         .replace(b" at one", b"\x0cSubject: other")
     )
-    assert (
-        bring(put(tmp_path, {"a.patch": raw}) / "a.patch").patches[0].title
-        == "demo: start line 10\x0cSubject: other"
-    )
+    with pytest.raises(PatchError, match=r"in the title 'demo: start line 10.x0cSubject: other'"):
+        bring(put(tmp_path, {"a.patch": raw}) / "a.patch")
 
 
 def test_two_series_of_one_length_are_no_resend(

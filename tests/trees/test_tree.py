@@ -177,16 +177,6 @@ def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
     assert "int line10 = 1;" in shown and "int line30 = 7;" in shown
 
 
-def test_a_patch_can_not_write_outside_or_into_git(
-    derive: Callable[..., Trees], demo_series: Path
-) -> None:
-    (first,) = demo_series.glob("0001-*")
-    evil = first.read_text(encoding="utf-8").replace("net/demo.c", "../../outside.c")
-    first.write_text(evil, encoding="utf-8")
-    conflict = derive().conflict
-    assert conflict and conflict.at_fault and "0001-demo" in conflict.text
-
-
 def test_work_tree_files_that_do_not_differ_keep_their_times(
     derive: Callable[..., Trees], workspace: Workspace
 ) -> None:
