@@ -7,6 +7,7 @@ limit, Ctrl-C, an exception or the death of this process ends the whole tree of 
 ones included.
 """
 
+import codecs
 import contextlib
 import os
 import shutil
@@ -30,6 +31,8 @@ from ci.base.launch import (
 __all__ = ["CommandResult", "abort", "environment", "interactive", "require", "run", "spent_s"]
 
 TAIL_LINES = 20
+# Where a line without an end is taken in parts, so that a log grows and a watch can see it.
+LONGEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,14 @@ class _Reader(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
             with self.stream:
-                for raw in self.stream:
-                    line = raw.decode("utf-8", "replace")
+                while True:
+                    raw = self.stream.readline(LONGEST_LINE)
+                    line = decoder.decode(raw, final=not raw)
+                    if not raw and not line:
+                        break
                     self.lines.append(line)
                     if self.log:
                         self.log.write(line)

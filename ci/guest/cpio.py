@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ci.base.errors import StageError
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -82,19 +84,22 @@ def _trimmed(name: str, patterns: tuple[str, ...]) -> bool:
 
 def tree_entries(folder: Path, below: str = "") -> Iterator[Entry]:
     """Everything in a folder of the host, placed ``below`` a path of the guest; executable or not
-    is all of its mode."""
+    is all of its mode. A :class:`StageError` names what is no file, folder or link: a pipe would be
+    waited for."""
     for root, folders, files in os.walk(folder):
         inside = Path(below) / Path(root).relative_to(folder)
-        for name in folders:
-            yield Entry((inside / name).as_posix(), stat.S_IFDIR | 0o755)
-        for name in files:
-            path = Path(root) / name
-            target = (inside / name).as_posix()
-            if path.is_symlink():
+        for name in (*folders, *files):
+            path, target = Path(root) / name, (inside / name).as_posix()
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
                 yield Entry(target, stat.S_IFLNK | 0o777, path.readlink().as_posix().encode())
+            elif stat.S_ISDIR(mode):
+                yield Entry(target, stat.S_IFDIR | 0o755)
+            elif stat.S_ISREG(mode):
+                data = path.read_bytes()
+                yield Entry(target, stat.S_IFREG | (0o755 if mode & 0o100 else 0o644), data)
             else:
-                mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-                yield Entry(target, stat.S_IFREG | mode, path.read_bytes())
+                raise StageError("image", f"{path}: neither a file, nor a folder, nor a link")
 
 
 def link_entries(table: Mapping[str, str]) -> Iterator[Entry]:

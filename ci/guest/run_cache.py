@@ -20,7 +20,7 @@ from ci.suites.collection import Script
 
 # Ends that the guest came to by itself, in its own time; the others are of the host's clock or of
 # an accident.
-OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT)
+OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT, Ended.FLOODED)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ci.base import processes
 from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
 from ci.base.workspace import Workspace, digest
+from ci.guest import stray_files
 from ci.kernel import build, objects
 from ci.kernel.build import Toolchain
 from ci.suites.collection import SELFTESTS, Collection, Script
@@ -58,6 +59,9 @@ def install_selftests(
         if not (installed / needed).exists():
             text = f"`make install` of the selftests installed no {needed}"
             raise StageError("build", text, log=log)
+        made = ((out, (fresh, src, obj)), (src / SELFTESTS / collection.target, (src, obj)))
+        if stray := stray_files.find_stray(installed) or stray_files.find_leading_out(made):
+            raise BuildError("build", f"the selftests cannot go into a guest: {stray}", log=log)
         shutil.rmtree(out)
     return folder
 

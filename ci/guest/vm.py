@@ -15,11 +15,12 @@ from pathlib import Path
 from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.workspace import Workspace, remove_tree
+from ci.guest.floods import cut_logs, find_flooded
 from ci.guest.modes import Machine, Mode
 from ci.guest.rootfs import Image
 from ci.guest.selftests import GUEST_SELFTESTS
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended, GuestEnd
+from ci.logs.ending import Ended, GuestEnd, find_forgery, read_numbers
 from ci.suites.collection import Script
 
 LOGS = ("kernel", "tests", "control")
@@ -153,15 +154,18 @@ NO_TIMERS = "icount sleep disabled and no active timers"
 
 class _Watch:
     """Ends a guest that is over its time in one of its three parts, each with a wall-clock limit of
-    its own, and one that can never go on: idle in virtual time, with no timer that could wake
-    it."""
+    its own, one that can never go on (idle in virtual time, with no timer that could wake it), and
+    one that floods a log."""
 
     def __init__(self, folder: Path, nonce: str, script_s: float) -> None:
+        self.folder = folder
         self.control, self.vng, self.nonce = folder / "control.log", folder / "vng.log", nonce
         self.limits = {"boot": BOOT_LIMIT_S, "script": script_s, "shutdown": SHUTDOWN_LIMIT_S}
         self.part, self.since = "boot", time.monotonic()
 
     def __call__(self) -> str:
+        if find_flooded(self.folder, (*LOGS, "vng")):
+            return FLOOD
         seen = read_records(self.control.read_text(encoding="utf-8", errors="replace"), self.nonce)
         part = "shutdown" if "done" in seen else "script" if "boot" in seen else "boot"
         if part != self.part:
@@ -170,6 +174,7 @@ class _Watch:
         return part if asleep or time.monotonic() - self.since > self.limits[part] else ""
 
 
+FLOOD = "flood"
 HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
 
 
@@ -210,7 +215,11 @@ def run_guest(
     )
     (folder / "job").unlink()
     empty.rmdir()
-    end = _read_end(folder, nonce, done.stopped, kernel)
+    if flooded := find_flooded(folder, (*LOGS, "vng")):
+        cut_logs(folder, LOGS, flooded, repeatable=mode.machine.repeatable)
+        end = GuestEnd(Ended.FLOODED, "", None, timed_out=False, guest_ms=0)
+    else:
+        end = _read_end(folder, nonce, done.stopped, kernel)
     return GuestRun(script, folder, replace(end, cpu_s=done.cpu_s))
 
 
@@ -219,7 +228,9 @@ def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEn
     control = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
     seen = read_records(control, nonce)
     console = (folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
-    if stopped:
+    if find_forgery(control, nonce):
+        ended = Ended.FORGED
+    elif stopped:
         ended = HANGS[stopped]
     elif "done" in seen:
         ended = Ended.HANG_SCRIPT if "timeout" in seen else Ended.FINISHED
@@ -234,15 +245,14 @@ def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEn
             " cache had of it is removed, so run this again, which builds it anew",
             log=folder / "control.log",
         )
-    end = seen.get("end", [])
-    whole = len(end) == 3 and all(word.isdigit() for word in end)
+    end = read_numbers(seen.get("end", [])) if ended is not Ended.FORGED else None
     return GuestEnd(
         ended=ended,
         build_id=build_id,
-        exit_status=int(end[0]) if whole else None,
+        exit_status=end[0] if end else None,
         timed_out="timeout" in seen,
-        guest_ms=int(end[1]) if whole else 0,
-        idle_ms=int(end[2]) if whole else 0,
+        guest_ms=end[1] if end else 0,
+        idle_ms=end[2] if end else 0,
     )
 
 

@@ -14,6 +14,7 @@ from ci.base.records import from_facts
 from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
+from ci.logs.ending import Ended
 from ci.logs.outcome import tidy
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
@@ -85,7 +86,8 @@ def parse_guest(row: GuestRow, collection: Collection, console: str, output: str
     if output or status is not None:
         result = collection.parse_log(row.script, text, status, expect_tap=row.tap)
     note = "the script was stopped at its time limit" if row.end.timed_out else ""
-    return Guest(result, row.end.ended, splats.scan_console(console), bool(console.strip()), note)
+    scanned = bool(console.strip()) and row.end.ended is not Ended.FLOODED
+    return Guest(result, row.end.ended, splats.scan_console(console), scanned, note)
 
 
 def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:

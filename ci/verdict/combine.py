@@ -22,6 +22,8 @@ _STATES = (
 _ENDS = (
     Ended.LOST,
     Ended.PANIC,
+    Ended.FLOODED,
+    Ended.FORGED,
     Ended.HANG_BOOT,
     Ended.HANG_SCRIPT,
     Ended.HANG_SHUTDOWN,

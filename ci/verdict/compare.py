@@ -85,7 +85,13 @@ def _trouble_story(text: str) -> str:
 
 
 # What the kernel itself cut short, where the other kernel came through.
-_CUT_SHORT = (Ended.PANIC, Ended.HANG_BOOT, Ended.HANG_SCRIPT)
+_CUT_SHORT = (
+    Ended.PANIC,
+    Ended.HANG_BOOT,
+    Ended.HANG_SCRIPT,
+    Ended.FLOODED,
+    Ended.FORGED,
+)
 
 
 @dataclass(frozen=True)

@@ -207,3 +207,23 @@ def test_children_die_with_us(number: signal.Signals, tmp_path: Path) -> None:
     os.kill(us.pid, number)
     us.wait(20)
     assert all(map(gone, pids))
+
+
+def test_bytes_that_are_no_letter_are_replaced_at_the_end_too() -> None:
+    assert run(r"printf '\303\nx\303'").stdout == "\ufffd\nx\ufffd"
+
+
+def test_a_line_without_end_comes_in_parts(tmp_path: Path) -> None:
+    """A watch sees the log grow; what is cut between the bytes of a letter stays that letter."""
+    log = tmp_path / "log"
+    program = "import os, time; os.write(1, 'x€'.encode() * 700_000); time.sleep(60)"
+    done = processes.run(
+        [sys.executable, "-c", program],
+        stage="run",
+        timeout_s=30,
+        ok=None,
+        log=log,
+        watch=lambda: "flood" if log.stat().st_size > 1_000_000 else "",
+    )
+    assert done.stopped == "flood"
+    assert done.stdout.startswith("x€" * 100_000) and "\ufffd" not in done.stdout[:-1]

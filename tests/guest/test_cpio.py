@@ -2,11 +2,15 @@
 """ci.guest.cpio: archives that another reader takes, the same bytes for the same entries."""
 
 import io
+import os
 import stat
 import subprocess
 import tarfile
 from pathlib import Path
 
+import pytest
+
+from ci.base.errors import StageError
 from ci.guest import cpio
 from ci.guest.cpio import Entry
 
@@ -70,6 +74,12 @@ def test_a_folder_of_the_host(tmp_path: Path) -> None:
         "sub": (0o040755, b""),
         "sub/tool": (0o100755, b"x"),
     }
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StageError, match=r"pipe: neither a file, nor a folder, nor a link"):
+        list(cpio.tree_entries(tmp_path))
 
 
 def test_a_tar_without_what_is_trimmed(tmp_path: Path) -> None:

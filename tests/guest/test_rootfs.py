@@ -243,3 +243,41 @@ def test_selftests_that_do_not_compile_are_told_and_not_kept(
     with pytest.raises(StageError, match=r"installed no net/mptcp/mptcp_join\.sh"):
         install_selftests(tree_with("\ninstall:\n"), workspace, TOOLS, COLLECTION, tmp_path / "log")
     assert [*(workspace.cache / "selftests").iterdir()] == []
+
+
+# What a rule of a hostile Makefile leaves behind -> what is said of it.
+STRAY = {
+    "ln -s /etc/hostname $(INSTALL_PATH)/x": "x is a link that leads out of them, to /etc/hostname",
+    "ln -s ../../x $(INSTALL_PATH)/x": "x is a link that leads out of them",
+    "ln -s / $(INSTALL_PATH)/x": "x is a link that leads out of them, to /",
+    "ln -s net $(INSTALL_PATH)/n; ln -s n/../.. $(INSTALL_PATH)/x": "x is a link that leads out",
+    "ln $(INSTALL_PATH)/words $(O)/x": "words is a hard link",
+    "mkfifo $(INSTALL_PATH)/x": "x is neither a file, nor a folder, nor a link",
+    "truncate -s 65M $(INSTALL_PATH)/x": "x has 68157440 bytes",
+    "truncate -s 60M $(INSTALL_PATH)/x1 $(INSTALL_PATH)/x2 $(INSTALL_PATH)/x3 $(INSTALL_PATH)/x4 "
+    "$(INSTALL_PATH)/x5": "files of 314",
+    "mkdir $(O)/net; ln -s /etc/hostname $(O)/net/x": "net/x is a link to /etc/hostname, of the",
+    "ln -s /etc/hostname $(CURDIR)/net/mptcp/x": "x is a link to /etc/hostname, of the host",
+}
+
+
+@pytest.mark.parametrize("rule", STRAY)
+def test_no_guest_sees_a_file_of_the_host(
+    rule: str, tree_with: Callable[[str], Tree], workspace: Workspace, tmp_path: Path
+) -> None:
+    made = tree_with(f"{INSTALL}\t@{rule}\n")
+    with pytest.raises(BuildError, match="the selftests cannot go into a guest: ") as raised:
+        install_selftests(made, workspace, TOOLS, COLLECTION, tmp_path / "log")
+    assert STRAY[rule] in raised.value.message
+    assert [*(workspace.cache / "selftests").iterdir()] == []
+
+
+def test_links_among_selftests_are_fine(
+    tree_with: Callable[[str], Tree], workspace: Workspace, tmp_path: Path
+) -> None:
+    rule = "ln -s net/mptcp $(INSTALL_PATH)/here; ln -s ../../words $(INSTALL_PATH)/net/mptcp/up"
+    made = tree_with(f"{INSTALL}\t@{rule}\n")
+    folder = install_selftests(made, workspace, TOOLS, COLLECTION, tmp_path / "log")
+    entries = {entry.path: entry for entry in cpio.tree_entries(folder)}
+    assert entries["selftests/here"].data == b"net/mptcp"  # a link to a folder stays one
+    assert entries["selftests/net/mptcp/up"].data == b"../../words"

@@ -15,12 +15,19 @@ import virtme
 
 from ci.base import processes
 from ci.base.errors import StageError
+from ci.base.sides import Side
 from ci.base.workspace import Workspace
-from ci.guest import vm
+from ci.guest import floods, vm
 from ci.guest.modes import MACHINES, Mode
+from ci.guest.rootfs import Image
+from ci.guest.vm import LOGS
 from ci.kernel.build import Kernel
 from ci.logs.ending import Ended, GuestEnd
+from ci.report import stored
+from ci.report.record import GuestRow
 from ci.suites.mptcp import COLLECTION
+from ci.verdict import judge
+from ci.verdict.evidence import Evidence, ScriptRun
 from tests.conftest import ROOT
 
 SCRIPT = replace(COLLECTION.script("mptcp_join.sh"), args=("-d", "-m"))
@@ -209,6 +216,17 @@ BOOT, END, DONE = (
         (BOOT + f"{NONCE} end x 1 1\n" + DONE, "", "", Ended.FINISHED, None),
         (BOOT + f"{NONCE} end 0 1\n" + DONE, "", "", Ended.FINISHED, None),
         (f"{'0' * 32} done\n", "", "", Ended.LOST, None),
+        # Not what init would say, though it begins with its word: nothing of it counts.
+        (BOOT + END + END + DONE, "", "", Ended.FORGED, None),
+        (BOOT + END + f"{NONCE} start x\n" + DONE, "", "", Ended.FORGED, None),
+        (BOOT + DONE + END + DONE, "", "", Ended.FORGED, None),
+        (BOOT + DONE + BOOT, "shutdown", "", Ended.FORGED, None),
+        (BOOT + f"{NONCE} end {'9' * 100_000} 1 1\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} end 0 {'9' * 5000} 1\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} end -1 1 1\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} end ² ² ²\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} end 0 1 1 1\n" + DONE, "", "", Ended.FINISHED, None),
+        (BOOT + f"{NONCE} memory 1\n{NONCE} memory 2\n" + END + DONE, "", "", Ended.FINISHED, 0),
     ],
 )
 def test_how_it_ended(
@@ -277,3 +295,85 @@ def test_vng_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(StageError, match="install the Python package virtme-ng"):
         vm.vng_program()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most that a log may hold, in these tests."""
+    monkeypatch.setattr(floods, "MOST_LOG", 1000)
+    return 1000
+
+
+@pytest.mark.parametrize("name", [*LOGS, "vng"])
+def test_a_guest_that_floods_a_log_is_ended(name: str, small: int, tmp_path: Path) -> None:
+    for one in (*LOGS, "vng"):
+        (tmp_path / f"{one}.log").write_bytes(b"")
+    watch = vm._Watch(tmp_path, NONCE, 50)
+    (tmp_path / f"{name}.log").write_bytes(b"x" * small)
+    assert watch() == ""
+    (tmp_path / f"{name}.log").write_bytes(b"x" * (small + 1))
+    assert watch() == vm.FLOOD
+
+
+STAND_IN = """#!{python}
+import sys, time
+from pathlib import Path
+Path("kernel.log").write_text("[    0.000000] Linux version 6.12\\n")
+Path("control.log").write_text("{control}")
+Path("tests.log").write_text("ok 1\\n" * {lines})
+time.sleep({seconds})
+"""
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_what_is_kept_of_a_flood_does_not_depend_on_the_moment(
+    repeatable: bool, small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest is ended by us, or ends in time; it has printed more, or less, by then."""
+    kept = []
+    for number, (lines, seconds, control) in enumerate(
+        ((201, 60, BOOT), (5000, 0, BOOT + END + DONE))
+    ):
+        vng = tmp_path / f"vng{number}"
+        text = repr(control)[1:-1]
+        vng.write_text(
+            STAND_IN.format(python=sys.executable, lines=lines, seconds=seconds, control=text),
+            encoding="ascii",
+        )
+        vng.chmod(0o755)
+        monkeypatch.setattr(vm, "vng_program", lambda vng=vng: str(vng))
+        image = Image(tmp_path / "root.cpio", "", ())
+        mode, folder = Mode("virtual" if repeatable else "tcg", ""), tmp_path / f"run{number}"
+        workspace = Workspace(ROOT, tmp_path, tmp_path)
+        run = vm.run_guest(KERNEL, image, SCRIPT, mode, workspace, folder, NONCE)
+        assert run.end.ended is Ended.FLOODED and run.end.exit_status is None
+        assert run.log("tests").startswith("ok 1\n" * (small // 5) + "\n[cut: the guest printed")
+        assert repeatable is (folder / "control.rest").exists()
+        kept.append([run.log(name) for name in LOGS])
+    assert (kept[0] == kept[1]) is repeatable
+
+
+def test_a_flood_is_no_clean_console_and_rejects(tmp_path: Path) -> None:
+    """Base is clean, patched prints without end: the series is at fault, also where what is left of
+    its console shows no complaint."""
+    console = (ROOT / "tests/data/dmesg.clean.log").read_text(encoding="utf-8")
+    output = (ROOT / "tests/data/userspace_pm.pass.log").read_text(encoding="utf-8")
+    runs = {}
+    for end in (Ended.FINISHED, Ended.FLOODED):
+        status = 0 if end is Ended.FINISHED else None
+        facts = GuestEnd(end, "", status, timed_out=False, guest_ms=0)
+        row = GuestRow(Side.BASE, "userspace_pm", "userspace_pm", 1, 1, True, "", facts, False, {})
+        text = output if end is Ended.FINISHED else "[left out: the guest printed more]\n"
+        runs[end] = stored.parse_guest(row, COLLECTION, console, text)
+    clean, flooded = runs[Ended.FINISHED], runs[Ended.FLOODED]
+    assert clean.scanned and not flooded.scanned
+    for base, patched, code in ((clean, flooded, 1), (flooded, flooded, 3), (flooded, clean, 3)):
+        evidence = Evidence("x", "", runs=(ScriptRun("userspace_pm", base, patched),))
+        found = judge.decide(evidence)
+        assert found.exit_code == code, found.reasons
+    assert any(
+        "printed more than 16 MB" in one
+        for one in judge.decide(
+            Evidence("x", "", runs=(ScriptRun("userspace_pm", clean, flooded),))
+        ).reasons
+    )
