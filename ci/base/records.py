@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import msgspec
 
-from ci.base.errors import StageError
 from ci.base.workspace import write_text
 
 Record = TypeVar("Record")
@@ -38,13 +37,3 @@ def from_facts(facts: object, kind: type[Record]) -> Record:
 def save_record(path: Path, record: object) -> None:
     """Write a record into a file, whole or not at all."""
     write_text(path, to_json(record))
-
-
-def load_entry(path: Path, kind: type[Record], stage: str) -> Record:
-    """The record that a cache entry was published with; a :class:`StageError` that names what to
-    remove where it is damaged."""
-    try:
-        return from_json(path.read_bytes(), kind)
-    except (OSError, ValueError) as error:
-        message = f"{path} is damaged ({error}); remove {path.parent}, which is made again"
-        raise StageError(stage, message) from None

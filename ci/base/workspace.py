@@ -3,13 +3,15 @@
 finished."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,8 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from ci.base.errors import StageError
+from ci.base.seals import file_digest as file_digest
+from ci.base.seals import find_damage, write_digests
 from ci.base.text import marked_lines
 
 PROJECT = "patchverdict"
@@ -32,12 +36,6 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: beside, flushed to disk, renamed."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -48,12 +46,47 @@ def write_text(path: Path, text: str) -> None:
     beside.rename(path)
 
 
+def tell_damage(path: Path, damage: str) -> None:
+    """Say that what the cache holds at ``path`` is damaged."""
+    text = f"cache: {path} is damaged ({damage}); it is made again"
+    print(marked_lines(text), file=sys.stderr, flush=True)
+
+
 def remove_tree(path: Path) -> None:
-    """Remove a folder, first renamed away so that no half of it is ever seen under its name."""
-    if path.exists():
-        away = path.with_name(f".old-{path.name}-{secrets.token_hex(4)}")
-        path.rename(away)
-        shutil.rmtree(away)
+    """Remove what is at ``path``, first renamed away so that no half of it is ever seen under its
+    name; and what others left that were killed while they did so."""
+    if os.path.lexists(path):
+        path.rename(path.with_name(f".old-{path.name}-{secrets.token_hex(4)}"))
+    for away in path.parent.glob(f".old-{path.name}-*"):
+        _erase(away)
+
+
+def _erase(path: Path) -> None:
+    """Remove a folder or a file; somebody else may be at it, too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """A lock on a folder itself, which ends with us, however we end; BlockingIOError where somebody
+    has it."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(fd)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was to be entries of ``folder``, and whose makers were killed: nobody holds
+    it."""
+    for left in folder.glob(".new-*"):
+        with contextlib.suppress(OSError), _held(left, wait=False):
+            _erase(left)
 
 
 @dataclass(frozen=True)
@@ -69,21 +102,47 @@ class Workspace:
         """Path of the cache entry ``key`` of ``kind``; it exists only when it is finished."""
         return self.cache / kind / key
 
+    def ready(self, path: Path, *, quiet: bool = False) -> bool:
+        """Whether an entry is there and holds what it was published with. Of one that is damaged a
+        line says so, unless ``quiet``: whoever asks then publishes it anew."""
+        if not os.path.lexists(path):
+            return False
+        damage = find_damage(path)
+        if damage and not quiet:
+            tell_damage(path, damage)
+        return not damage
+
+    def keep(
+        self, path: Path, lock: AbstractContextManager[None], make: Callable[[Path], None]
+    ) -> Path:
+        """The entry ``path``; where it is not there, or damaged, ``make`` fills it, under a lock
+        that all of its makers take."""
+        if not self.ready(path):
+            with lock:
+                if not self.ready(path, quiet=True):  # nobody else has made it meanwhile
+                    with self.publish(path) as fresh:
+                        make(fresh)
+        return path
+
     @contextlib.contextmanager
-    def publish(self, path: Path) -> Iterator[Path]:
-        """A new folder to fill, renamed to ``path`` at the end; on an exception it goes without a
-        trace."""
+    def publish(self, path: Path, *, sealed: bool = True) -> Iterator[Path]:
+        """A new folder to fill, renamed to ``path`` at the end, with the digests of all that is in
+        it; on an exception it goes without a trace. One that goes on to change is not
+        ``sealed``."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".new-{path.name}-*"):
-            shutil.rmtree(stale)
         fresh = path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
-        fresh.mkdir()
-        try:
+        with contextlib.ExitStack() as ours:
+            with _held(path.parent):
+                _sweep(path.parent)
+                fresh.mkdir()
+                ours.callback(_erase, fresh)
+                ours.enter_context(_held(fresh))
             yield fresh
-            remove_tree(path)
-            fresh.rename(path)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            if sealed:
+                write_digests(fresh)
+            with _held(path.parent):
+                remove_tree(path)
+                fresh.rename(path)
 
     @contextlib.contextmanager
     def lock(self, name: str, *, stage: str, timeout_s: float = 3600) -> Iterator[None]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whether KVM works here: a probe that runs guest code says so, as /dev/kvm may open and hang."""
 
-import contextlib
 import os
 import platform
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,18 +47,23 @@ def run_probe(accelerator: str, stub: Path) -> str:
 def make_stub(workspace: Workspace) -> Path:
     """The probe's firmware, assembled from ``images/kvm-probe.S``."""
     source = workspace.root / "images" / "kvm-probe.S"
-    folder = workspace.entry("probe", file_digest(source))
-    if not folder.exists():
+
+    def make(fresh: Path) -> None:
         gcc = processes.require("run", "gcc", "gcc")
-        with workspace.lock("probe", stage="run"), workspace.publish(folder) as fresh:
-            flags = [
-                "-nostdlib",
-                "-static",
-                "-Wl,--build-id=none,-Ttext=0,--oformat=binary,-e,_start",
-                "-o",
-            ]
-            processes.run([gcc, *flags, fresh / "stub.bin", source], stage="run", timeout_s=60)
-    return folder / "stub.bin"
+        flags = [
+            "-nostdlib",
+            "-static",
+            "-Wl,--build-id=none,-Ttext=0,--oformat=binary,-e,_start",
+            "-o",
+        ]
+        processes.run([gcc, *flags, fresh / "stub.bin", source], stage="run", timeout_s=60)
+
+    entry, lock = workspace.entry("probe", file_digest(source)), _lock(workspace)
+    return workspace.keep(entry, lock, make) / "stub.bin"
+
+
+def _lock(workspace: Workspace) -> AbstractContextManager[None]:
+    return workspace.lock("probe", stage="run")
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,9 @@ def find_trouble(workspace: Workspace) -> str:
     image = make_stub(workspace)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     key = digest(boot, platform.release(), qemu_version(), file_digest(image))
-    record = workspace.entry("probe", f"kvm-{key[:16]}.json")
-    if not record.exists():
-        save_record(record, Answer(run_probe("kvm", image)))
-    with contextlib.suppress(OSError, ValueError):
-        return from_json(record.read_bytes(), Answer).trouble
-    record.unlink()  # it is damaged
-    return find_trouble(workspace)
+
+    def make(fresh: Path) -> None:
+        save_record(fresh / "answer.json", Answer(run_probe("kvm", image)))
+
+    kept = workspace.keep(workspace.entry("probe", f"kvm-{key[:16]}"), _lock(workspace), make)
+    return from_json((kept / "answer.json").read_bytes(), Answer).trouble

@@ -11,9 +11,10 @@ from pathlib import Path
 from ci.base import processes
 from ci.base.arch import GUEST
 from ci.base.errors import StageError
-from ci.base.records import from_facts, load_entry, save_record
+from ci.base.records import from_facts, from_json, save_record
 from ci.base.workspace import Workspace, digest, file_digest, write_text
 from ci.guest import cpio
+from ci.guest.selftests import GUEST_SELFTESTS
 
 ROOT_LIMIT_S = 1800.0
 # mmdebstrap's hook, run when the packages are unpacked: their names and versions, for the record.
@@ -98,29 +99,23 @@ def make_root(workspace: Workspace, log: Path) -> Path:
     home that others may enter: nothing of the packages is run, and all files of the guest are
     root's anyway (:func:`ci.guest.cpio.tar_entries`).
     """
-    folder = root_folder(workspace)
-    if folder.exists():
-        return folder
     mmdebstrap = processes.require("image", "mmdebstrap", "mmdebstrap")
-    with workspace.lock("root", stage="image"):
-        if folder.exists():
-            return folder
-        with workspace.publish(folder) as fresh:
-            words = packages_command(
-                read_recipe(workspace), fresh / "root.tar", as_root=os.geteuid() == 0
-            )
-            processes.run([mmdebstrap, *words], stage="image", timeout_s=ROOT_LIMIT_S, log=log)
-            names = [
-                e.data.decode()
-                for e in cpio.tar_entries(fresh / "root.tar", ())
-                if e.path == "packages.txt"
-            ]
-            if not names or not names[0].strip():
-                raise StageError(
-                    "image", "mmdebstrap made a root without a list of packages", log=log
-                )
-            write_text(fresh / "packages.txt", names[0].replace(".deb\n", "\n"))
-    return folder
+
+    def make(fresh: Path) -> None:
+        words = packages_command(
+            read_recipe(workspace), fresh / "root.tar", as_root=os.geteuid() == 0
+        )
+        processes.run([mmdebstrap, *words], stage="image", timeout_s=ROOT_LIMIT_S, log=log)
+        names = [
+            e.data.decode()
+            for e in cpio.tar_entries(fresh / "root.tar", ())
+            if e.path == "packages.txt"
+        ]
+        if not names or not names[0].strip():
+            raise StageError("image", "mmdebstrap made a root without a list of packages", log=log)
+        write_text(fresh / "packages.txt", names[0].replace(".deb\n", "\n"))
+
+    return workspace.keep(root_folder(workspace), workspace.lock("root", stage="image"), make)
 
 
 def make_image(selftests_folder: Path, workspace: Workspace, root_folder: Path) -> Image:
@@ -138,20 +133,23 @@ def make_image(selftests_folder: Path, workspace: Workspace, root_folder: Path) 
         asdict(recipe.trim),
         EMPTY,
     )
-    folder = workspace.entry("images", key)
-    if not folder.exists():
-        with workspace.lock("image", stage="image"), workspace.publish(folder) as fresh:
-            entries = (
-                *cpio.folder_entries(EMPTY),
-                *cpio.tar_entries(root_folder / "root.tar", recipe.trim.paths),
-                *cpio.link_entries(recipe.links),
-                *cpio.tree_entries(guest),
-                *cpio.tree_entries(selftests_folder),
-            )
-            with (fresh / "root.cpio").open("wb") as out:
-                cpio.write_archive(entries, out)
-            packages = (root_folder / "packages.txt").read_text(encoding="utf-8").split()
-            facts = ImageFacts(file_digest(fresh / "root.cpio"), tuple(packages))
-            save_record(fresh / "image.json", facts)
-    facts = load_entry(folder / "image.json", ImageFacts, "image")
+
+    def make(fresh: Path) -> None:
+        entries = (
+            *cpio.folder_entries(EMPTY),
+            *cpio.tar_entries(root_folder / "root.tar", recipe.trim.paths),
+            *cpio.link_entries(recipe.links),
+            *cpio.tree_entries(guest),
+            *cpio.folder_entries((GUEST_SELFTESTS,)),
+            *cpio.tree_entries(selftests_folder / GUEST_SELFTESTS, GUEST_SELFTESTS),
+        )
+        with (fresh / "root.cpio").open("wb") as out:
+            cpio.write_archive(entries, out)
+        packages = (root_folder / "packages.txt").read_text(encoding="utf-8").split()
+        facts = ImageFacts(file_digest(fresh / "root.cpio"), tuple(packages))
+        save_record(fresh / "image.json", facts)
+
+    entry, lock = workspace.entry("images", key), workspace.lock("image", stage="image")
+    folder = workspace.keep(entry, lock, make)
+    facts = from_json((folder / "image.json").read_bytes(), ImageFacts)
     return Image(folder / "root.cpio", facts.image_digest, facts.packages)

@@ -70,12 +70,12 @@ def run_job(job: Job, workspace: Workspace, *, again: bool = False) -> GuestRun:
         return _run_guest(job, workspace, "")
     key = run_key(job, workspace)
     entry = workspace.entry("runs", key)
-    if not again and (known := _load(entry, job)):
+    if not again and workspace.ready(entry) and (known := _load(entry, job)):
         return known
     # Drawn from the key, the nonce is the same in each run and stands in no other file.
     run = _run_guest(job, workspace, key[:32])
     if run.end.ended in OWN_ENDS and (run.end.ended is not Ended.HANG_SCRIPT or run.end.timed_out):
-        with workspace.lock(f"run-{key[:16]}", stage="run"), workspace.publish(entry) as fresh:
+        with workspace.publish(entry) as fresh:
             for name in LOGS:
                 shutil.copyfile(job.folder / f"{name}.log", fresh / f"{name}.log")
             save_record(fresh / "end.json", run.end)
@@ -92,19 +92,19 @@ def _run_guest(job: Job, workspace: Workspace, nonce: str) -> GuestRun:
 
 
 def _load(entry: Path, job: Job) -> GuestRun | None:
-    """The run that a cache entry holds, with its logs in the job's folder; none where it is
-    damaged, or of another kernel. A guest that panicked before it could say which kernel it runs
-    has no build id."""
-    try:
-        end = from_json((entry / "end.json").read_bytes(), GuestEnd)
-        if end.build_id not in ("", job.kernel.build_id):
-            return None
-        logs = {name: (entry / f"{name}.log").read_bytes() for name in LOGS}
-    except (OSError, ValueError):
+    """The run that a cache entry holds, with its logs in the job's folder; none where it is of
+    another kernel. A guest that panicked before it could say which kernel it runs has no build
+    id."""
+    end = from_json((entry / "end.json").read_bytes(), GuestEnd)
+    if end.build_id not in ("", job.kernel.build_id):
         return None
     job.folder.mkdir(parents=True)
-    for name, text in logs.items():
-        (job.folder / f"{name}.log").write_bytes(text)
+    try:
+        for name in LOGS:
+            shutil.copyfile(entry / f"{name}.log", job.folder / f"{name}.log")
+    except FileNotFoundError:  # somebody runs it again, and has put theirs in its place
+        shutil.rmtree(job.folder)
+        return None
     return GuestRun(job.script, job.folder, end, from_record=True)
 
 

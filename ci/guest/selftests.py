@@ -35,8 +35,6 @@ def install_selftests(
     inputs = tree.subtree(SELFTESTS, "include/uapi", GUEST.uapi, "usr", "scripts")
     what = (collection.target, collection.variables)
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools), what))
-    if folder.exists():
-        return folder
     src, obj = tree.source.slot / "src", tree.source.slot / "obj"
 
     def run_make(argv: list[str | Path]) -> None:
@@ -47,9 +45,7 @@ def install_selftests(
         if done.returncode != 0:
             raise BuildError("build", build.error_lines(tree, done.stdout + done.stderr), log=log)
 
-    with tree.checked_out(workspace), workspace.publish(folder) as fresh:
-        if folder.exists():
-            return folder
+    def make(fresh: Path) -> None:
         words = build.make_words(tree, f"-j{len(os.sched_getaffinity(0))}", "headers")
         objects.use_objects(tree, build.objects_key(tools), lambda _: run_make(words))
         out, installed = fresh / "out", fresh / GUEST_SELFTESTS
@@ -63,7 +59,8 @@ def install_selftests(
         if stray := stray_files.find_stray(installed) or stray_files.find_leading_out(made):
             raise BuildError("build", f"the selftests cannot go into a guest: {stray}", log=log)
         shutil.rmtree(out)
-    return folder
+
+    return workspace.keep(folder, tree.checked_out(workspace), make)
 
 
 def script_digest(installed: Path, script: Script) -> str:

@@ -14,7 +14,7 @@ from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
 from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
-from ci.base.workspace import Workspace, digest, file_digest, remove_tree
+from ci.base.workspace import Workspace, digest, file_digest
 from ci.kernel import bzimage, kconfig, make_progress, objects
 from ci.kernel.objects import StaleError
 from ci.suites.collection import Collection
@@ -250,33 +250,18 @@ def build_kernel(
     builds, which the caller knows.
     """
     key = kernel_key(workspace, tree, tools, collection)
-    folder = workspace.entry("kernels", key)
-    if ready := _known(folder):
-        return ready
 
     def work(obj: Path) -> tuple[str, tuple[str, ...]]:
         configure_kernel(tree, workspace, tools, collection, log)
         compiled = _compile(tree, workspace, tools, progress, log)
         return _checked(obj, log), compiled
 
-    with tree.checked_out(workspace):
+    def make(fresh: Path) -> None:
         build_id, compiled = objects.use_objects(tree, objects_key(tools), work)
-        return _keep(tree.source.slot / "obj", folder, key, build_id, compiled, workspace)
+        _copy_out(tree.source.slot / "obj", fresh, key, build_id, compiled)
 
-
-def _known(folder: Path) -> Kernel | None:
-    """The kernel in ``folder``, where there is a whole one; what is there instead of it goes."""
-    if not folder.exists():
-        return None
-    try:
-        ready = load_kernel(folder)
-        whole = ready.image_digest == file_digest(ready.bzimage)
-    except (OSError, ValueError):
-        whole = False
-    if whole and ready.build_id == bzimage.build_id(ready.bzimage):
-        return ready
-    remove_tree(folder)
-    return None
+    entry = workspace.entry("kernels", key)
+    return load_kernel(workspace.keep(entry, tree.checked_out(workspace), make))
 
 
 def _compile(
@@ -325,25 +310,15 @@ def _checked(obj: Path, log: Path) -> str:
     return linked
 
 
-def _keep(
-    obj: Path,
-    folder: Path,
-    key: str,
-    build_id: str,
-    compiled: tuple[str, ...],
-    workspace: Workspace,
-) -> Kernel:
-    """Copy what was built out of the object directory, under its key."""
-    with workspace.publish(folder) as fresh:
-        for name, path in (
-            ("bzImage", GUEST.image),
-            ("vmlinux", "vmlinux"),
-            ("config", ".config"),
-            ("System.map", "System.map"),
-        ):
-            shutil.copy2(obj / path, fresh / name)
-        release = (obj / "include/config/kernel.release").read_text(encoding="utf-8").strip()
-        digest_ = file_digest(fresh / "bzImage")
-        facts = KernelFacts(key, release, build_id, digest_, compiled)
-        save_record(fresh / "kernel.json", facts)
-    return load_kernel(folder)
+def _copy_out(obj: Path, fresh: Path, key: str, build_id: str, compiled: tuple[str, ...]) -> None:
+    """Copy what was built out of the object directory."""
+    for name, path in (
+        ("bzImage", GUEST.image),
+        ("vmlinux", "vmlinux"),
+        ("config", ".config"),
+        ("System.map", "System.map"),
+    ):
+        shutil.copy2(obj / path, fresh / name)
+    release = (obj / "include/config/kernel.release").read_text(encoding="utf-8").strip()
+    facts = KernelFacts(key, release, build_id, file_digest(fresh / "bzImage"), compiled)
+    save_record(fresh / "kernel.json", facts)

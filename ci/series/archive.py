@@ -42,9 +42,10 @@ def series_of_thread(settings: Settings, message_id: str) -> Series:
     """The series of a message-id, from the cache where its thread was fetched before: what was sent
     does not change."""
     kept = settings.workspace.entry("threads", digest(settings.archive, message_id))
+    known = settings.workspace.ready(kept)
     rows = (
-        [path.read_bytes() for path in sorted(kept.iterdir())]
-        if kept.exists()
+        [path.read_bytes() for path in sorted(kept.glob("*.eml"))]
+        if known
         else _fetch_thread(settings, message_id)
     )
     given = Given(_mails(rows, f"thread of {message_id}"))
@@ -56,7 +57,7 @@ def series_of_thread(settings: Settings, message_id: str) -> Series:
         settings.wanted or message_id,
         whole=True,
     )
-    if not kept.exists():
+    if not known:
         with settings.workspace.publish(kept) as fresh:
             for number, row in enumerate(rows):
                 (fresh / f"{number:05}.eml").write_bytes(row)

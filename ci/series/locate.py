@@ -28,7 +28,7 @@ def _series_of_stdin(settings: Settings) -> Series:
     given = Given(split_mails(data, "stdin", Path("stdin.mbox")))
     loaded = series_of_given(given, Path("stdin.mbox"), STDIN, settings.only, settings.wanted)
     kept = settings.workspace.entry("series", digest(hashlib.sha256(data).hexdigest()))
-    if not kept.exists():
+    if not settings.workspace.ready(kept):
         with settings.workspace.publish(kept) as fresh:
             (fresh / "stdin.mbox").write_bytes(data)
     return replace(loaded, spec=str(kept / "stdin.mbox"))

@@ -131,13 +131,12 @@ class StandIn:
 
 def make_root(workspace: Workspace) -> None:
     """A guest's root of one package in the cache, as if it had been made from the network."""
-    folder = rootfs.root_folder(workspace)
-    folder.mkdir(parents=True)
-    with tarfile.open(folder / "root.tar", "w") as tar:
-        program = tarfile.TarInfo("./usr/bin/bash")
-        program.mode, program.size = 0o755, 4
-        tar.addfile(program, io.BytesIO(b"bash"))
-    (folder / "packages.txt").write_text("bash_5.2.37-2_amd64\n", encoding="utf-8")
+    with workspace.publish(rootfs.root_folder(workspace)) as folder:
+        with tarfile.open(folder / "root.tar", "w") as tar:
+            program = tarfile.TarInfo("./usr/bin/bash")
+            program.mode, program.size = 0o755, 4
+            tar.addfile(program, io.BytesIO(b"bash"))
+        (folder / "packages.txt").write_text("bash_5.2.37-2_amd64\n", encoding="utf-8")
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from ci.base.errors import BuildError, StageError
 from ci.base.progress import Progress
+from ci.base.seals import DIGESTS
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace, file_digest
 from ci.guest import cpio, rootfs
@@ -23,6 +25,7 @@ from ci.series.patches import load_series
 from ci.suites.mptcp import COLLECTION
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, derive_trees
+from tests.base.test_seals import put_zeros
 from tests.conftest import KERNEL_FILES, ROOT, commit
 from tests.guest.test_cpio import read
 
@@ -172,6 +175,30 @@ def test_an_image_has_packages_our_files_and_selftests(
     assert image.image_digest == file_digest(image.path)
 
 
+@pytest.mark.parametrize("name", ["image.json", "root.cpio"])
+def test_a_damaged_image_is_made_again(
+    name: str, installed: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = rootfs.root_folder(workspace)
+    image = rootfs.make_image(installed, workspace, root)
+    put_zeros(image.path.with_name(name))
+    assert rootfs.make_image(installed, workspace, root) == image
+    assert file_digest(image.path) == image.image_digest
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{name} is not what was kept" in said and "made again" in said
+
+
+def test_a_damaged_root_is_made_again(
+    installed: Path, workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tar = rootfs.root_folder(workspace) / "root.tar"
+    size = tar.stat().st_size
+    os.truncate(tar, size // 2)
+    assert rootfs.make_root(workspace, tmp_path / "again.log") == tar.parent
+    assert workspace.ready(tar.parent) and tar.stat().st_size == size
+    assert "root.tar is not what was kept" in capsys.readouterr().err
+
+
 def test_an_image_is_known_by_its_inputs(installed: Path, workspace: Workspace) -> None:
     root = rootfs.root_folder(workspace)
     first = rootfs.make_image(installed, workspace, root)
@@ -181,9 +208,6 @@ def test_an_image_is_known_by_its_inputs(installed: Path, workspace: Workspace) 
     # The same selftests under another key: another entry with the same bytes.
     other = rootfs.make_image(installed.rename(installed.with_name("other")), workspace, root)
     assert other.path != first.path and other.image_digest == first.image_digest
-    (other.path.parent / "image.json").write_text("{", encoding="utf-8")
-    with pytest.raises(StageError, match=rf"is damaged .* remove {other.path.parent}"):
-        rootfs.make_image(installed.with_name("other"), workspace, root)
 
 
 MAKEFILE = "headers:\n\t@mkdir -p $(O)/usr/include && echo >$(O)/usr/include/one.h\n"
@@ -227,10 +251,18 @@ def test_selftests_are_installed_by_the_trees_own_makefiles(
     assert (folder / "selftests/net/mptcp/mptcp_join.sh").exists()
     words = (folder / "selftests/words").read_text(encoding="ascii")
     assert words == "net/mptcp -static -s\n"
-    assert [path.name for path in folder.iterdir()] == ["selftests"]
-    (folder / "mark").touch()
+    assert {path.name for path in folder.iterdir()} == {"selftests", DIGESTS}
+    inode = folder.stat().st_ino
     assert install_selftests(made, workspace, TOOLS, COLLECTION, tmp_path / "log") == folder
-    assert (folder / "mark").exists()
+    assert folder.stat().st_ino == inode
+    # Damaged, they are installed again; the one that was asked for twice at once, once.
+    put_zeros(folder / "selftests/words")
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(
+            lambda log: install_selftests(made, workspace, TOOLS, COLLECTION, tmp_path / log), "ab"
+        ):
+            assert (found / "selftests/words").read_text(encoding="ascii") == words
+    assert workspace.ready(folder)
 
 
 def test_selftests_that_do_not_compile_are_told_and_not_kept(
