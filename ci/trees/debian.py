@@ -11,9 +11,10 @@ from ci.base.errors import StageError
 from ci.base.git import Git
 from ci.base.progress import Progress
 from ci.base.settings import Settings
-from ci.base.workspace import Workspace, write_text
+from ci.base.workspace import tell_damage, write_text
 from ci.trees import apt
-from ci.trees.source import Source, slot_folder
+from ci.trees.soundness import is_sound
+from ci.trees.source import Source, replace_slot, slot_folder
 
 
 def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> Source:
@@ -38,7 +39,8 @@ def from_debian(settings: Settings, spec: str, why: str, progress: Progress) -> 
         if fields["Version"] == version:
             return Source(f"debian:{version}", slot, commit, why)
         try:
-            commit = _import_into(workspace, slot, options, fields, progress)
+            with replace_slot(workspace, slot) as fresh:
+                commit = _import_package(options, fields, fresh, progress)
             return Source(f"debian:{fields['Version']}", slot, commit, why)
         except StageError as error:
             trouble = error
@@ -63,22 +65,6 @@ def _release_and_suite(spec: str) -> tuple[str, str]:
             asked=True,
         )
     return release, suite
-
-
-def _import_into(
-    workspace: Workspace,
-    slot: Path,
-    options: apt.Options,
-    fields: Mapping[str, str],
-    progress: Progress,
-) -> str:
-    """Let the slot hold the package alone; its commit. An older version goes with what was built
-    from it, but not under somebody who builds, nor under somebody who makes trees."""
-    work, trees = (
-        workspace.lock(f"{what}-{slot.name}", stage="fetch") for what in ("work", "trees")
-    )
-    with work, trees, workspace.publish(slot) as fresh:
-        return _import_package(options, fields, fresh, progress)
 
 
 def _import_package(
@@ -112,8 +98,16 @@ def _import_package(
 
 
 def _imported_version(slot: Path) -> tuple[str, str]:
-    """Version and commit that the slot holds, empty for none."""
-    marker = slot / "version"
-    text = marker.read_text(encoding="utf-8") if marker.exists() else ""
-    version, _, commit = text.strip().partition(" ")
-    return version, commit
+    """Version and commit that the slot holds, empty for none and where it is damaged."""
+    if not slot.exists():
+        return "", ""
+    try:
+        text = (slot / "version").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    # 6.12.117-1 98befba9447e6167158771f3f6b4b3d402c585b1
+    version, _, commit = text.rstrip("\n").partition(" ")
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        tell_damage(slot, "its file version names no commit")
+        return "", ""
+    return (version, commit) if is_sound(slot, slot / "src/.git", commit) else ("", "")

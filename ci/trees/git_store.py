@@ -8,11 +8,14 @@ from pathlib import Path
 from ci.base.errors import StageError
 from ci.base.git import Git, borrow_objects
 from ci.base.workspace import Workspace
+from ci.trees.soundness import is_sound
 
 FETCH_S = 3600.0
 # What a git leaves that was killed: locks, lists of shallow commits, packs half there and marks
 # that keep a pack.
 LEFT = ("*.lock", "refs/**/*.lock", "shallow_*", "objects/pack/tmp_*", "objects/pack/*.keep")
+
+checked: set[Path] = set()  # the stores that this process has looked at, which is enough once
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,14 @@ class GitStore:
 
     @classmethod
     def of(cls, workspace: Workspace) -> "GitStore":
-        """The cache's store, made empty where it is missing."""
+        """The cache's store, made empty where it is missing or damaged."""
         folder = workspace.entry("trees", "git.git")
-        if not folder.exists():
-            with workspace.publish(folder) as fresh:
+        if folder in checked:
+            return cls(folder)
+        if not folder.exists() or not is_sound(folder, folder):
+            with workspace.publish(folder, sealed=False) as fresh:
                 Git(fresh, "fetch").run("init", "-q", "--bare")
+        checked.add(folder)
         return cls(folder)
 
     def commit(self, ref: str) -> str:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A kernel as it comes, and the folder of the cache that holds it."""
 
+import contextlib
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.git import Git
 from ci.base.workspace import Workspace, write_text
+from ci.trees.soundness import is_sound
 
 # What the files of a tree say in .gitattributes of how they are checked out and compared, undone: a
 # commit has the same bytes in the work tree whatever it says, or the one before it.
@@ -48,10 +51,21 @@ def slot_folder(workspace: Workspace, kind: str, name: str) -> Path:
     )
 
 
+@contextlib.contextmanager
+def replace_slot(workspace: Workspace, slot: Path) -> Iterator[Path]:
+    """A new folder for what the slot is to hold; what was there goes with what was built from it,
+    but not under somebody who builds, nor under somebody who makes trees."""
+    work, trees = (
+        workspace.lock(f"{what}-{slot.name}", stage="fetch") for what in ("work", "trees")
+    )
+    with work, trees, workspace.publish(slot, sealed=False) as fresh:
+        yield fresh
+
+
 def slot_repository(workspace: Workspace, slot: Path) -> Git:
-    """The slot's repository, made empty where it is missing."""
-    if not slot.exists():
-        with workspace.publish(slot) as fresh:
+    """The slot's repository, made empty where it is missing or damaged."""
+    if not slot.exists() or not is_sound(slot, slot / "src/.git"):
+        with replace_slot(workspace, slot) as fresh:
             (fresh / "src").mkdir()
             Git(fresh / "src", "fetch").run("init", "-q")
     return Git(slot / "src", "fetch")
