@@ -11,19 +11,27 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from ci.base.errors import BuildError, StageError
-from ci.base.workspace import remove_tree, write_text
+from ci.base.records import from_json
+from ci.base.seals import DIGESTS, describe_files
+from ci.base.workspace import remove_tree, tell_damage, write_text
 from ci.trees.tree import Tree
 
 Made = TypeVar("Made")
 # Files of ours in the directory: the commits it was made of, what there was before a build that has
-# not ended, the objects that take in files of which make knows nothing (ci/bin/checked-ccache), and
-# one whose own time is asked for.
-MADE_OF, BUILDING, EMBEDDING, NOW = OURS = ("made-of", "building", "embedding", "now")
+# not ended, the objects that take in files of which make knows nothing (ci/bin/checked-ccache), one
+# whose own time is asked for, and the digests of all others.
+MADE_OF, BUILDING, EMBEDDING, NOW, BUILT = OURS = (
+    "made-of",
+    "building",
+    "embedding",
+    "now",
+    DIGESTS,
+)
 # A file system's clock goes in steps: up to 10 ms, of 2 s at worst.
 TICK_S, PATIENCE_S = 0.01, 2.5
 
@@ -72,7 +80,7 @@ def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], 
     obj.mkdir(exist_ok=True)
     commits = _made_of(key, obj)
     changed = _changed(tree, commits)
-    if commits and changed is not None and _undo(obj):
+    if commits and changed is not None and _undo(obj) and _is_whole(obj):
         before = _times(obj)
         newest = max(before.values(), default=0)
         if begin := _after(obj, newest):
@@ -90,14 +98,16 @@ def _end(obj: Path, before: dict[str, int], begin: int, made_of: list[str]) -> N
     """Leave ``obj`` for the next build, where each file that this one wrote is dated within it;
     else the clock was set, and make was misled."""
     end = _now(obj)
-    for name, written in _times(obj).items():
-        if before.get(name) != written and not begin <= written <= end:
+    new = {name: written for name, written in _times(obj).items() if before.get(name) != written}
+    for name, written in new.items():
+        if not begin <= written <= end:
             apart = (written - end if written > end else written - begin) / 1e9
             raise StaleError(
                 "build",
                 f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away"
                 " from it; see that nothing sets it, then run this again",
             )
+    _seal(obj, before, new)
     write_text(obj / MADE_OF, "".join(f"{line}\n" for line in made_of))
     (obj / BUILDING).unlink(missing_ok=True)
 
@@ -142,6 +152,35 @@ def _undo(obj: Path) -> bool:
             Path(line).unlink(missing_ok=True)
         (obj / EMBEDDING).unlink()
     return True
+
+
+def _digests(obj: Path) -> dict[str, str]:
+    """What each file was when it was built; a ValueError or an OSError where nobody knows."""
+    found = from_json((obj / BUILT).read_bytes(), dict[str, str])
+    return {name: what for name, what in found.items() if os.path.lexists(obj / name)}
+
+
+def _is_whole(obj: Path) -> bool:
+    """Whether all that is left of what was built is as it was; else a line tells it. make sees no
+    more of a file than its time."""
+    try:
+        built = _digests(obj)
+        found = describe_files(obj, built)
+    except (OSError, ValueError) as error:
+        tell_damage(obj, f"{BUILT}: {error}")
+        return False
+    wrong = [name for name, what in built.items() if found[name] != what]
+    if wrong:
+        tell_damage(obj, f"{wrong[0]} is not what was built")
+    return not wrong
+
+
+def _seal(obj: Path, before: Mapping[str, int], new: Mapping[str, int]) -> None:
+    """Write down what each file is, of which only the ``new`` ones have to be read."""
+    known: dict[str, str] = {}
+    if before:
+        known = {name: what for name, what in _digests(obj).items() if name not in new}
+    write_text(obj / BUILT, json.dumps({**known, **describe_files(obj, new)}))
 
 
 def _times(obj: Path) -> dict[str, int]:

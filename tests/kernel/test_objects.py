@@ -13,9 +13,10 @@ import pytest
 
 from ci.base.errors import BuildError
 from ci.kernel import objects
-from ci.kernel.objects import StaleError
+from ci.kernel.objects import BUILT, StaleError
 from ci.trees.source import Source
 from ci.trees.tree import Tree
+from tests.base.test_seals import put_zeros
 from tests.conftest import commit, git
 
 HOUR = 3600 * 10**9
@@ -207,3 +208,41 @@ def test_what_takes_in_a_file_that_make_does_not_know_is_made_each_time(tree: Tr
     (obj / objects.EMBEDDING).write_text(f"{obj}/b.o\n{obj}/gone.o\n", encoding="utf-8")
     assert built(tree) == ("a0b0", ["b.o"])
     assert built(tree) == ("a0b0", [])
+
+
+def test_a_damaged_object_is_built_again(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its time tells make nothing, and it would be linked as it is."""
+    obj = tree.source.slot / "obj"
+    built(tree)
+    put_zeros(obj / "a.o", 2)
+    tree = at(tree, {"b.c": "b1\n"})
+    assert built(tree) == ("a0b1", ["a.o", "b.o"])
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{obj} is damaged (a.o is not what was built); it is made again" in said
+    assert built(tree) == ("a0b1", [])
+    for words in ("{", "", None):
+        (obj / BUILT).unlink() if words is None else (obj / BUILT).write_text(words)
+        assert built(tree) == ("a0b1", ["a.o", "b.o"])
+        assert f"is damaged ({BUILT}" in capsys.readouterr().err
+    assert built(tree) == ("a0b1", []) and capsys.readouterr().err == ""
+
+
+def test_what_is_left_of_a_build_that_was_killed_is_looked_at(
+    tree: Tree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    obj = tree.source.slot / "obj"
+    built(tree)
+    changed = at(tree, {"a.c": "a1\n"})
+
+    def killed(_: Path) -> list[str]:
+        make(obj)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        built(changed, killed)
+    assert built(changed) == ("a1b0", ["a.o"]) and capsys.readouterr().err == ""
+    with pytest.raises(KeyboardInterrupt):
+        built(at(tree, {"a.c": "a2\n"}), killed)
+    put_zeros(obj / "b.o", 2)
+    assert built(at(tree, {"a.c": "a3\n"})) == ("a3b0", ["a.o", "b.o"])
+    assert "b.o is not what was built" in capsys.readouterr().err
