@@ -14,7 +14,6 @@ from pathlib import Path
 from ci.base.errors import BuildError, PatchError, StageError, describe
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
-from ci.base.records import save_record
 from ci.base.settings import Settings
 from ci.base.sides import SIDES, Side
 from ci.base.text import marked_lines
@@ -105,7 +104,7 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
         run.progress.note(f"pipeline: {describe(error)} (log: {log})")
     spent = run.progress
     run.record = replace(run.record, durations_s=spent.durations_s, cpu_s=spent.cpu_s)
-    save_record(run.folder / "run.json", run.record)
+    stored.save_run(run.folder, run.record)
     report = stored.write_reports(run.folder, run.record, run.recorded_guests, verdict)
     return report.verdict, whole
 

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.records import from_facts
+from ci.base.records import from_facts, save_record
+from ci.base.seals import find_damage, write_digests
 from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
@@ -28,8 +29,15 @@ from ci.verdict.judge import Verdict
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,200}", re.ASCII)  # mptcp_join-d.2
 
 
+def save_run(folder: Path, record: RunRecord) -> None:
+    """Write the record of a run, with its digest; it holds those of the guests' logs."""
+    save_record(folder / "run.json", record)
+    write_digests(folder, ["run.json"])
+
+
 def read_run(folder: Path) -> RunRecord:
-    """The record of a stored run; a :class:`StageError` when there is none."""
+    """The record of a stored run; a :class:`StageError` when there is none, or it is not as it was
+    written."""
     file = folder / "run.json"
     try:
         if not file.is_file():
@@ -43,6 +51,8 @@ def read_run(folder: Path) -> RunRecord:
         names = [f"{folder}/branches/{path.name}" for path in (folder / "branches").glob("*")]
         which = ", ".join(sorted(names)) or "none was tested"
         raise StageError("report", f"{folder} is a run over branches; name one of them: {which}")
+    if damage := find_damage(folder, extra=True):
+        raise StageError("report", f"{folder}: the run is damaged: {damage}; run it again")
     try:
         record = from_facts(facts, RunRecord)
         _check_names(record)
@@ -68,8 +78,10 @@ def read_guests(folder: Path, record: RunRecord) -> tuple[Guest, ...]:
 def _read_guest(folder: Path, row: GuestRow, collection: Collection) -> Guest:
     logs = folder / row.folder
     for name, digest in row.logs.items():
-        if (log := logs / f"{name}.log").is_file() and file_digest(log) != digest:
-            raise StageError("report", f"{log}: not what the guest left; the run is damaged")
+        log = logs / f"{name}.log"
+        if not log.is_file() or file_digest(log) != digest:
+            what = "not what the guest left" if log.is_file() else "the log of a guest is missing"
+            raise StageError("report", f"{log}: {what}; the run is damaged")
     return parse_guest(row, collection, _text(logs / "kernel.log"), _text(logs / "tests.log"))
 
 

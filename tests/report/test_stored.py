@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ci.base.errors import StageError
+from ci.base.seals import DIGESTS, file_digest, write_digests
 from ci.report import stored
 from tests.conftest import ROOT, fingerprint
 
@@ -63,7 +65,13 @@ def store(folder: Path, guests: list[dict[str, Any]], **more: Any) -> Path:
         "prefix": "v6.12.guest",
         "mode": {"name": "virtual", "why": ""},
     }
-    (folder / "run.json").write_text(json.dumps(facts | more), encoding="utf-8")
+    return write_run(folder, facts | more)
+
+
+def write_run(folder: Path, facts: dict[str, Any]) -> Path:
+    """A run whose record says so, as if it had been written by a run."""
+    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    write_digests(folder, ["run.json"])
     return folder
 
 
@@ -190,7 +198,7 @@ def test_a_known_limit_excuses_by_pattern_and_says_why(good: Path) -> None:
     assert stored.judge_stored(good).verdict.exit_code == 1
     facts = json.loads((good / "run.json").read_text(encoding="utf-8"))
     facts["suite"]["known"] = [["userspace*", "ADD_ADDR *", "a reason"]]
-    (good / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    write_run(good, facts)
     found = stored.judge_stored(good).verdict
     assert [
         case.excuse for case in found.cases if case.name.startswith("ADD_ADDR ") and case.excuse
@@ -239,13 +247,40 @@ DAMAGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_run_is_told(damage: str, good: Path) -> None:
-    file = good / "run.json"
-    facts = json.loads(file.read_text(encoding="utf-8"))
+    facts = json.loads((good / "run.json").read_text(encoding="utf-8"))
     DAMAGES[damage](facts)
-    file.write_text(json.dumps(facts), encoding="utf-8")
+    write_run(good, facts)
     with pytest.raises(StageError, match=r"run\.json does not hold|the run is damaged"):
         stored.judge_stored(good)
     assert not (good / "verdict.json").exists()
+
+
+ALTERED = {
+    "sed -i 's/early-fail/pass/;s/\\[\\[.*\\]\\]/[]/' run.json": "run.json is not what was kept",
+    'sed -i \'s/"exit_status": 1/"exit_status": 0/\' run.json': "run.json is not what was kept",
+    "truncate -s -2 run.json": r"no stored run: run\.json: ",
+    f"rm {DIGESTS}": r"digests\.json is missing",
+    f": >{DIGESTS}": r"digests\.json",
+    ": >patched/userspace_pm/tests.log": r"tests\.log: not what the guest left",
+    "sed -i 's/^ok 2/not ok 2/' patched/userspace_pm/tests.log": r"tests\.log: not what",
+    "rm base/userspace_pm/kernel.log": r"kernel\.log: the log of a guest is missing",
+    "rm base/userspace_pm/control.log": r"control\.log: the log of a guest is missing",
+}
+
+
+@pytest.mark.parametrize("words", ALTERED)
+def test_a_run_that_was_altered_is_told_and_not_believed(words: str, good: Path) -> None:
+    facts = json.loads((good / "run.json").read_text(encoding="utf-8"))
+    for row in facts["guests"]:
+        (logs := good / row["folder"]).joinpath("control.log").write_text("x", encoding="ascii")
+        row["logs"] = {path.stem: file_digest(path) for path in logs.iterdir()}
+    write_run(good, facts)
+    assert stored.judge_stored(good).verdict.exit_code == 0
+    before = (good / "verdict.json").read_bytes()
+    subprocess.run(["sh", "-ec", words], cwd=good, check=True)
+    with pytest.raises(StageError, match=ALTERED[words]):
+        stored.judge_stored(good)
+    assert (good / "verdict.json").read_bytes() == before
 
 
 def test_a_run_that_ended_before_any_guest_is_not_accepted(tmp_path: Path) -> None:
