@@ -12,15 +12,15 @@ from ci.guest import pool, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
-from ci.guest.vm import LOGS, GuestRun
-from ci.logs.ending import Ended
+from ci.guest.vm import GuestRun
+from ci.logs.ending import LOGS, Ended
 from ci.report import stored
 from ci.report.record import GuestRow
 from ci.suites.collection import Script
 from ci.suites.selection import Suite
 from ci.verdict import judge
-from ci.verdict.compare import OLD
 from ci.verdict.evidence import Guest
+from ci.verdict.finding import OLD
 from ci.verdict.judge import Change, Verdict
 
 # A case that would reject has to do so so many times: with other seeds in virtual time, else in
@@ -149,7 +149,7 @@ def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: Gue
         logs={name: file_digest(ran.folder / f"{name}.log") for name in LOGS},
     )
     collection = bench.suite.collection
-    guest = stored.parse_guest(row, collection, ran.log("kernel"), ran.log("tests"))
+    guest = stored.parse_guest(row, collection, {name: ran.log(name) for name in LOGS})
     return Trial(ran.script, row, guest)
 
 

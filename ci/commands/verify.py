@@ -16,7 +16,8 @@ from ci.commands.validate import new_run, prepare_guests
 from ci.guest import pool
 from ci.guest.modes import Mode
 from ci.guest.run_cache import Job
-from ci.guest.vm import LOGS, GuestRun
+from ci.guest.vm import GuestRun
+from ci.logs.ending import LOGS
 from ci.logs.outcome import State
 from ci.suites.selection import Suite
 from ci.verdict import repeats

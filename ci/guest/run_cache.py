@@ -13,14 +13,21 @@ from ci.guest import vm
 from ci.guest.modes import Mode
 from ci.guest.qemu import qemu_build, qemu_version
 from ci.guest.rootfs import Image
-from ci.guest.vm import LOGS, GuestRun
+from ci.guest.vm import GuestRun
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended, GuestEnd
+from ci.logs.ending import LOGS, Ended, GuestEnd
 from ci.suites.collection import Script
 
 # Ends that the guest came to by itself, in its own time; the others are of the host's clock or of
 # an accident.
-OWN_ENDS = (Ended.FINISHED, Ended.PANIC, Ended.HANG_SCRIPT, Ended.FLOODED)
+OWN_ENDS = (
+    Ended.FINISHED,
+    Ended.PANIC,
+    Ended.RESET,
+    Ended.POWER_OFF,
+    Ended.HANG_SCRIPT,
+    Ended.FLOODED,
+)
 
 
 @dataclass(frozen=True)

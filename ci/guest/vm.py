@@ -15,15 +15,17 @@ from pathlib import Path
 from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.workspace import Workspace, remove_tree
+from ci.guest import events
+from ci.guest.events import Events
 from ci.guest.floods import cut_logs, find_flooded
 from ci.guest.modes import Machine, Mode
 from ci.guest.rootfs import Image
 from ci.guest.selftests import GUEST_SELFTESTS
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended, GuestEnd, find_forgery, read_numbers
+from ci.logs.control import read_control
+from ci.logs.ending import LOGS, Ended, GuestEnd, find_forgery, read_numbers
 from ci.suites.collection import Script
 
-LOGS = ("kernel", "tests", "control")
 JOB = "opt/org.patchverdict/job"
 HERE = Path()
 MEMORY_MB = 1024
@@ -40,7 +42,7 @@ SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
 
 @dataclass(frozen=True)
 class GuestRun:
-    """A script in a guest that ended: ``folder`` holds kernel.log, tests.log, control.log and
+    """A script in a guest that ended: ``folder`` holds the logs, kernel.log and so on, and
     vng.log; ``from_record`` says that no guest ran for it."""
 
     script: Script
@@ -90,7 +92,8 @@ def vng_argv(
     nothing of where the checkout is.
 
     Our -append comes last and replaces the one that vng composes, which carries values of the host.
-    The first serial port is vng's own; ours follow.
+    The first serial port is vng's own; ours follow. Where nobody types, QEMU tells why it ends
+    (:mod:`ci.guest.events`).
     """
     machine = mode.machine
     qemu: list[str] = ["-no-reboot", "-initrd", str(initrd), *machine.qemu]
@@ -101,6 +104,9 @@ def vng_argv(
             "-serial",
             f"chardev:{name}log",
         ]
+    if not mode.interactive:
+        qemu += ["-chardev", f"pipe,id=events,path={_option(folder / events.NAME)}"]
+        qemu += ["-mon", "chardev=events,mode=control"]
     qemu += ["-fw_cfg", f"name={JOB},file={_option(folder / 'job')}", "-append", parameters]
     return [
         vng_program(),
@@ -138,16 +144,6 @@ def vng_environment() -> Mapping[str, str]:
     return {"PATH": f"{Path(vng_program()).parent}:{os.environ['PATH']}"}
 
 
-def read_records(text: str, nonce: str) -> Mapping[str, list[str]]:
-    """Control records, kind -> words after it; the first of each kind counts."""
-    found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == nonce:
-            found.setdefault(words[1], words[2:])
-    return found
-
-
 # What QEMU says of such a guest (system/cpu-timers.c, with -icount sleep=off).
 NO_TIMERS = "icount sleep disabled and no active timers"
 
@@ -157,17 +153,19 @@ class _Watch:
     its own, one that can never go on (idle in virtual time, with no timer that could wake it), and
     one that floods a log."""
 
-    def __init__(self, folder: Path, nonce: str, script_s: float) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, nonce: str, script_s: float, told: Events) -> None:
+        self.folder, self.told = folder, told
         self.control, self.vng, self.nonce = folder / "control.log", folder / "vng.log", nonce
         self.limits = {"boot": BOOT_LIMIT_S, "script": script_s, "shutdown": SHUTDOWN_LIMIT_S}
         self.part, self.since = "boot", time.monotonic()
 
     def __call__(self) -> str:
+        self.told.drain()
         if find_flooded(self.folder, (*LOGS, "vng")):
             return FLOOD
-        seen = read_records(self.control.read_text(encoding="utf-8", errors="replace"), self.nonce)
-        part = "shutdown" if "done" in seen else "script" if "boot" in seen else "boot"
+        control = self.control.read_text(encoding="utf-8", errors="replace")
+        done, booted = (f"{self.nonce} {kind}" in control for kind in ("done", "boot"))
+        part = "shutdown" if done else "script" if booted else "boot"
         if part != self.part:
             self.part, self.since = part, time.monotonic()
         asleep = NO_TIMERS in self.vng.read_text(encoding="utf-8", errors="replace")
@@ -201,42 +199,49 @@ def run_guest(
     empty.mkdir()
     parameters = kernel_parameters(workspace, mode)
     argv = vng_argv(kernel.bzimage, image.path, mode, parameters, HERE, HERE / empty.name)
-    watch = _Watch(folder, nonce, limit * WALL_FACTOR + 60)
-    # vng's own exit status says nothing (always 255 with a command line that is not its own).
-    done = processes.run(
-        argv,
-        stage="run",
-        timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
-        cwd=folder,
-        env=vng_environment(),
-        log=folder / "vng.log",
-        ok=None,
-        watch=watch,
-    )
+    with Events(folder) as told:
+        # vng's own exit status says nothing (always 255 with a command line that is not its own).
+        done = processes.run(
+            argv,
+            stage="run",
+            timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
+            cwd=folder,
+            env=vng_environment(),
+            log=folder / "vng.log",
+            ok=None,
+            watch=_Watch(folder, nonce, limit * WALL_FACTOR + 60, told),
+        )
+        reason = told.find_reason()
     (folder / "job").unlink()
     empty.rmdir()
     if flooded := find_flooded(folder, (*LOGS, "vng")):
         cut_logs(folder, LOGS, flooded, repeatable=mode.machine.repeatable)
         end = GuestEnd(Ended.FLOODED, "", None, timed_out=False, guest_ms=0)
     else:
-        end = _read_end(folder, nonce, done.stopped, kernel)
+        end = _read_end(folder, nonce, done.stopped, reason, kernel)
     return GuestRun(script, folder, replace(end, cpu_s=done.cpu_s))
 
 
-def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEnd:
-    """What the logs say of the end."""
-    control = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
-    seen = read_records(control, nonce)
+# What a guest that its kernel ended before init was done came to, by QEMU's reason.
+BY_ITSELF = {"guest-reset": Ended.RESET, "guest-shutdown": Ended.POWER_OFF}
+
+
+def _read_end(folder: Path, nonce: str, stopped: str, reason: str, kernel: Kernel) -> GuestEnd:
+    """What the logs, and QEMU's ``reason``, say of the end."""
+    text = (folder / "control.log").read_text(encoding="utf-8", errors="replace")
+    control = read_control(text, nonce)
     console = (folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
-    if find_forgery(control, nonce):
+    if find_forgery(text, nonce):
         ended = Ended.FORGED
     elif stopped:
         ended = HANGS[stopped]
-    elif "done" in seen:
-        ended = Ended.HANG_SCRIPT if "timeout" in seen else Ended.FINISHED
+    elif "done" in control.records:
+        ended = Ended.HANG_SCRIPT if "timeout" in control.records else Ended.FINISHED
+    elif "Kernel panic - not syncing" in console:
+        ended = Ended.PANIC
     else:
-        ended = Ended.PANIC if "Kernel panic - not syncing" in console else Ended.LOST
-    build_id = (seen.get("boot") or [""])[0]
+        ended = BY_ITSELF.get(reason, Ended.LOST)
+    build_id = (control.first("boot") or [""])[0]
     if build_id and build_id != kernel.build_id:
         remove_tree(kernel.folder)
         raise StageError(
@@ -245,12 +250,12 @@ def _read_end(folder: Path, nonce: str, stopped: str, kernel: Kernel) -> GuestEn
             " cache had of it is removed, so run this again, which builds it anew",
             log=folder / "control.log",
         )
-    end = read_numbers(seen.get("end", [])) if ended is not Ended.FORGED else None
+    end = read_numbers(control.first("end") or []) if ended is not Ended.FORGED else None
     return GuestEnd(
         ended=ended,
         build_id=build_id,
         exit_status=end[0] if end else None,
-        timed_out="timeout" in seen,
+        timed_out="timeout" in control.records,
         guest_ms=end[1] if end else 0,
         idle_ms=end[2] if end else 0,
     )

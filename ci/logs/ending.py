@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+# What a guest leaves, a file each: the kernel's console, what the script printed, and what init
+# said, with the kernel's log from its ring buffer.
+LOGS = ("kernel", "tests", "control")
 # Bytes of each log of a guest. The longest that the suites make is 0.1 MB.
 MOST_LOG = 16_000_000
 # The records of init that tell an end, in the order in which it writes them, each once at most.
@@ -13,13 +16,16 @@ ORDER = ("boot", "start", "timeout", "end", "done")
 
 
 class Ended(Enum):
-    """How a guest ended. HANG_SHUTDOWN: the script was done, the guest did not power off. FLOODED:
+    """How a guest ended. RESET, POWER_OFF: by the guest itself, as QEMU says, without a panic, and
+    before init was done. HANG_SHUTDOWN: the script was done, the guest did not power off. FLOODED:
     one of its logs is longer than MOST_LOG, and was cut there. FORGED: what it said of its end is
-    not what init says. LOST: QEMU or vng died, or no end came: trouble of ours, not the kernel's.
-    The value is a phrase for reports."""
+    not what init says. LOST: QEMU or vng died: trouble of ours, not the kernel's. The value is a
+    phrase for reports."""
 
     FINISHED = "finished"
     PANIC = "the kernel panicked"
+    RESET = "the guest was reset"
+    POWER_OFF = "the guest powered off before its script was done"
     HANG_BOOT = "the guest did not boot in time"
     HANG_SCRIPT = "the script did not end in time"
     HANG_SHUTDOWN = "the guest did not power off in time"

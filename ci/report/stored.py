@@ -15,8 +15,11 @@ from ci.base.seals import find_damage, write_digests
 from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
-from ci.logs.ending import Ended
+from ci.logs.control import read_control
+from ci.logs.ending import LOGS, Ended
+from ci.logs.health import read_health
 from ci.logs.outcome import tidy
+from ci.logs.splats import Splat
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
 from ci.report.record import SCHEMA, GuestRow, RunRecord
@@ -82,7 +85,7 @@ def _read_guest(folder: Path, row: GuestRow, collection: Collection) -> Guest:
         if not log.is_file() or file_digest(log) != digest:
             what = "not what the guest left" if log.is_file() else "the log of a guest is missing"
             raise StageError("report", f"{log}: {what}; the run is damaged")
-    return parse_guest(row, collection, _text(logs / "kernel.log"), _text(logs / "tests.log"))
+    return parse_guest(row, collection, {name: _text(logs / f"{name}.log") for name in LOGS})
 
 
 def _text(path: Path) -> str:
@@ -91,15 +94,27 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def parse_guest(row: GuestRow, collection: Collection, console: str, output: str) -> Guest:
-    """What one guest showed: the only place where logs are parsed."""
+def parse_guest(row: GuestRow, collection: Collection, logs: Mapping[str, str]) -> Guest:
+    """What one guest showed: the only place where logs are parsed. The kernel's complaints are
+    looked for on its console and in its log, which shows them at any log level."""
+    console, output, control = (logs[name] for name in LOGS)
     status, result = row.end.exit_status, None
+    said = read_control(control)
+    complaints: dict[str, Splat] = {}
+    for splat in (*splats.scan_console(console), *splats.scan_console(said.log.text)):
+        complaints.setdefault(splat.fingerprint, splat)
     text = console if collection.results == "kernel" else output
     if output or status is not None:
         result = collection.parse_log(row.script, text, status, expect_tap=row.tap)
     note = "the script was stopped at its time limit" if row.end.timed_out else ""
-    scanned = bool(console.strip()) and row.end.ended is not Ended.FLOODED
-    return Guest(result, row.end.ended, splats.scan_console(console), scanned, note)
+    return Guest(
+        result,
+        row.end.ended,
+        tuple(complaints.values()),
+        bool(console.strip()) and row.end.ended is not Ended.FLOODED,
+        note,
+        health=(read_health(said),),
+    )
 
 
 def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:

@@ -13,7 +13,7 @@ from collections import Counter
 
 from ci.base.exit_codes import ExitCode
 from ci.logs.outcome import clean_lines
-from ci.verdict.compare import OLD
+from ci.verdict.finding import OLD
 from ci.verdict.judge import CaseVerdict, Change, Verdict
 
 MAX_ROWS = 30

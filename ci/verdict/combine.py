@@ -24,6 +24,8 @@ _ENDS = (
     Ended.PANIC,
     Ended.FLOODED,
     Ended.FORGED,
+    Ended.RESET,
+    Ended.POWER_OFF,
     Ended.HANG_BOOT,
     Ended.HANG_SCRIPT,
     Ended.HANG_SHUTDOWN,
@@ -54,6 +56,7 @@ def combine_parts(script: str, guests: Sequence[Guest]) -> Guest:
         all(guest.scanned for guest in guests),
         "; ".join(filter(None, (guest.note for guest in guests))),
         failed=tuple(dict.fromkeys(label for guest in guests for label in guest.failed)),
+        health=tuple(one for guest in guests for one in guest.health),
     )
 
 
@@ -94,6 +97,7 @@ def combine_attempts(script: str, guests: Sequence[Guest]) -> Guest:
         all(guest.scanned for guest in guests),
         "; ".join(filter(None, (guest.note for guest in guests))),
         failed=tuple(failed) if len(failed) < len(guests) else (),
+        health=tuple(one for guest in guests for one in guest.health),
     )
 
 

@@ -18,40 +18,10 @@ from dataclasses import dataclass, replace
 from ci.logs.ending import Ended
 from ci.logs.outcome import Case, State, clean_lines, tidy
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
+from ci.verdict.finding import OLD, Finding
+from ci.verdict.health import guest_rows, is_read, taint_rows
 
 MAX_STORY = 300
-# The group of a script's cases in the form that the base tree has.
-OLD = " (old)"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One case with its state on both kernels. ``detail`` is what is known of it, ``story`` the
-    same in half a sentence. ``removed``: the patched kernel still has an outcome of it, but the
-    series has taken it out of the tests. ``attempts`` are those in which an unsteady one did not
-    pass."""
-
-    group: str
-    name: str
-    base: State
-    patched: State
-    detail: str = ""
-    story: str = ""
-    time_ms: float | None = None
-    removed: bool = False
-    attempts: tuple[str, ...] = ()
-
-    @property
-    def script(self) -> str:
-        """The group, without the word that tells a script's old form."""
-        return self.group.removesuffix(OLD)
-
-    @property
-    def label(self) -> str:
-        """Group and name, for people."""
-        if self.script == self.name:
-            return f"{self.group} (the script itself)"
-        return f"{self.group}: {self.name}"
 
 
 def _in_short(*texts: str) -> str:
@@ -87,6 +57,8 @@ def _trouble_story(text: str) -> str:
 # What the kernel itself cut short, where the other kernel came through.
 _CUT_SHORT = (
     Ended.PANIC,
+    Ended.RESET,
+    Ended.POWER_OFF,
     Ended.HANG_BOOT,
     Ended.HANG_SCRIPT,
     Ended.FLOODED,
@@ -258,8 +230,10 @@ def _kernel_rows(run: ScriptRun) -> Iterator[Finding]:
     """The guests of a script, and those of its old form."""
     if not run.removed:
         yield from _guest_rows(run.script, _reference(run), run.patched)
+        yield from guest_rows(run.script, _reference(run), run.patched)
     if run.base_old or run.patched_old:
         yield from _guest_rows(run.script + OLD, run.base_old, run.patched_old)
+        yield from guest_rows(run.script + OLD, run.base_old, run.patched_old)
 
 
 def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
@@ -286,7 +260,7 @@ def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
         states = []
         for side in (0, 1):
             guests = [one for script in scripts[1 - side] for one in of_kernel[script][side]]
-            clear = bool(guests) and all(one.scanned and _finished(one) for one in guests)
+            clear = bool(guests) and all(is_read(one) and _finished(one) for one in guests)
             states.append(State.FAIL if scripts[side] else State.PASS if clear else State.ERROR)
         story, excerpt = texts[fingerprint]
         yield Finding(
@@ -327,6 +301,7 @@ def _all_rows(evidence: Evidence) -> Iterator[Finding]:
     for run in evidence.runs:
         yield from _kernel_rows(run)
     yield from _complaint_rows(evidence.runs)
+    yield from taint_rows(evidence.runs)
     for run in evidence.runs:
         yield from _script_rows(run, wanted.pop(run.script, []))
         yield from _old_rows(run)

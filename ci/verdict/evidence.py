@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ci.base.sides import Side
 from ci.logs.ending import Ended
+from ci.logs.health import Health
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import State
 from ci.logs.splats import Splat
@@ -43,7 +44,8 @@ class Guest:
     """One script in one guest. ``result`` is None where the script never began; ``scanned`` is
     False where the console could not be read; ``note`` says more about the end, e.g. where the log
     is; ``attempt`` is what the run is told by where there are several: ``seed 2``. Of several
-    attempts as one, ``failed`` are those that did not finish where others did."""
+    attempts as one, ``failed`` are those that did not finish where others did. ``health`` is of
+    each run that this is made of."""
 
     result: ScriptResult | None
     ended: Ended
@@ -52,6 +54,7 @@ class Guest:
     note: str = ""
     attempt: str = ""
     failed: tuple[str, ...] = ()
+    health: tuple[Health, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from enum import StrEnum
 
 from ci.base.exit_codes import PRECEDENCE, ExitCode, first_code
 from ci.logs.outcome import State, tidy
-from ci.verdict.compare import OLD, Finding, list_findings
+from ci.verdict.compare import list_findings
 from ci.verdict.evidence import Evidence, PatchRow
+from ci.verdict.finding import OLD, Finding
 
 SCHEMA = 1
 # So many cases of one script and kind are named in the reasons, the others are counted.

@@ -13,9 +13,9 @@ from ci.guest import run_cache, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
-from ci.guest.vm import LOGS, GuestRun
+from ci.guest.vm import GuestRun
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended, GuestEnd
+from ci.logs.ending import LOGS, Ended, GuestEnd
 from ci.suites.collection import Script
 
 KERNEL = Kernel(Path("/k"), "key", "6.12.1", "ab" * 20, "digest", ())

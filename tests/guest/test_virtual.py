@@ -20,10 +20,10 @@ from ci.guest import rootfs, run_cache, selftests, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
-from ci.guest.vm import LOGS, GuestRun
+from ci.guest.vm import GuestRun
 from ci.kernel import build
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended
+from ci.logs.ending import LOGS, Ended
 from ci.suites.collection import Script
 from ci.suites.mptcp import COLLECTION
 from tests.conftest import ROOT

@@ -18,11 +18,11 @@ from ci.base.errors import StageError
 from ci.base.sides import Side
 from ci.base.workspace import Workspace
 from ci.guest import floods, vm
+from ci.guest.events import Events
 from ci.guest.modes import MACHINES, Mode
 from ci.guest.rootfs import Image
-from ci.guest.vm import LOGS
 from ci.kernel.build import Kernel
-from ci.logs.ending import Ended, GuestEnd
+from ci.logs.ending import LOGS, Ended, GuestEnd
 from ci.report import stored
 from ci.report.record import GuestRow
 from ci.suites.mptcp import COLLECTION
@@ -83,6 +83,10 @@ def test_the_whole_command_line_in_virtual_mode() -> None:
         "file,id=controllog,path=/run/a,,b/control.log",
         "-serial",
         "chardev:controllog",
+        "-chardev",
+        "pipe,id=events,path=/run/a,,b/qmp",
+        "-mon",
+        "chardev=events,mode=control",
         "-fw_cfg",
         "name=opt/org.patchverdict/job,file=/run/a,,b/job",
         "-append",
@@ -177,22 +181,12 @@ def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace)
     assert not any("#" in word or "/" in word.removeprefix("rdinit=/init") for word in words)
 
 
-def test_records() -> None:
-    text = (
-        f"noise\n{NONCE} boot {'ab' * 20} 6.12.1\nother end 0 1\n{NONCE} end 1 2500 100\n{NONCE}"
-        f" end 0 1 1\n{NONCE}\n"
-    )
-    assert vm.read_records(text, NONCE) == {
-        "boot": ["ab" * 20, "6.12.1"],
-        "end": ["1", "2500", "100"],
-    }
-    assert vm.read_records(text, "") == {}
-
-
-def ended(folder: Path, control: str, stopped: str = "", console: str = "") -> GuestEnd:
+def ended(
+    folder: Path, control: str, stopped: str = "", console: str = "", reason: str = ""
+) -> GuestEnd:
     (folder / "control.log").write_text(control, encoding="utf-8")
     (folder / "kernel.log").write_text(console, encoding="utf-8")
-    return vm._read_end(folder, NONCE, stopped, KERNEL)
+    return vm._read_end(folder, NONCE, stopped, reason, KERNEL)
 
 
 BOOT, END, DONE = (
@@ -236,6 +230,37 @@ def test_how_it_ended(
     assert (found.ended, found.exit_status) == (word, status)
 
 
+@pytest.mark.parametrize(
+    ("reason", "console", "word"),
+    [
+        ("guest-reset", "", Ended.RESET),
+        ("guest-reset", "Kernel panic - not syncing: x", Ended.PANIC),
+        ("guest-shutdown", "", Ended.POWER_OFF),
+        ("host-signal", "", Ended.LOST),
+        ("", "", Ended.LOST),
+    ],
+)
+def test_a_guest_that_ends_by_itself_is_not_lost(
+    reason: str, console: str, word: Ended, tmp_path: Path
+) -> None:
+    assert ended(tmp_path, BOOT, "", console, reason).ended is word
+    assert ended(tmp_path, BOOT, "script", "", reason).ended is Ended.HANG_SCRIPT
+    assert ended(tmp_path, BOOT + END + DONE, "", "", reason).ended is Ended.FINISHED
+
+
+def test_qemu_says_why_it_ended(tmp_path: Path) -> None:
+    """QEMU's side of the two pipes, as its QMP writes them."""
+    event = '{"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"reason": "guest-reset"}}'
+    with Events(tmp_path) as told:
+        asked = os.open(tmp_path / "qmp.in", os.O_RDONLY | os.O_NONBLOCK)
+        assert os.read(asked, 100) == b'{"execute": "qmp_capabilities"}\n'
+        os.close(asked)
+        assert told.find_reason() == ""
+        (tmp_path / "qmp.out").write_text(f'{{"return": {{}}}}\r\nnoise\r\n{event}\r\n')
+        assert told.find_reason() == "guest-reset"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_kernel_that_is_not_the_one_built_is_an_error(tmp_path: Path) -> None:
     """The next run builds it anew: its entry in the cache is gone."""
     bad = replace(KERNEL, folder=tmp_path / "kernels/key")
@@ -243,8 +268,15 @@ def test_a_kernel_that_is_not_the_one_built_is_an_error(tmp_path: Path) -> None:
     for name, said in (("control.log", f"{NONCE} boot {'cd' * 20} 6.12.1\n"), ("kernel.log", "")):
         (tmp_path / name).write_text(said, encoding="utf-8")
     with pytest.raises(StageError, match=r"not abab.* run this again"):
-        vm._read_end(tmp_path, NONCE, "", bad)
+        vm._read_end(tmp_path, NONCE, "", "", bad)
     assert list(bad.folder.parent.iterdir()) == []
+
+
+class Quiet(Events):
+    """QEMU that says nothing."""
+
+    def drain(self) -> None:
+        """Nothing comes."""
 
 
 def test_each_part_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +285,7 @@ def test_each_part_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     (tmp_path / "vng.log").touch()
-    watch = vm._Watch(tmp_path, NONCE, 50)
+    watch = vm._Watch(tmp_path, NONCE, 50, Quiet(tmp_path))
     now[0] = vm.BOOT_LIMIT_S + 1
     assert watch() == "boot"
     control.write_text(BOOT, encoding="utf-8")
@@ -271,7 +303,7 @@ def test_each_part_has_a_limit_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_guest_that_nothing_can_wake_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "control.log").write_text(BOOT, encoding="utf-8")
     (tmp_path / "vng.log").write_text("", encoding="utf-8")
-    watch = vm._Watch(tmp_path, NONCE, 50)
+    watch = vm._Watch(tmp_path, NONCE, 50, Quiet(tmp_path))
     assert watch() == ""
     (tmp_path / "vng.log").write_text(
         "qemu: warning: icount sleep disabled and no active timers\n", encoding="utf-8"
@@ -308,11 +340,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_a_guest_that_floods_a_log_is_ended(name: str, small: int, tmp_path: Path) -> None:
     for one in (*LOGS, "vng"):
         (tmp_path / f"{one}.log").write_bytes(b"")
-    watch = vm._Watch(tmp_path, NONCE, 50)
-    (tmp_path / f"{name}.log").write_bytes(b"x" * small)
-    assert watch() == ""
-    (tmp_path / f"{name}.log").write_bytes(b"x" * (small + 1))
-    assert watch() == vm.FLOOD
+    with Events(tmp_path) as told:
+        watch = vm._Watch(tmp_path, NONCE, 50, told)
+        (tmp_path / f"{name}.log").write_bytes(b"x" * small)
+        assert watch() == ""
+        (tmp_path / f"{name}.log").write_bytes(b"x" * (small + 1))
+        assert watch() == vm.FLOOD
 
 
 STAND_IN = """#!{python}
@@ -358,13 +391,15 @@ def test_a_flood_is_no_clean_console_and_rejects(tmp_path: Path) -> None:
     its console shows no complaint."""
     console = (ROOT / "tests/data/dmesg.clean.log").read_text(encoding="utf-8")
     output = (ROOT / "tests/data/userspace_pm.pass.log").read_text(encoding="utf-8")
+    control = (ROOT / "tests/data/control.log").read_text(encoding="utf-8")
     runs = {}
     for end in (Ended.FINISHED, Ended.FLOODED):
         status = 0 if end is Ended.FINISHED else None
         facts = GuestEnd(end, "", status, timed_out=False, guest_ms=0)
         row = GuestRow(Side.BASE, "userspace_pm", "userspace_pm", 1, 1, True, "", facts, False, {})
         text = output if end is Ended.FINISHED else "[left out: the guest printed more]\n"
-        runs[end] = stored.parse_guest(row, COLLECTION, console, text)
+        logs = {"kernel": console, "tests": text, "control": control}
+        runs[end] = stored.parse_guest(row, COLLECTION, logs)
     clean, flooded = runs[Ended.FINISHED], runs[Ended.FLOODED]
     assert clean.scanned and not flooded.scanned
     for base, patched, code in ((clean, flooded, 1), (flooded, flooded, 3), (flooded, clean, 3)):

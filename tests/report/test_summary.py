@@ -56,7 +56,7 @@ def test_the_console_of_an_accepted_series() -> None:
         "series: deny-join-id0, 1 patches",
         f"fixed:        userspace_pm: {FLIP} (fail -> pass)",
         "in apply: 1 kept",
-        "in kernel: 4 kept",
+        "in kernel: 8 kept",
         "in userspace_pm: 2 kept, 1 fixed",
         "in diag: 2 kept",
         "look at: results/latest/summary.md, results/latest/junit.xml",

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""ci.logs.control and ci.logs.health: what init and the kernel's ring buffer say."""
+
+import time
+
+import pytest
+
+from ci.logs.control import read_control
+from ci.logs.health import TAINTS, Health, Troubles, bits, flag_name, read_health
+from ci.logs.splats import scan_console
+from tests.conftest import ROOT
+
+NONCE = "c0ffee" * 5 + "00"
+CLEAN = (ROOT / "tests/data/control.log").read_text(encoding="utf-8")
+WARNING = "WARNING: CPU: 0 PID: 71 at net/mptcp/protocol.c:11 mptcp_accept+0x1/0x2"
+BOOT = f"{NONCE} boot {'ab' * 20} 6.12.1\n"
+
+
+def log(*records: tuple[int, str]) -> str:
+    """A control log with these records of the kernel, (number, text)."""
+    return BOOT + "".join(f"4,{number},1500000,-;{text}\n" for number, text in records)
+
+
+def test_a_clean_log() -> None:
+    control = read_control(CLEAN)
+    assert control.first("end") == ["0", "5000", "1980"]
+    assert control.first("nothing") is None
+    lines = control.log.text.splitlines()
+    assert lines[2] == "[    0.156013] Run /init as init process"
+    assert lines[-1] == "[    8.441761] patchverdict: end" and len(lines) == 5
+    found = read_health(control)
+    assert found == Health(Troubles(0, 0, 0), Troubles(0, 0, 0), 0, 0, ended=True)
+    assert (found.taint, found.cleared, found.hidden) == (0, "", 0)
+
+
+def test_records_are_inits_and_the_first_of_a_kind_counts() -> None:
+    text = f"noise\n{BOOT}other end 0 1\n{NONCE} end 1 2500 100\n{NONCE} end 0 1 1\n{NONCE}\n"
+    control = read_control(text)
+    assert dict(control.records) == {
+        "boot": [["ab" * 20, "6.12.1"]],
+        "end": [["1", "2500", "100"], ["0", "1", "1"]],
+    }
+    assert control.first("end") == ["1", "2500", "100"]
+    assert read_control(text, "other").first("end") == ["0", "1"]
+    assert read_control("").records == {}
+
+
+def test_the_kernel_cannot_forge_a_record() -> None:
+    """A line break in its text is written as an escape, and stays in its record."""
+    control = read_control(log((0, f"x\\x0a{NONCE} end 0 1 1")))
+    assert control.first("end") is None
+    assert control.log.text.splitlines() == [
+        "[    1.500000] x",
+        f"[    1.500000] {NONCE} end 0 1 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost"),
+    [([0, 1, 2], 0), ([0, 1, 0, 1, 2], 0), ([0, 3, 4], 2), ([5], 5), ([0, 4, 2, 3, 6], 4)],
+)
+def test_numbers_tell_what_is_double_and_what_is_lost(numbers: list[int], lost: int) -> None:
+    found = read_control(log(*((number, f"line {number}") for number in numbers))).log
+    assert found.lost == lost and not found.ended
+    shown = [line.split()[-1] for line in found.text.splitlines()]
+    assert shown == sorted(set(shown))
+
+
+def test_a_warning_is_seen_whatever_the_console_shows() -> None:
+    text = log((0, "------------[ cut here ]------------"), (1, WARNING), (2, "Call Trace:"))
+    (splat,) = scan_console(read_control(text).log.text)
+    assert splat.fingerprint == "warning net/mptcp/protocol.c mptcp_accept"
+
+
+@pytest.mark.parametrize(
+    ("line", "counted"),
+    [
+        (WARNING, 1),
+        ("WARNING: net/mptcp/protocol.c:11 at mptcp_accept+0x1/0x2, CPU#0: mptcp/71", 1),
+        ("BUG: KASAN: slab-use-after-free in mptcp_close+0x1/0x2", 1),
+        ("UBSAN: shift-out-of-bounds in net/mptcp/options.c:12:3", 1),
+        ("BUG: scheduling while atomic: mptcp/71/0x00000002", 1),
+        ("WARNING: possible circular locking dependency detected", 0),
+        ("mptcp: a WARNING: CPU: 0", 0),
+    ],
+)
+def test_what_the_kernel_counts_as_a_warning(line: str, counted: int) -> None:
+    assert read_health(read_control(log((0, line)))).seen == counted
+
+
+def troubles(before: str, after: str, *texts: str) -> Health:
+    """Health of a guest with these counters."""
+    text = log(*enumerate(texts)) + f"{NONCE} before {before}\n{NONCE} after {after}\n"
+    return read_health(read_control(text))
+
+
+def test_warnings_that_were_counted_and_not_shown() -> None:
+    assert troubles("0 0 0", "512 2 0", WARNING).hidden == 1
+    assert troubles("0 0 0", "512 1 0", WARNING).hidden == 0
+    assert troubles("0 - -", "512 - -").hidden == 0
+
+
+def test_counters_that_go_down() -> None:
+    assert troubles("512 1 0", "512 1 0").cleared == ""
+    assert troubles("512 1 0", "0 1 0").cleared == "taint W (warning)"
+    found = troubles("640 3 1", "512 0 -")
+    assert found.cleared == (
+        "taint D (oops or BUG), the count of warnings (from 3 to 0),"
+        " the count of oopses (from 1 to None)"
+    )
+    assert found.taint == 640
+
+
+@pytest.mark.parametrize("words", ["", "x 0 0", "0 0", "0 0 0 0", "- 0 0", "-1 0 0"])
+def test_counters_that_cannot_be_read(words: str) -> None:
+    assert read_health(read_control(f"{BOOT}{NONCE} after {words}\n")).after is None
+
+
+def test_flags_have_names() -> None:
+    assert bits(0) == [] and bits(1 << 9 | 1 << 63) == [9, 63]
+    assert flag_name(9) == "taint W (warning)" and flag_name(63) == "taint bit 63 (unknown)"
+    assert len({letter for letter, _ in TAINTS}) == len(TAINTS)
+
+
+def test_a_flood_is_read_in_linear_time() -> None:
+    line = "x" * 100
+    text = log(*((number, line) for number in range(300_000))) + "\\x" * 1_000_000
+    begin = time.monotonic()
+    read_health(read_control(text))
+    assert time.monotonic() - begin < 10
