@@ -35,7 +35,7 @@ from ci.commands.branches import select_branches
 # is the short form of which.
 STAGE = (
     "series tree source without only suite mode seed layout ignore_dirty rerun timings cpus qemu"
-    " adapt"
+    " adapt config"
 )
 
 
@@ -88,7 +88,9 @@ def boot(settings: Settings) -> int:
     return validate_stage.open_shell(settings, Progress())
 
 
-@task("series tree source without only suite seed layout ignore_dirty rerun times seeds adapt")
+@task(
+    "series tree source without only suite seed layout ignore_dirty rerun times seeds adapt config"
+)
 def verify(settings: Settings, times: int, seeds: str) -> int:
     """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over
     --seeds A..B."""
@@ -97,7 +99,7 @@ def verify(settings: Settings, times: int, seeds: str) -> int:
     return verify_stage.repeat_suite(settings, Progress(), max(times, 2))
 
 
-@task("branches series source suite on format shards tree only adapt")
+@task("branches series source suite on format shards tree only adapt config")
 def plan(settings: Settings, branches: str, source: str, on: str, format: str, shards: int) -> int:
     """What each branch needs of the series, in seconds and without building anything."""
     chosen = select_branches(branches, source or "auto")
@@ -106,6 +108,7 @@ def plan(settings: Settings, branches: str, source: str, on: str, format: str, s
 
 @task(
     "branches series source suite mode seed without only selftests tree rerun timings adapt allow"
+    " config"
 )
 def stable(settings: Settings, branches: str, source: str, selftests: str) -> int:
     """Validate the series on every branch that it affects: one table, one exit code, files for each

@@ -79,6 +79,20 @@ def read_suite(text: str) -> str:
     return text
 
 
+def read_config(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Words of which each is one of ``names`` or a file, whose path becomes absolute."""
+    words = []
+    for word in filter(None, map(str.strip, text.split(","))):
+        if word not in names and not Path(word).is_file():
+            raise StageError(
+                "options",
+                f"--config {word}: no such file, and none of {', '.join(names)}; give the path of a"
+                " file with lines such as CONFIG_SYMBOL=y",
+            )
+        words.append(word if word in names else str(Path(word).resolve()))
+    return tuple(dict.fromkeys(words))
+
+
 def read_only(text: str) -> frozenset[int]:
     """Patch numbers; none where ``text`` is a message-id."""
     return frozenset() if "@" in text else patch_numbers(text, "--only")

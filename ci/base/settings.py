@@ -22,6 +22,8 @@ from ci.base.workspace import PROJECT, Workspace
 
 LAYOUTS = ("fixed", "random")
 MODES = ("auto", "kvm", "tcg", "virtual")
+# Kernel configurations of ours, the normal one first: images/kconfig/NAME.config.
+CONFIGS = ("guest", "debug")
 DEFAULT_SERIES = "kernel-patches/deny-join-id0"
 STDIN = "-"
 BENCH_ROWS = "build,rebuild,boot,smoke,default,scripts"
@@ -36,9 +38,9 @@ class Settings:
     """One request. ``series`` is a folder or file, a range, a message-id or ``STDIN``, ``archive``
     where message-ids are looked up; ``suite`` is empty where the series decides; ``without`` holds
     patch numbers, ``only`` those of the patches that are the series (none: all), ``wanted`` a
-    message-id that chooses one of several; ``cpus`` (0: as the mode has them) and the words for
-    ``qemu`` go to the guests; with ``adapt`` a patch may be put on adapted; ``allow`` says what may
-    fail.
+    message-id that chooses one of several; ``config`` are names out of ``CONFIGS`` and absolute
+    paths of fragments; ``cpus`` (0: as the mode has them) and the words for ``qemu`` go to the
+    guests; with ``adapt`` a patch may be put on adapted; ``allow`` says what may fail.
     """
 
     workspace: Workspace
@@ -56,6 +58,7 @@ class Settings:
     layout: str
     rerun: bool
     timings: bool
+    config: tuple[str, ...] = ()
     cpus: int = 0
     qemu: tuple[str, ...] = ()
     adapt: bool = False
@@ -77,6 +80,12 @@ def _series_again(settings: Settings) -> str:
         return settings.series
     name = os.path.relpath(settings.series, settings.workspace.root)
     return "" if name == DEFAULT_SERIES else name
+
+
+def _config_again(settings: Settings) -> str:
+    root = settings.workspace.root
+    words = [os.path.relpath(one, root) if "/" in one else one for one in settings.config]
+    return ",".join(words)
 
 
 def _numbers_again(numbers: frozenset[int]) -> str:
@@ -128,6 +137,12 @@ OPTIONS = (
         " series says)",
         read=options.read_suite,
         replay=lambda asked: asked.suite,
+    ),
+    Option(
+        "config",
+        "debug, or a file with kernel symbols to add, or both: debug,FILE (default: guest)",
+        read=partial(options.read_config, names=CONFIGS),
+        replay=_config_again,
     ),
     Option(
         "mode",

@@ -309,7 +309,8 @@ def compare_with_vng(
             "options", f"--rows {','.join(sorted(unknown))}: there are {', '.join(ROWS)}"
         )
     with new_run(settings, progress) as run:
-        series, mode = stages.load_series(run), stages.choose_mode(run)
+        series = stages.load_series(run)
+        mode = stages.choose_mode(run, stages.choose_config(run))
         trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
         stages.demand_whole(trees)
     subject, git = _Subject(run, series, trees, mode), trees.patched.source.git

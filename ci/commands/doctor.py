@@ -18,10 +18,11 @@ from ci.commands import preflight
 from ci.commands.preflight import Finding
 from ci.guest import kvm
 from ci.guest.qemu import qemu_build, qemu_version
-from ci.guest.vm import MEMORY_MB, vng_program
+from ci.guest.vm import vng_program
+from ci.kernel.configuration import Needs
 from ci.series.patches import load_series
 
-MEMORY_NEEDED_MB = 2 * MEMORY_MB
+MEMORY_NEEDED_MB = 2 * Needs.memory_mb
 PACKAGES = "ci/packages.txt"
 
 

@@ -19,6 +19,7 @@ from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.kernel import build
 from ci.kernel.build import Kernel, Toolchain
+from ci.kernel.configuration import Configuration, read_configuration
 from ci.logs.outcome import State
 from ci.report.record import SCHEMA, KernelRow, RunRecord, SeriesRow, SuiteRow, TreesRow
 from ci.series.locate import bring_series
@@ -118,7 +119,14 @@ def find_tools(run: Run) -> Toolchain:
     return tools
 
 
-def choose_mode(run: Run) -> Mode:
+def choose_config(run: Run) -> Configuration:
+    """How the kernels are configured."""
+    config = read_configuration(run.settings.config, run.workspace)
+    run.record = replace(run.record, config=config.name)
+    return config
+
+
+def choose_mode(run: Run, config: Configuration) -> Mode:
     """How guests run, found out before anything is built."""
     settings = run.settings
     mode = modes.choose_mode(
@@ -128,6 +136,7 @@ def choose_mode(run: Run) -> Mode:
         layout=settings.layout,
         vcpus=settings.cpus,
         qemu=settings.qemu,
+        needs=config.needs,
     )
     versions = {**run.record.versions, **run_cache.emulator_versions()}
     run.record = replace(run.record, mode=mode, versions=versions)
@@ -183,7 +192,7 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
             trees.base.tree_id,
             trees.patched.tree_id,
         ),
-        prefix=f"{run.branch or f'v{version[0]}.{version[1]}'}.guest",
+        prefix=f"{run.branch or f'v{version[0]}.{version[1]}'}.{run.record.config}",
     )
     return trees
 
@@ -257,30 +266,42 @@ def make_root(run: Run) -> Path:
 
 
 def build_sides(
-    run: Run, trees: Trees, collection: Collection, tools: Toolchain
+    run: Run, trees: Trees, collection: Collection, tools: Toolchain, config: Configuration
 ) -> Mapping[Side, Sides]:
     """Kernel and selftests of both sides for a collection; base is built first, and what does not
     build is recorded."""
     of_side = {Side.BASE: trees.base, Side.PATCHED: trees.patched}
-    keys = [build.kernel_key(run.workspace, one, tools, collection) for one in of_side.values()]
+    keys = [
+        build.kernel_key(run.workspace, one, tools, collection, config) for one in of_side.values()
+    ]
     if not all(run.workspace.entry("kernels", key).exists() for key in keys):
         _demand_room(run.workspace)
-    return {side: _build_side(run, side, one, collection, tools) for side, one in of_side.items()}
+    return {
+        side: _build_side(run, side, one, collection, tools, config)
+        for side, one in of_side.items()
+    }
 
 
 def _build_side(
-    run: Run, side: Side, made: Tree, collection: Collection, tools: Toolchain
+    run: Run,
+    side: Side,
+    made: Tree,
+    collection: Collection,
+    tools: Toolchain,
+    config: Configuration,
 ) -> Sides:
     log = run.folder / side / "build.log"
     what = f"{made.version[0]}.{made.version[1]}, tree {made.tree_id[:12]}"
     with run.progress.stage(f"build {side}", what):
         with _recorded(run, "kernel", side):
-            kernel = build.build_kernel(made, run.workspace, tools, collection, run.progress, log)
+            kernel = build.build_kernel(
+                made, run.workspace, tools, collection, run.progress, log, config
+            )
         with _recorded(run, "selftests", side):
             installed = selftests.install_selftests(made, run.workspace, tools, collection, log)
         run.progress.note(f"kernel {kernel.release}, build id {kernel.build_id[:12]}")
-    config = (kernel.folder / "config").read_text(encoding="utf-8")
-    write_text(run.folder / side / "config", config)
+    settled = (kernel.folder / "config").read_text(encoding="utf-8")
+    write_text(run.folder / side / "config", settled)
     row = KernelRow(kernel.release, kernel.build_id, kernel.image_digest)
     run.record = replace(run.record, kernels={**run.record.kernels, side: row})
     return Sides(kernel, installed)

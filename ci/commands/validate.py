@@ -48,13 +48,14 @@ def new_run(
 def prepare_guests(run: Run) -> Bench:
     """All stages before the guests: a stage a line, each takes what the ones before it gave."""
     series = stages.load_series(run)
+    config = stages.choose_config(run)
     tools = stages.find_tools(run)
-    mode = stages.choose_mode(run)
+    mode = stages.choose_mode(run, config)
     trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
     suite = stages.choose_suite(run, series, trees)
     stages.demand_whole(trees)
     root = stages.make_root(run)
-    sides = stages.build_sides(run, trees, suite.collection, tools)
+    sides = stages.build_sides(run, trees, suite.collection, tools, config)
     images = stages.make_images(run, sides, root, suite.collection, tools)
     suite = stages.keep_changed(suite, sides)
     taps = {
@@ -190,11 +191,12 @@ def build_only(settings: Settings, progress: Progress) -> ExitCode:
     """Both kernels and their selftests."""
 
     def work(run: Run) -> None:
-        series, tools = stages.load_series(run), stages.find_tools(run)
+        series, config = stages.load_series(run), stages.choose_config(run)
+        tools = stages.find_tools(run)
         trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
         stages.demand_whole(trees)
         suite = stages.choose_suite(run, series, trees)
-        stages.build_sides(run, trees, suite.collection, tools)
+        stages.build_sides(run, trees, suite.collection, tools, config)
 
     return _run_part("build", settings, progress, work)
 

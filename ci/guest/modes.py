@@ -3,11 +3,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ci.base.errors import StageError
 from ci.base.workspace import Workspace
 from ci.guest import kvm
+from ci.kernel.configuration import Needs
 
 # Recording makes QEMU's main loop and its CPU thread take turns; what is recorded goes nowhere.
 # Without it the loop, which moves an idle guest's clock on to its next timer
@@ -30,6 +31,7 @@ class Machine:
     qemu: tuple[str, ...]
     cmdline: str
     repeatable: bool = False
+    memory_mb: int = Needs.memory_mb
 
 
 MACHINES = {
@@ -60,7 +62,8 @@ MACHINES = {
 @dataclass(frozen=True)
 class Mode:
     """The choice, a key of ``MACHINES``, and why it was made. ``seed`` is where a repeatable
-    machine takes every random number from; ``layout`` is ``fixed`` or ``random``: whether the
+    machine takes every random number from; ``needs`` are those of the kernel's configuration;
+    ``layout`` is ``fixed`` or ``random``: whether the
     guest's addresses are drawn, too. ``vcpus`` (0: as the mode has them) and further words for QEMU
     are the user's. An ``interactive`` guest takes input, which no recorded one gets (nor could
     repeat)."""
@@ -72,15 +75,23 @@ class Mode:
     vcpus: int = 0
     qemu: tuple[str, ...] = ()
     interactive: bool = False
+    needs: Needs = field(default_factory=Needs)
 
     @property
     def machine(self) -> Machine:
-        """The row of the mode table, with the seed in it where it has one, and what the user
-        added."""
+        """The row of the mode table, with the seed in it where it has one, what the configuration
+        needs, and what the user added."""
         row = MACHINES[self.name]
         seed = ("-seed", str(self.seed)) if row.repeatable else ()
         words = [word.replace(TURNS, "") for word in row.qemu] if self.interactive else row.qemu
-        return replace(row, vcpus=self.vcpus or row.vcpus, qemu=(*words, *seed, *self.qemu))
+        return replace(
+            row,
+            vcpus=self.vcpus or row.vcpus,
+            qemu=(*words, *seed, *self.qemu),
+            cmdline=" ".join([row.cmdline, *self.needs.cmdline]).strip(),
+            memory_mb=self.needs.memory_mb,
+            time_factor=row.time_factor * self.needs.time_factor,
+        )
 
 
 # What QEMU may be told and still be repeatable: it changes what is watched, not what runs.
@@ -136,6 +147,7 @@ def choose_mode(
     layout: str = "",
     vcpus: int = 0,
     qemu: Sequence[str] = (),
+    needs: Needs | None = None,
 ) -> Mode:
     """The mode for ``asked``; ``auto`` is kvm where the probe passes, else virtual. A
     :class:`StageError` for a kvm that was asked for and does not work, for a seed where time is
@@ -157,4 +169,12 @@ def choose_mode(
         )
     if MACHINES[name].repeatable:
         demand_repeatable(vcpus, qemu)
-    return Mode(name, why, 1 if seed is None else seed, layout or "fixed", vcpus, tuple(qemu))
+    return Mode(
+        name,
+        why,
+        1 if seed is None else seed,
+        layout or "fixed",
+        vcpus,
+        tuple(qemu),
+        needs=needs or Needs(),
+    )

@@ -57,7 +57,7 @@ def run_key(job: Job, workspace: Workspace) -> str:
     _, *words = vm.vng_argv(
         anywhere, anywhere, mode, vm.kernel_parameters(workspace, mode), anywhere, anywhere
     )
-    orders = vm.job_text(job.script, "", vm.limit_s(job.script, mode))
+    orders = vm.job_text(job.script, "", vm.limit_s(job.script, mode), mode.needs)
     kernel, image = job.kernel, job.image
     return digest(
         "run",
@@ -116,7 +116,8 @@ def _load(entry: Path, job: Job) -> GuestRun | None:
 
 
 def _cost(script: Script, mode: Mode, workspace: Workspace) -> Path:
-    return workspace.entry("costs", f"{mode.name}-{script.label}")
+    factor = mode.machine.time_factor  # a slow kernel's guests are compared with their own kind
+    return workspace.entry("costs", f"{mode.name}-{factor}-{script.label}")
 
 
 def cost_s(script: Script, mode: Mode, workspace: Workspace) -> float:

@@ -35,7 +35,7 @@ def install_selftests(
     inputs = tree.subtree(SELFTESTS, "include/uapi", GUEST.uapi, "usr", "scripts")
     what = (collection.target, collection.variables)
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools), what))
-    src, obj = tree.source.slot / "src", tree.source.slot / "obj"
+    src, obj = tree.source.slot / "src", tree.source.obj
 
     def run_make(argv: list[str | Path]) -> None:
         env = build.build_environment(workspace, tools, obj)

@@ -22,13 +22,14 @@ from ci.guest.modes import Machine, Mode
 from ci.guest.rootfs import Image
 from ci.guest.selftests import GUEST_SELFTESTS
 from ci.kernel.build import Kernel
+from ci.kernel.configuration import Needs
 from ci.logs.control import read_control
 from ci.logs.ending import LOGS, Ended, GuestEnd, find_forgery, read_numbers
 from ci.suites.collection import Script
 
 JOB = "opt/org.patchverdict/job"
 HERE = Path()
-MEMORY_MB = 1024
+PLAIN = Needs()
 # What images/cmdline says for a fixed layout of addresses.
 FIXED_LAYOUT = ("norandmaps", "nokaslr")
 BOOT_LIMIT_S = 120.0
@@ -57,10 +58,12 @@ class GuestRun:
         return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
-def job_text(script: Script, nonce: str, limit_s: int, *, interactive: bool = False) -> str:
+def job_text(
+    script: Script, nonce: str, limit_s: int, needs: Needs = PLAIN, *, interactive: bool = False
+) -> str:
     """The text that the guest's init reads: what to run, or a shell beside it."""
     lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/{script.folder}", f"limit_s {limit_s}"]
-    variables = {**script.environment, **SELFTEST_ENVIRONMENT}
+    variables = {**script.environment, **SELFTEST_ENVIRONMENT, **needs.environment}
     lines += [f"env {name}={value}" for name, value in variables.items()]
     words = [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
     return "".join(f"{line}\n" for line in [*lines, *(["shell yes"] if interactive else words)])
@@ -120,7 +123,7 @@ def vng_argv(
         "--cpus",
         str(machine.vcpus),
         "--memory",
-        f"{MEMORY_MB}M",
+        f"{machine.memory_mb}M",
         "--verbose",
         *machine.vng,
         f"--qemu-opts={shlex.join(qemu)}",
@@ -194,7 +197,7 @@ def run_guest(
     limit = limit_s(script, mode)
     for name in LOGS:
         (folder / f"{name}.log").touch()
-    (folder / "job").write_text(job_text(script, nonce, limit), encoding="utf-8")
+    (folder / "job").write_text(job_text(script, nonce, limit, mode.needs), encoding="utf-8")
     empty = folder / "root"
     empty.mkdir()
     parameters = kernel_parameters(workspace, mode)
@@ -268,7 +271,7 @@ def guests_at_once(machine: Machine) -> int:
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemAvailable:"):  # MemAvailable:   24000000 kB
             free_mb = int(line.split()[1]) // 1024
-    return max(1, min(cores, free_mb // (MEMORY_MB + 256)))
+    return max(1, min(cores, free_mb // (machine.memory_mb + 256)))
 
 
 def open_shell(
@@ -278,7 +281,7 @@ def open_shell(
     is its usual one)."""
     folder.mkdir(parents=True)
     (folder / "job").write_text(
-        job_text(script, secrets.token_hex(16), 0, interactive=True), encoding="utf-8"
+        job_text(script, secrets.token_hex(16), 0, mode.needs, interactive=True), encoding="utf-8"
     )
     empty = folder / "root"
     empty.mkdir()

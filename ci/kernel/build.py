@@ -16,11 +16,13 @@ from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
 from ci.base.workspace import Workspace, digest, file_digest
 from ci.kernel import bzimage, kconfig, make_progress, objects
+from ci.kernel.configuration import NORMAL, Configuration
 from ci.kernel.objects import StaleError
 from ci.suites.collection import Collection
 from ci.trees.tree import Tree
 
 BUILD_LIMIT_S = 7200.0
+COMMON = "images/kconfig/guest.config"
 # What kbuild would otherwise take from the machine and the moment; .version counts links.
 REPRODUCIBLE = {
     "KBUILD_BUILD_TIMESTAMP": "Wed Jan  1 00:00:00 UTC 2025",
@@ -122,12 +124,11 @@ def objects_key(tools: Toolchain) -> str:
 
 
 def read_fragments(
-    workspace: Workspace, tree: Tree, collection: Collection
+    workspace: Workspace, tree: Tree, collection: Collection, config: Configuration = NORMAL
 ) -> tuple[kconfig.Fragment, ...]:
-    """Ours under ``images/kconfig``, then what the tree's own selftests ask for, then what the
-    collection does."""
-    ours = sorted((workspace.root / "images" / "kconfig").glob("*.config"))
-    texts = {f"images/kconfig/{path.name}": path.read_text(encoding="utf-8") for path in ours}
+    """What all guests need, then what the tree's own selftests ask for, then what the collection
+    does, then the configuration."""
+    texts = {COMMON: (workspace.root / COMMON).read_text(encoding="utf-8")}
     for name in collection.configs:
         theirs = tree.source.git.text(tree.commit, name)
         if theirs is None:
@@ -138,10 +139,17 @@ def read_fragments(
         texts[name] = theirs
     if collection.symbols:
         texts[f"the collection {collection.name}"] = collection.symbols
-    return tuple(kconfig.parse_fragment(text, name) for name, text in texts.items())
+    common = (kconfig.parse_fragment(text, name) for name, text in texts.items())
+    return (*common, *config.fragments)
 
 
-def kernel_key(workspace: Workspace, tree: Tree, tools: Toolchain, collection: Collection) -> str:
+def kernel_key(
+    workspace: Workspace,
+    tree: Tree,
+    tools: Toolchain,
+    collection: Collection,
+    config: Configuration = NORMAL,
+) -> str:
     """Digest of what a kernel is made from. Documentation and selftests are not part of it, their
     config is."""
     inputs = tree.subtree()
@@ -149,7 +157,7 @@ def kernel_key(workspace: Workspace, tree: Tree, tools: Toolchain, collection: C
         inputs.pop(name, None)
     parts = tree.subtree("tools/")
     parts.pop("tools/testing", None)
-    asked = [fragment.text for fragment in read_fragments(workspace, tree, collection)]
+    asked = [fragment.text for fragment in read_fragments(workspace, tree, collection, config)]
     return digest("kernel", inputs, parts, asked, asdict(tools), REPRODUCIBLE, MAKE_VARIABLES)
 
 
@@ -167,19 +175,24 @@ def make_words(tree: Tree, *args: str) -> list[str | Path]:
         "make",
         "-C",
         tree.source.slot / "src",
-        f"O={tree.source.slot / 'obj'}",
+        f"O={tree.source.obj}",
         *MAKE_VARIABLES,
         *args,
     ]
 
 
 def configure_kernel(
-    tree: Tree, workspace: Workspace, tools: Toolchain, collection: Collection, log: Path
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    log: Path,
+    config: Configuration = NORMAL,
 ) -> None:
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an
     error."""
-    obj = tree.source.slot / "obj"
-    asked = kconfig.merge_fragments(read_fragments(workspace, tree, collection))
+    obj = tree.source.obj
+    asked = kconfig.merge_fragments(read_fragments(workspace, tree, collection, config))
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
     done = processes.run(
         make_words(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
@@ -244,21 +257,23 @@ def build_kernel(
     collection: Collection,
     progress: Progress,
     log: Path,
+    config: Configuration = NORMAL,
 ) -> Kernel:
     """The kernel of ``tree`` for a collection, from the cache where its inputs are known. A
     :class:`BuildError` carries the compiler's lines; whose fault it is depends on whether the base
     builds, which the caller knows.
     """
-    key = kernel_key(workspace, tree, tools, collection)
+    tree = config.place_objects(tree)
+    key = kernel_key(workspace, tree, tools, collection, config)
 
     def work(obj: Path) -> tuple[str, tuple[str, ...]]:
-        configure_kernel(tree, workspace, tools, collection, log)
+        configure_kernel(tree, workspace, tools, collection, log, config)
         compiled = _compile(tree, workspace, tools, progress, log)
         return _checked(obj, log), compiled
 
     def make(fresh: Path) -> None:
         build_id, compiled = objects.use_objects(tree, objects_key(tools), work)
-        _copy_out(tree.source.slot / "obj", fresh, key, build_id, compiled)
+        _copy_out(tree.source.obj, fresh, key, build_id, compiled)
 
     entry = workspace.entry("kernels", key)
     return load_kernel(workspace.keep(entry, tree.checked_out(workspace), make))
@@ -268,7 +283,7 @@ def _compile(
     tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
 ) -> tuple[str, ...]:
     """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
-    obj = tree.source.slot / "obj"
+    obj = tree.source.obj
     counter = make_progress.Counter(progress, make_progress.count_stale(obj))
     jobs = f"-j{len(os.sched_getaffinity(0))}"
     done = processes.run(

@@ -48,16 +48,16 @@ def use_objects(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
     try:
         return _once(tree, key, work)
     except StaleError:
-        remove_tree(tree.source.slot / "obj")
+        remove_tree(tree.source.obj)
     try:
         return _once(tree, key, work)
     except StaleError:
-        remove_tree(tree.source.slot / "obj")
+        remove_tree(tree.source.obj)
         raise
 
 
 def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
-    obj = tree.source.slot / "obj"
+    obj = tree.source.obj
     commits, before, begin = _ready(tree, key, obj)
     try:
         made = work(obj)

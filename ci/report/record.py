@@ -81,13 +81,14 @@ class GuestRow:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The whole run. What a stage has not reached is ``None`` or empty. ``must_flip`` are (script,
-    case), ``versions`` those of the tools, ``packages`` those of the guest's root, ``prefix``
-    begins each class name in JUnit; ``replay`` is the command that runs the same again in virtual
-    time, but for its suite."""
+    """The whole run. What a stage has not reached is ``None`` or empty. ``config`` names the
+    kernels' configuration, ``must_flip`` are (script, case), ``versions`` those of the tools,
+    ``packages`` those of the guest's root, ``prefix`` begins each class name in JUnit; ``replay``
+    is the command that runs the same again in virtual time, but for its suite."""
 
     schema: int
     series: SeriesRow
+    config: str = "guest"
     mode: Mode | None = None
     suite: SuiteRow | None = None
     trees: TreesRow | None = None

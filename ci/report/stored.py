@@ -143,8 +143,18 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
         must_flip=record.must_flip,
         known=_explained(record, whole),
         allowed={(script, case): why for script, case, why in record.series.allowed},
-        notes=(*record.series.notes, *(record.suite.notes if record.suite else ())),
+        notes=_notes(record),
         troubles=record.troubles,
+    )
+
+
+def _notes(record: RunRecord) -> tuple[str, ...]:
+    """What a reader of the verdict has to know of the run besides its cases."""
+    normal = record.config == RunRecord.config
+    return (
+        *record.series.notes,
+        *(record.suite.notes if record.suite else ()),
+        *([] if normal else [f"kernel configuration: {record.config}"]),
     )
 
 

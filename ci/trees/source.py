@@ -24,13 +24,19 @@ ATTRIBUTES = """\
 @dataclass(frozen=True)
 class Source:
     """A kernel as it comes. ``slot`` is a folder of the cache: ``slot/src`` is a git work tree that
-    holds ``commit``, ``slot/obj`` the object directory that everything built from this source
-    shares."""
+    holds ``commit``, ``objects`` the folder beside it of the object directory that everything built
+    from this source shares, but for kernels of another configuration."""
 
     name: str
     slot: Path
     commit: str
     why: str
+    objects: str = "obj"
+
+    @property
+    def obj(self) -> Path:
+        """The object directory."""
+        return self.slot / self.objects
 
     @property
     def git(self) -> Git:

@@ -58,6 +58,7 @@ def test_the_help_of_a_task_is_shown() -> None:
         "source",
         "adapt",
         "allow",
+        "config",
         "without",
         "only",
         "suite",

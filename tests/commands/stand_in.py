@@ -24,6 +24,7 @@ from ci.guest.selftests import GUEST_SELFTESTS
 from ci.guest.vm import GuestRun
 from ci.kernel import build
 from ci.kernel.build import Kernel, Toolchain
+from ci.kernel.configuration import Configuration
 from ci.logs.ending import Ended, GuestEnd
 from ci.suites.collection import Collection, Script
 from ci.trees.tree import Tree
@@ -97,6 +98,7 @@ class StandIn:
         collection: Collection,
         progress: Progress,
         log: Path,
+        config: Configuration,
     ) -> Kernel:
         self.built.append(tree.tree_id)
         if DOES_NOT_COMPILE in (tree.source.git.text(tree.commit, "net/demo.c") or ""):

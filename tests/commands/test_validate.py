@@ -305,3 +305,33 @@ def test_a_part_of_the_way(
         assert len(guests.asked) == count and "done, logs in" in capsys.readouterr().out
     assert not [*workspace.results.glob("*/verdict.json")]
     assert PASS.status == 0 and len(guests.built) == 6
+
+
+def test_the_cases_of_another_configuration_are_its_own(
+    validated: Callable[..., int],
+    guests: StandIn,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (file := tmp_path / "more.config").write_text("CONFIG_BRIDGE=y\n", encoding="utf-8")
+    for words, name in (("", "guest"), ("debug", "debug"), (str(file), "more")):
+        assert validated(config=words) == 0
+        junit = (workspace.latest() / "junit.xml").read_text(encoding="utf-8")
+        classes = {case.attrib["classname"] for case in ET.fromstring(junit).iter("testcase")}
+        assert {one.rpartition(".")[0] for one in classes} == {f"v6.12.{name}"}
+        run, said = stored(workspace, "run.json"), capsys.readouterr().out
+        assert run["config"] == name and ("--config" in run["replay"]) == bool(words)
+        assert (f"note: kernel configuration: {name}\n" in said) == bool(words)
+        assert run["mode"]["needs"]["memory_mb"] == (2048 if words == "debug" else 1024)
+    # Debug's guests are others than those of the normal kernels; a file changes only the kernel.
+    assert sorted(names(guests)) == sorted(BOTH * 2)
+
+
+def test_a_line_of_a_fragment_that_cannot_be_read_leaves_no_run(
+    validated: Callable[..., int], guests: StandIn, workspace: Workspace, tmp_path: Path
+) -> None:
+    (file := tmp_path / "more.config").write_text("BRIDGE=y\n", encoding="utf-8")
+    with pytest.raises(StageError, match=r"more\.config:1"):
+        validated(config=str(file))
+    assert list(workspace.results.iterdir()) == [] and guests.built == []

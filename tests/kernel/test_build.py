@@ -10,16 +10,17 @@ import pytest
 
 from ci.base.errors import StageError
 from ci.base.progress import Progress
-from ci.base.settings import Settings
+from ci.base.settings import Settings, make_settings
 from ci.base.workspace import Workspace
 from ci.kernel import build, make_progress
 from ci.kernel.build import Toolchain
+from ci.kernel.configuration import NORMAL, read_configuration
 from ci.series.patches import load_series
 from ci.suites.collection import Collection
 from ci.suites.mptcp import COLLECTION
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, derive_trees
-from tests.conftest import commit
+from tests.conftest import ROOT, commit
 
 TOOLS = Toolchain("gcc 12", "ld 2.40")
 CONFIG = "tools/testing/selftests/net/mptcp/config"
@@ -97,6 +98,20 @@ def test_our_fragment_asks_with_a_reason_for_each_symbol(
     )
     assert theirs.name == CONFIG and len(ours.symbols) > 50
     assert [asked.symbol for asked in ours.symbols if asked.value != "n" and not asked.reason] == []
+
+
+def test_what_a_configuration_asks_for_comes_after_all_else(
+    tree_with: Callable[..., Tree], workspace: Workspace, tmp_path: Path
+) -> None:
+    (file := tmp_path / "mine.config").write_text("CONFIG_MPTCP=n\n", encoding="utf-8")
+    words = make_settings(ROOT, config=f"debug,{file}").config
+    config, made = read_configuration(words, workspace), tree_with({CONFIG: "CONFIG_MPTCP=m\n"})
+    asked = build.read_fragments(workspace, made, COLLECTION, config)
+    names = ["images/kconfig/guest.config", CONFIG, "images/kconfig/debug.config", str(file)]
+    assert [one.name for one in asked] == names
+    assert asked[:2] == build.read_fragments(workspace, made, COLLECTION)
+    keys = [build.kernel_key(workspace, made, TOOLS, COLLECTION, one) for one in (config, NORMAL)]
+    assert keys[0] != keys[1] == build.kernel_key(workspace, made, TOOLS, COLLECTION)
 
 
 def test_the_command_line(tree_with: Callable[..., Tree]) -> None:
