@@ -87,6 +87,19 @@ def _option(value: Path) -> str:
     return str(value).replace(",", ",,")
 
 
+def _log_words(mode: Mode, folder: Path) -> list[str]:
+    """QEMU's words for the serial ports, a file each, and for what it tells of its own end, where
+    nobody types (:mod:`ci.guest.events`)."""
+    words: list[str] = []
+    for name in LOGS:
+        words += ["-chardev", f"file,id={name}log,path={_option(folder / name)}.log"]
+        words += ["-serial", f"chardev:{name}log"]
+    if not mode.interactive:
+        words += ["-chardev", f"pipe,id=events,path={_option(folder / events.NAME)}"]
+        words += ["-mon", "chardev=events,mode=control"]
+    return words
+
+
 def vng_argv(
     kernel: Path, initrd: Path, mode: Mode, parameters: str, folder: Path, empty_root: Path
 ) -> list[str]:
@@ -95,21 +108,10 @@ def vng_argv(
     nothing of where the checkout is.
 
     Our -append comes last and replaces the one that vng composes, which carries values of the host.
-    The first serial port is vng's own; ours follow. Where nobody types, QEMU tells why it ends
-    (:mod:`ci.guest.events`).
+    The first serial port is vng's own; ours follow.
     """
     machine = mode.machine
-    qemu: list[str] = ["-no-reboot", "-initrd", str(initrd), *machine.qemu]
-    for name in LOGS:
-        qemu += [
-            "-chardev",
-            f"file,id={name}log,path={_option(folder / name)}.log",
-            "-serial",
-            f"chardev:{name}log",
-        ]
-    if not mode.interactive:
-        qemu += ["-chardev", f"pipe,id=events,path={_option(folder / events.NAME)}"]
-        qemu += ["-mon", "chardev=events,mode=control"]
+    qemu = ["-no-reboot", "-initrd", str(initrd), *machine.qemu, *_log_words(mode, folder)]
     qemu += ["-fw_cfg", f"name={JOB},file={_option(folder / 'job')}", "-append", parameters]
     return [
         vng_program(),
@@ -175,8 +177,19 @@ class _Watch:
         return part if asleep or time.monotonic() - self.since > self.limits[part] else ""
 
 
-FLOOD = "flood"
+FLOOD, FLOODED = "flood", GuestEnd(Ended.FLOODED, "", None, timed_out=False, guest_ms=0)
 HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
+
+
+def _lay_out(folder: Path, orders: str) -> tuple[Path, Path]:
+    """Make the folder of a guest, with its logs; the file of its job and its empty root."""
+    folder.mkdir(parents=True)
+    job, empty = folder / "job", folder / "root"
+    job.write_text(orders, encoding="utf-8")
+    empty.mkdir()
+    for name in LOGS:
+        (folder / f"{name}.log").touch()
+    return job, empty
 
 
 def run_guest(
@@ -190,38 +203,32 @@ def run_guest(
 ) -> GuestRun:
     """Boot ``kernel``, run ``script``, power off; logs into ``folder``, which is made. A guest that
     dies or hangs is an answer; a :class:`StageError` is left to vng that is missing and a build id
-    that is not the kernel's, which then goes from the cache.
-    ``nonce`` (32 hex digits, drawn where none is given) begins each control record."""
-    folder.mkdir(parents=True)
+    that is not the kernel's, which then goes from the cache. ``nonce`` (32 hex digits, drawn where
+    none is given) begins each control record."""
     nonce = nonce or secrets.token_hex(16)
     limit = limit_s(script, mode)
-    for name in LOGS:
-        (folder / f"{name}.log").touch()
-    (folder / "job").write_text(job_text(script, nonce, limit, mode.needs), encoding="utf-8")
-    empty = folder / "root"
-    empty.mkdir()
-    parameters = kernel_parameters(workspace, mode)
-    argv = vng_argv(kernel.bzimage, image.path, mode, parameters, HERE, HERE / empty.name)
+    job, empty = _lay_out(folder, job_text(script, nonce, limit, mode.needs))
+    words = kernel_parameters(workspace, mode)
+    argv = vng_argv(kernel.bzimage, image.path, mode, words, HERE, HERE / empty.name)
+    most_s = limit * WALL_FACTOR + 60
     with Events(folder) as told:
         # vng's own exit status says nothing (always 255 with a command line that is not its own).
         done = processes.run(
             argv,
             stage="run",
-            timeout_s=limit * WALL_FACTOR + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 120,
+            timeout_s=most_s + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 60,
             cwd=folder,
             env=vng_environment(),
             log=folder / "vng.log",
             ok=None,
-            watch=_Watch(folder, nonce, limit * WALL_FACTOR + 60, told),
+            watch=_Watch(folder, nonce, most_s, told),
         )
         reason = told.find_reason()
-    (folder / "job").unlink()
+    job.unlink()
     empty.rmdir()
     if flooded := find_flooded(folder, (*LOGS, "vng")):
         cut_logs(folder, LOGS, flooded, repeatable=mode.machine.repeatable)
-        end = GuestEnd(Ended.FLOODED, "", None, timed_out=False, guest_ms=0)
-    else:
-        end = _read_end(folder, nonce, done.stopped, reason, kernel)
+    end = FLOODED if flooded else _read_end(folder, nonce, done.stopped, reason, kernel)
     return GuestRun(script, folder, replace(end, cpu_s=done.cpu_s))
 
 
@@ -279,18 +286,8 @@ def open_shell(
 ) -> int:
     """An interactive shell in a guest where ``script`` lies, on this terminal; vng's exit code (255
     is its usual one)."""
-    folder.mkdir(parents=True)
-    (folder / "job").write_text(
-        job_text(script, secrets.token_hex(16), 0, mode.needs, interactive=True), encoding="utf-8"
-    )
-    empty = folder / "root"
-    empty.mkdir()
-    argv = vng_argv(
-        kernel.bzimage,
-        image.path,
-        replace(mode, interactive=True),
-        kernel_parameters(workspace, mode),
-        HERE,
-        HERE / empty.name,
-    )
+    orders = job_text(script, secrets.token_hex(16), 0, mode.needs, interactive=True)
+    _, empty = _lay_out(folder, orders)
+    words, shown = kernel_parameters(workspace, mode), replace(mode, interactive=True)
+    argv = vng_argv(kernel.bzimage, image.path, shown, words, HERE, HERE / empty.name)
     return processes.interactive(argv, cwd=folder, env=vng_environment())
