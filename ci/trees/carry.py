@@ -16,6 +16,7 @@ from ci.trees.index import Index
 
 MERGED = "merged, with the blobs that it names"
 MOST_LINES = 2000  # of a change that is compared; more says no more
+MOST_TOLD = 40  # lines on why a patch does not apply
 
 
 @dataclass(frozen=True)
@@ -185,14 +186,15 @@ def put_on(
             "but for white space it applies: was it sent by a mailer that changes tabs or blanks?"
         )
     more += [f"with --adapt it can be put on: {adapted.why}"] if adapted else []
-    return Refused(tuple(words), tuple(missing), tuple(more))
+    return Refused(tuple(words), tuple(missing[:MOST_TOLD]), tuple(more))
 
 
 def explain_refusal(patch: Patch, refusal: str, *, reverse: bool = False) -> str:
     """Git's words on a patch that does not apply, with the hunk that each
     ``patch failed: FILE:LINE`` means."""
     lines, files = [], parse_diff(patch.diff)
-    for line in refusal.splitlines():
+    told = refusal.splitlines()
+    for line in told[:MOST_TOLD]:
         lines.append(line)
         if failed := re.match(
             r"error: patch failed: (.+):(\d+)$", line
@@ -204,4 +206,6 @@ def explain_refusal(patch: Patch, refusal: str, *, reverse: bool = False) -> str
                 for number, hunk in enumerate(one.hunks, 1)
                 if (hunk.new if reverse else hunk.old) == int(failed[2])
             ]
+    if len(told) > MOST_TOLD:
+        lines.append(f"and {len(told) - MOST_TOLD} more lines of git's")
     return "\n".join(lines)

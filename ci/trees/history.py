@@ -11,6 +11,7 @@ from ci.base.errors import StageError
 from ci.base.git import Git
 from ci.series.diff import file_names, parse_diff
 from ci.series.patch import Patch
+from ci.trees.index import MOST_CHANGED
 
 # About two years of the mainline kernel; its messages are read in some seconds.
 MOST_COMMITS = 150_000
@@ -153,7 +154,7 @@ class History:
     def _by_change(self, patch: Patch) -> Iterable[Found]:
         """The commits that touch the patch's files, by what they change."""
         paths = [f":(literal){name}" for name in file_names(parse_diff(patch.diff))]
-        if not paths:
+        if not paths or len(paths) > MOST_CHANGED:
             return
         log = self._run(
             "log",

@@ -4,7 +4,7 @@ done."""
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ci.base.git import Git
@@ -15,6 +15,8 @@ from ci.trees.place import Text
 MOST_READ = 32_000_000
 MOST_FILES = 64
 MOST_NAMESAKES = 8
+# A change of more files is put on as it is, or not at all: each is an argument of git's commands.
+MOST_CHANGED = 1000
 TELLTALES = 8
 _WORDS = re.compile(r"[^\0\ud800-\udfff]+")  # what a command line can hold
 
@@ -110,14 +112,7 @@ class Index:
 
     def absent(self, paths: Iterable[str]) -> set[str]:
         """Those of the names that the tree has not."""
-        wanted = set(paths)
-        words = [f":(literal){name}" for name in sorted(wanted)]
-        return (
-            wanted
-            - set(self.git.run("ls-files", "-z", "--", *words, env=self.env).stdout.split("\0"))
-            if words
-            else wanted
-        )
+        return set(paths) - set(self.git.run("ls-files", "-z", env=self.env).stdout.split("\0"))
 
     def read(self, files: Sequence[FileDiff]) -> dict[str, Text]:
         """The files of a change, as far as they are there, and those that may have taken their code
@@ -125,6 +120,8 @@ class Index:
         with one of the change's longest lines.
         """
         given = file_names(files)
+        if len(given) > MOST_CHANGED:
+            return {}
         own = [f":(literal){name}" for name in given]
         wanted = dict(self._listed(*own)) if own else {}
         lines = _telltales(files)
@@ -133,9 +130,7 @@ class Index:
             f":(glob){'' if folder == '.' else f'{_literal(folder)}/'}*"
             for folder in sorted(folders)
         ]
-        for name in sorted({PurePosixPath(name).name for name in given if name not in wanted}):
-            found = [path for path, _ in self._listed(f":(glob)**/{_literal(name)}")]
-            where += [f":(literal){path}" for path in found] if len(found) <= MOST_NAMESAKES else []
+        where += [f":(literal){path}" for path in self._namesakes(set(given) - set(wanted))]
         if lines and where:
             words = [word for line in lines for word in ("-e", line)]
             hits = self.git.run(
@@ -149,8 +144,17 @@ class Index:
             )
         return self._texts(wanted)
 
+    def _namesakes(self, absent: Collection[str]) -> list[str]:
+        """Files elsewhere with the names of those that are not there, but for names such as
+        Makefile, which many have."""
+        sought: dict[str, list[str]] = {PurePosixPath(path).name: [] for path in absent}
+        for path, _ in self._listed() if sought else ():
+            if (found := sought.get(path.rpartition("/")[2])) is not None:
+                found.append(path)
+        return [path for of in sought.values() if len(of) <= MOST_NAMESAKES for path in of]
+
     def _listed(self, *patterns: str) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Path, mode and blob of the regular files that a pattern matches."""
+        """Path, mode and blob of the regular files that a pattern matches, of all without any."""
         for row in self.git.run("ls-files", "-s", "-z", "--", *patterns, env=self.env).stdout.split(
             "\0"
         ):

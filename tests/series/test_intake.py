@@ -7,15 +7,17 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import tarfile
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from ci.base import exits
+from ci.base import exits, processes
 from ci.base.errors import PatchError, StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.git import Git
@@ -269,6 +271,29 @@ def test_a_series_that_blows_a_file_up_in_steps(
     loaded = load(tmp_path / "series", mail(text), mail(grown))
     conflict = derive(loaded).conflict
     assert conflict and conflict.patches == (2,) and "and 30 are the most" in conflict.text
+
+
+@pytest.mark.parametrize(("count", "status"), [(300, "applies"), (1500, "applies"), (1500, "")])
+def test_a_patch_of_many_files_costs_no_process_each(
+    count: int,
+    status: str,
+    derive: Callable[..., Trees],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "".join(new_file(f"net/d{n % 50}/f{n}.c") for n in range(count))
+    if not status:
+        text = text.replace("new file mode 100644\n", "").replace(
+            "@@ -0,0 +1 @@", "@@ -1 +1 @@\n-y"
+        )
+        text = re.sub(r"--- /dev/null\n\+\+\+ b/(.*)", r"--- a/\1\n+++ b/\1", text)
+    loaded = load(tmp_path / "series", mail(text))
+    count_runs = Mock(wraps=processes.run)
+    monkeypatch.setattr(processes, "run", count_runs)
+    made = derive(loaded)
+    assert count_runs.call_count < 60
+    assert made.states[0].words == (status or "conflicts")
+    assert status or len(made.states[0].why.splitlines()) < 200
 
 
 def test_attributes_of_a_tree_do_not_change_its_files(
