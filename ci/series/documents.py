@@ -23,7 +23,8 @@ PATCH_FILE = re.compile(r".+\.(?:patch|diff)(?:\.gz)?", re.I | re.S)
 MAIL_FILE = re.compile(r".+\.(?:eml|mbox|mbx|mail)(?:\.gz)?", re.I | re.S)
 # 0003-title.patch, v2-0003-title.patch, v2.1-0003-title.patch: what git format-patch writes
 NUMBERED = re.compile(r"(?:v\d+(?:\.\d+)?-)?(\d{4})-")
-BOX_LINE = re.compile(rb"^From .*\d:\d\d:\d\d .*\d{4}", re.M)
+# From ada@example.org Thu Sep 11 09:41:00 2025; each part is bounded, for lines of megabytes
+BOX_LINE = re.compile(rb"^From .{0,400}?\d:\d\d:\d\d .{0,40}?\d{4}", re.M)
 COMMENT = re.compile(r"(?:^|\s)#.*")  # of a series file: a name may have # in it
 FROM_LINE = re.compile(rb"^From \S", re.M)
 # From 98befba9447e6167158771f3f6b4b3d402c585b1 Mon Sep 17 00:00:00 2001

@@ -34,7 +34,7 @@ REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*(?:\[\d+\])?:", re.I)
 # with them.
 SCISSORS = re.compile(rb"^[ -]*(?:>8|8<|%<|>%)[ 8<>%-]*\n\s*(?:From|Subject|Date): ", re.M)
 BASE_COMMIT = re.compile(r"^base-commit: ([0-9a-f]{40})\s*$", re.M)
-CHANGE_ID = re.compile(r"^change-id: (\S{1,200})\s*$", re.M)
+CHANGE_ID = re.compile(r"^change-id: ([!-~]{1,200})\s*$", re.M)
 BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 TITLE_LENGTH = 200
 # 60 MB take git some seconds; of a subject of many tags it moves all that follows each.

@@ -387,6 +387,16 @@ def bomb(folder: Path) -> None:
     (folder / "x.mbox.gz").write_bytes(gzip.compress(bytes(200_000_000), 1))
 
 
+def number(folder: Path) -> None:
+    (folder / "0001-x.patch").write_text(mail(new_file("a.c")), encoding="ascii")
+    (folder / "series.toml").write_text(f"name = {'9' * 5000}\n", encoding="ascii")
+
+
+def times(folder: Path) -> None:
+    """A line of a box whose every word could be the time in it."""
+    (folder / "x.mbox").write_bytes(b"From " + b"1:11:11 " * 100_000 + b"\n\nx\n")
+
+
 INPUTS: dict[Callable[[Path], None], str] = {
     link_out: "0001-x.patch: a link that leads out of",
     maildir: "cur/1: a link that leads out of",
@@ -400,6 +410,8 @@ INPUTS: dict[Callable[[Path], None], str] = {
     tar: "0001-x.patch: a tar archive; unpack it",
     twice_packed: "x.mbox.gz: packed by gzip more than once",
     bomb: "x.mbox.gz: more than 64 MB",
+    number: "series.toml: Exceeds the limit",
+    times: "none of the mails in it is a patch",
 }
 
 
