@@ -5,23 +5,22 @@ Logs are hostile: what is kept of them is cleaned and bounded here, in linear ti
 raises.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from ci.base.text import SEQUENCE, escape_controls
 
 MAX_NAME = 200
 MAX_LINE = 2000
 DETAIL_LINES = 40
 DETAIL_CHARS = 4096
-
-
-# "\x1b[1;32m", "\x1b]0;title\x07", "\x1bM"
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\r\n]*+(?:\x07|\x1b\\)|[@-Z\\^_])")
-# A bell, a C1 byte, a line separator, a right-to-left override, half a surrogate pair
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+# So many characters of a log, and so many cases of a script, are read; what is beyond is told.
+MAX_TEXT = 1 << 26
+MAX_CASES = 10_000
+CUT = "[...]"
+# What a serial port may leave at the ends of a line: "\x00", "\x1b", "\x9b"
+_NOISE = "".join(map(chr, (*range(32), *range(127, 160))))
 
 
 class State(StrEnum):
@@ -51,16 +50,61 @@ class Case:
     attempts: tuple[str, ...] = ()
 
 
+class CaseList:
+    """Cases as they come up, the first 10000 of them; ``full``: there are more."""
+
+    def __init__(self) -> None:
+        self.cases: list[Case] = []
+        self.full = False
+
+    def add(self, case: Case) -> None:
+        """One more."""
+        if len(self.cases) < MAX_CASES:
+            self.cases.append(case)
+        else:
+            self.full = True
+
+
 def clean_lines(text: str) -> list[str]:
-    """The lines of a log without colours, control characters and carriage returns; tabs are
-    blanks."""
-    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
-    return _CONTROL.sub("", text).split("\n")
+    """The lines of a log: without a terminal's sequences and carriage returns, a tab is a blank,
+    and other control characters are escaped."""
+    return list(each_line(text))
+
+
+def each_line(text: str) -> Iterator[str]:
+    """The same, one after the other: a log may have a million."""
+    if "\x1b" in text:
+        text = SEQUENCE.sub("", text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+    begin = 0
+    while (end := text.find("\n", begin)) >= 0:
+        line = text[begin:end]
+        yield line if line.isprintable() else _escaped(line)
+        begin = end + 1
+    yield _escaped(text[begin:])
+
+
+def _escaped(line: str) -> str:
+    return escape_controls(line.strip(_NOISE)[: 4 * MAX_LINE])
 
 
 def tidy(name: str) -> str:
-    """A name in one form: single blanks, at most 200 characters."""
-    return " ".join(name[: 4 * MAX_NAME].split())[:MAX_NAME].rstrip()
+    """A name in one form: single blanks, at most 200 characters; one that is cut ends so:
+    ``[...]``."""
+    short = " ".join(name[: 4 * MAX_NAME].split())
+    if len(short) > MAX_NAME or len(name) > 4 * MAX_NAME:
+        short = short[: MAX_NAME - len(CUT)] + CUT
+    return short
+
+
+def is_cut(name: str) -> bool:
+    """Whether :func:`tidy` cut a name."""
+    return name.endswith(CUT)
+
+
+def clip(line: str) -> str:
+    """A line of at most 2000 characters; one that is cut ends so: ``[...]``."""
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - len(CUT)] + CUT
 
 
 def bounded(lines: Iterable[str]) -> str:
@@ -68,9 +112,9 @@ def bounded(lines: Iterable[str]) -> str:
     kept: list[str] = []
     for line in lines:
         if len(kept) == DETAIL_LINES:
-            kept.append("[...]")
+            kept.append(CUT)
             break
-        kept.append(line[:MAX_LINE].rstrip())
+        kept.append(clip(line.rstrip()))
     return "\n".join(kept)[:DETAIL_CHARS].strip("\n")
 
 

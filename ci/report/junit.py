@@ -8,28 +8,18 @@ that has neither message nor text, which turns it into a pass: here both always 
 the end the counts in the file are held against the verdict.
 """
 
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
 import junit_xml
 
 from ci.base.exit_codes import ExitCode
+from ci.base.text import break_commands
 from ci.logs.outcome import clean_lines
 from ci.verdict.judge import CaseVerdict, Change, Verdict
 
 MAX_ATTRIBUTE = 500
 MAX_TEXT = 8192
-
-# What XML 1.0 forbids (its Char production) or discourages: C1 controls, noncharacters; "\x00",
-# "\ufdd0", "\U0001ffff"
-_UNFIT = re.compile(
-    "[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]|["
-    + "".join(
-        chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(1, 17)
-    )
-    + "]"
-)
 
 # The attributes that the schema has for each element (of those that we have a use for).
 ALLOWED = {
@@ -44,10 +34,10 @@ ALLOWED = {
 
 
 def xml_text(text: str, limit: int = MAX_TEXT) -> str:
-    """Any text as XML may hold it: no colours, no control characters, at most ``limit``
-    characters."""
-    cut = text if len(text) <= limit else text[:limit] + " [...]"
-    return _UNFIT.sub("\ufffd", "\n".join(clean_lines(cut)))
+    """Any text as XML may hold it: no colours and no commands for GitHub's runner, control
+    characters and others that XML forbids as escapes, at most ``limit`` characters."""
+    shown = "\n".join(map(break_commands, clean_lines(text[:limit])))
+    return shown[:limit] + (" [...]" if max(len(text), len(shown)) > limit else "")
 
 
 def _attribute(text: str) -> str:
@@ -85,8 +75,15 @@ def _test_case(case: CaseVerdict, prefix: str) -> junit_xml.TestCase:
 
 def conform_document(document: str) -> str:
     """The one pass: from what ``junit-xml`` writes to what the schema allows, with an XML
-    declaration."""
+    declaration. No two cases share class name and name: a repeat gets `` (2)``."""
     root = ET.fromstring(document)
+    used: dict[tuple[str, str], int] = {}
+    for case in root.iter("testcase"):
+        where, name = case.get("classname", ""), case.get("name", "")
+        while (where, case.get("name", "")) in used:
+            used[where, name] += 1
+            case.set("name", f"{name} ({used[where, name]})")
+        used[where, case.get("name", "")] = 1
     for element in root.iter():
         if "time" in element.attrib:
             # The schema's time is digits with a decimal point; floats may print as 1e-05.

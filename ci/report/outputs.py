@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.base.text import printable
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import State
 from ci.report import branches, junit, summary
@@ -53,7 +54,8 @@ def _ktap_text(result: ScriptResult) -> str:
         word = "ok" if case.state in (State.PASS, State.SKIP) else "not ok"
         plain = case.state in (State.PASS, State.FAIL)
         directive = "" if plain else f" # {case.state.value.upper()}"
-        lines.append(f"{word} {number} {case.name.replace('#', '_')}{directive}")
+        name = printable(case.name).replace("#", "_")
+        lines.append(f"{word} {number} {name}{directive}")
     return "\n".join(lines) + "\n"
 
 

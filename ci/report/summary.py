@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A verdict for people: a few lines for a terminal, and Markdown for a job summary.
 
-Names and messages come from guests, patches and compilers. Nothing of theirs may act: no control
-character, no colour of their own, no Markdown, no HTML, no workflow command. GitHub's runner obeys
-``::command::`` at the start of a line, blanks before it included, and ``##[command]`` anywhere; so
-every line begins with a word or mark of ours, and ``##[`` is broken up.
+Names and messages come from guests, patches and compilers. Nothing of theirs may act: control
+characters are shown escaped, and there is no colour of their own, no Markdown, no HTML, no workflow
+command. GitHub's runner obeys ``::command::`` at the start of a line, blanks before it included,
+and ``##[command]`` anywhere; so every line begins with a word or mark of ours, and ``##[`` is
+broken up.
 """
 
 import re
@@ -12,6 +13,7 @@ import unicodedata
 from collections import Counter
 
 from ci.base.exit_codes import ExitCode
+from ci.base.text import escape_controls
 from ci.logs.outcome import clean_lines
 from ci.verdict.finding import OLD
 from ci.verdict.judge import CaseVerdict, Change, Verdict
@@ -43,8 +45,7 @@ _LINES = {
 def plain_line(text: str, limit: int = 300) -> str:
     """Any text as one line that can be shown anywhere: printable, single blanks, no ``##[``."""
     line = " ".join(" ".join(clean_lines(text[: 4 * limit])).split())[:limit]
-    shown = "".join(char if char.isprintable() else "?" for char in line)
-    return shown.replace("##[", "# #[")
+    return line.replace("##[", "# #[")
 
 
 def _cells(char: str) -> int:
@@ -242,7 +243,7 @@ def _adapted_patches(verdict: Verdict) -> list[str]:
 
 def _diff_line(text: str, limit: int = 200) -> str:
     """A line of a diff as it can be shown in a fence: its blanks are kept, a tab is eight."""
-    shown = "".join(char if char.isprintable() else "?" for char in text.expandtabs()[:limit])
+    shown = escape_controls(text.expandtabs()[:limit])[:limit]
     return shown.replace("##[", "# #[").replace("`", "'")
 
 

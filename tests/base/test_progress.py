@@ -20,10 +20,12 @@ from tests.conftest import ROOT
     ("text", "shown"),
     [
         ("plain", "plain"),
-        ("\x1b[31mred\x1b[0m", " red "),
-        ("a\rb\x07c\x9bd", "a b c d"),
-        ("up\x1b[2Adown", "up down"),
-        ("\u202eright", " right"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("a\rb\x07c\x9bd", "a b\\x07c\\x9bd"),
+        ("up\x1b[2Adown", "updown"),
+        ("\x1b\x1b[m[2J", "\\x1b[2J"),
+        ("\u202eright", "\\u202eright"),
+        ("a\u2028::b\ud800", "a\\u2028::b\\ud800"),
         ("a ##[error]", "a # #[error]"),
     ],
 )
@@ -49,7 +51,7 @@ def test_a_pipe_gets_plain_lines(
     assert out == ""
     assert err.splitlines() == [
         "| fetch: a [bold]kernel[/] :smile:",
-        "| x ",
+        "| x",
         "| ::error::y",
         "| working",
     ]

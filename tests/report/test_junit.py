@@ -208,9 +208,27 @@ def test_the_pass_mends_what_the_package_writes() -> None:
 def test_unfit_text() -> None:
     assert (
         xml_text("a\x00\x1b[31mb\x1b[0m\ud800\ufdd0\uffff\U0001fffe\x85é\r\nc")
-        == "ab\ufffd\ufffd\ufffdé\nc"
+        == "a\\x00b\\ud800\\ufdd0\\uffff\\U0001fffe\\x85é\nc"
     )
-    assert len(xml_text("x" * 100_000)) < 9000
+    for text in ("x" * 100_000, "\x00x" * 100_000):
+        assert len(xml_text(text)) < 9000
+
+
+SAME = ["a  b", "a b", "a\tb", "a b (2)", "\u202e", "\\u202e", "x" * 600, "x" * 601, "A b"]
+
+
+def test_two_cases_never_share_their_names() -> None:
+    """Not even where cleaning makes one name of two, nor where a script is called as a group."""
+    cases = tuple(
+        CaseVerdict(group, name, State.PASS, State.PASS, Change.KEPT)
+        for group in ("s", "s ", "kernel")
+        for name in SAME
+    )
+    verdict = Verdict("accepted", ExitCode.ACCEPTED, (), "x", "", (), cases)
+    root = check(render_verdict(verdict, prefix="p"))  # which looks at the names
+    assert len(list(root.iter("testcase"))) == len(cases)
+    names = [case.attrib["name"] for case in root.iter("testcase")]
+    assert names[:4] == ["a b", "a b (2)", "a b (3)", "a b (2) (2)"]
 
 
 HOSTILE = st.one_of(
