@@ -14,7 +14,7 @@ APART = "base.reaper"
 # Of logs that nobody has to believe: these read no file and start nothing.
 PURE = ("logs", "verdict")
 # What anybody may import: enums and their order.
-TERMS = {"base.exit_codes", "base.sides"}
+TERMS = {"base.exit_codes", "base.sides", "base.text"}
 
 
 def modules() -> dict[str, Path]:

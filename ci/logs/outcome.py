@@ -58,7 +58,9 @@ class CaseList:
         self.full = False
 
     def add(self, case: Case) -> None:
-        """One more."""
+        """One more; each has a name."""
+        if not case.name:
+            case = replace(case, name="a case without a name")
         if len(self.cases) < MAX_CASES:
             self.cases.append(case)
         else:

@@ -149,7 +149,7 @@ class LiveReader:
                 self._begin(before, marked=True)
             elif self.open is None and mark[1].lower() == "fail":
                 # "[FAIL] Failed to setup namespaces ns1 ns2"
-                self._begin(line[mark.end() :].strip() or "a failure without a name", marked=True)
+                self._begin(line[mark.end() :].strip(), marked=True)
 
     def _described(self, title: str) -> str:
         """The description in TAP of a title, as far as it goes."""

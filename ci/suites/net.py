@@ -70,7 +70,7 @@ class LineReader:
         self._settle(self.title or before, state)
 
     def _settle(self, title: str, state: State) -> None:
-        name = tidy(": ".join(filter(None, (self.heading, title)))) or "result"
+        name = tidy(": ".join(filter(None, (self.heading, title))))
         self.done.add(Case(name, state, "" if state is State.PASS else bounded(self.lines)))
         self.lines, self.title = [], ""
 
