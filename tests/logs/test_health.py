@@ -69,7 +69,7 @@ def test_numbers_tell_what_is_double_and_what_is_lost(numbers: list[int], lost: 
 def test_a_warning_is_seen_whatever_the_console_shows() -> None:
     text = log((0, "------------[ cut here ]------------"), (1, WARNING), (2, "Call Trace:"))
     (splat,) = scan_console(read_control(text).log.text)
-    assert splat.fingerprint == "warning net/mptcp/protocol.c mptcp_accept"
+    assert splat.fingerprint == "warning net/mptcp/protocol.c mptcp_accept+0x1/0x2"
 
 
 @pytest.mark.parametrize(
