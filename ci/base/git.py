@@ -134,6 +134,14 @@ def check_written(folder: Path, stage: str) -> None:
         ) from None
 
 
+def remove_stale(gitdir: Path, *patterns: str) -> None:
+    """Remove what a git that was killed left in a repository of ours, such as locks, which would
+    stop each later one. The caller holds a lock without which nobody writes such files there."""
+    for pattern in patterns:
+        for stale in gitdir.glob(pattern):
+            stale.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Git:
     """One repository, named by a folder inside it (or by its work tree)."""

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.git import ADDRESS, Git, borrow_objects
+from ci.base.git import ADDRESS, Git, borrow_objects, remove_stale
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.series.patches import TRAILER, Series
@@ -26,7 +26,8 @@ def from_checkout(settings: Settings, series: Series, progress: Progress) -> Sou
         )
     slot = slot_folder(settings.workspace, "tree", str(top))
     git = slot_repository(settings.workspace, slot)
-    borrow_objects(user, slot / "src/.git")
+    remove_stale(git.folder / ".git", "refs/source.lock", "objects/pack/tmp_*", "shallow*.lock")
+    borrow_objects(user, git.folder / ".git")
     commit, why = head, "--tree"
     if series.base_from == TRAILER and git.has(series.base_commit):
         commit, why = series.base_commit, "--tree, at the base-commit of the series' trailer"

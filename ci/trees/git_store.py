@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.errors import StageError
-from ci.base.git import Git, borrow_objects
+from ci.base.git import Git, borrow_objects, remove_stale
 from ci.base.workspace import Workspace
 from ci.trees.soundness import is_sound
 
 FETCH_S = 3600.0
 # What a git leaves that was killed: locks, lists of shallow commits, packs half there and marks
 # that keep a pack.
-LEFT = ("*.lock", "refs/**/*.lock", "shallow_*", "objects/pack/tmp_*", "objects/pack/*.keep")
+LEFT = (
+    "*.lock",
+    "refs/**/*.lock",
+    "shallow_*",
+    "objects/pack/tmp_*",
+    "objects/pack/*.keep",
+    "objects/*/tmp_obj_*",
+)
 
 checked: set[Path] = set()  # the stores that this process has looked at, which is enough once
 
@@ -52,9 +59,7 @@ class GitStore:
 
         Every ref is told to the server, which sends what no commit of theirs has. git writes a ref
         after the objects, so a fetch that dies leaves only what the next one sweeps away."""
-        for pattern in LEFT:
-            for stale in self.folder.glob(pattern):
-                stale.unlink()
+        remove_stale(self.folder, *LEFT)
         git = Git(self.folder, "fetch")
         # Always a pack, which appears whole: small fetches would be unpacked, commit and trees
         # before their blobs.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
 from ci.base.exit_codes import ExitCode
-from ci.base.git import Git
-from ci.base.sides import Side
+from ci.base.git import Git, remove_stale
+from ci.base.sides import SIDES, Side
 from ci.base.workspace import Workspace
 from ci.series.diff import file_names, parse_diff
 from ci.series.manifest import Version
@@ -43,9 +43,7 @@ class Tree:
         """The source's work tree holds this commit inside, under a lock; only files that differ are
         written."""
         with workspace.lock(f"work-{self.source.slot.name}", stage="build", timeout_s=4 * 3600):
-            for stale in (self.source.slot / "src/.git").glob("*.lock"):
-                # left by a git that was killed; nobody else works here while we hold the lock
-                stale.unlink()
+            remove_stale(self.source.slot / "src/.git", "*.lock")
             self.source.git.run("checkout", "-q", "--force", "--detach", self.commit)
             yield
 
@@ -116,8 +114,10 @@ def derive_trees(
     """Base is ``source`` minus what it carries of the affected patches (last first), patched is
     base plus the series in order, minus ``without``. What can be neither put on nor taken out is in
     ``conflict``; the others are tried all the same. With ``adapt``, a patch that does not apply as
-    it is may be put on adapted."""
+    it is may be put on adapted. The lock of the slot's trees is the caller's."""
     git = source.git
+    left = (*(f"refs/{side}.lock" for side in SIDES), "objects/*/tmp_obj_*")
+    remove_stale(source.slot / "src/.git", *left)
     source.overrule_attributes()
     _check_numbers(series, without)
     version = version_of(git, source.commit)

@@ -37,7 +37,7 @@ DAMAGE = {
     ": >HEAD": "not a git repository",
     "rm HEAD": "not a git repository",
     "echo '[core' >config": "bad config line",
-    "for f in $(find refs -type f); do : >$f; done": "ignoring broken ref",
+    "for f in $(find refs -type f); do : >$f; done": "ignoring broken ref|No such ref",
     "rm -r objects": "No such file",
     "rm -r ../.git": "No such file",
 }
@@ -50,15 +50,16 @@ def source(
     demo_series: Path,
     progress: Progress,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[], Source]:
+) -> Callable[..., Source]:
     """The kernel by git from a folder, with trees derived and one of them checked out: packs in the
     store, loose objects in the slot."""
     monkeypatch.setattr(git_store, "checked", set())
 
-    def fetched() -> Source:
+    def fetched(kind: str = "source") -> Source:
         git_store.checked.clear()  # as a new process
         series = load_series(demo_series)
-        settings = settings_for(source=f"git:file://{kernel_tree}@main")
+        where = f"git:file://{kernel_tree}@main" if kind == "source" else str(kernel_tree)
+        settings = settings_for(**{kind: where})
         found = fetch_source(settings, series, progress)
         trees = derive_trees(series, found, frozenset())
         with trees.patched.checked_out(settings.workspace):
@@ -74,24 +75,30 @@ def harm(folder: Path, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", DAMAGE)
-def test_a_damaged_repository_is_made_again(
-    words: str, source: Callable[[], Source], capsys: pytest.CaptureFixture[str]
+def test_damage_is_found(words: str, tmp_path: Path, kernel_tree: Path) -> None:
+    if "pack" in words:
+        git(kernel_tree, "repack", "-adq")
+    head = git(kernel_tree, "rev-parse", "HEAD")
+    assert find_damage(kernel_tree / ".git", head) == ""
+    harm(kernel_tree / ".git", words)
+    assert re.search(DAMAGE[words], find_damage(kernel_tree / ".git", head))
+
+
+def test_a_damaged_slot_is_made_again(
+    source: Callable[[], Source], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = source()
     gitdir = found.slot / "src/.git"
-    if "pack" in words:  # git keeps what is small, or derived, in loose objects
-        git(found.slot / "src", "repack", "-adq")
-    assert find_damage(gitdir, found.commit) == ""
     before = git(found.slot / "src", "rev-parse", "refs/patched")
-    capsys.readouterr()
-    harm(gitdir, words)
-    again = source()
-    (said,) = (line for line in capsys.readouterr().err.splitlines() if "cache: " in line)
-    assert f"{found.slot} is damaged (" in said and said.endswith("; it is made again")
-    assert re.search(DAMAGE[words], said)
-    assert again.commit == found.commit and find_damage(gitdir, again.commit) == ""
-    assert git(again.slot / "src", "rev-parse", "refs/patched") == before
-    assert "line10 = 1" in (again.slot / "src/net/demo.c").read_text(encoding="utf-8")
+    for words in (": >index", next(one for one in DAMAGE if "objects/??" in one)):
+        capsys.readouterr()
+        harm(gitdir, words)
+        again = source()
+        (said,) = (line for line in capsys.readouterr().err.splitlines() if "cache: " in line)
+        assert f"{found.slot} is damaged (" in said and said.endswith("; it is made again")
+        assert again == found and find_damage(gitdir, again.commit) == ""
+        assert git(again.slot / "src", "rev-parse", "refs/patched") == before
+        assert "line10 = 1" in (again.slot / "src/net/demo.c").read_text(encoding="utf-8")
 
 
 def test_a_damaged_store_is_fetched_again(
@@ -99,13 +106,28 @@ def test_a_damaged_store_is_fetched_again(
 ) -> None:
     found = source()
     store = found.slot.parent / "git.git"
-    for words in [*(one for one in DAMAGE if "pack/" in one), "rm HEAD"]:
+    for words in (next(one for one in DAMAGE if "pack/" in one), "rm HEAD"):
         capsys.readouterr()
         harm(store, words)
         assert source() == found
         said = [line for line in capsys.readouterr().err.splitlines() if "cache: " in line]
         assert len(said) == 1 and f"{store} is damaged (" in said[0]
         assert find_damage(store, found.commit) == ""
+
+
+@pytest.mark.parametrize("kind", ["source", "tree"])
+def test_what_a_git_left_that_was_killed_stops_nobody(
+    kind: str, source: Callable[..., Source]
+) -> None:
+    found = source(kind)
+    gitdir = found.slot / "src/.git"
+    names = "refs/base.lock refs/patched.lock index.lock HEAD.lock objects/ab/tmp_obj_x".split()
+    left = [gitdir / name for name in (*names, *(["refs/source.lock"] if kind == "tree" else []))]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert source(kind) == found
+    assert not [path for path in left if path.exists()]
 
 
 def test_a_commit_that_is_gone(source: Callable[[], Source]) -> None:
