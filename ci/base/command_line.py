@@ -14,6 +14,7 @@ from typing import Any
 from invoke import Argument, Collection, Context, ParseError, Parser, Program, Task
 
 from ci.base import exits
+from ci.base.holding import hold_scratch
 from ci.base.settings import OPTIONS, make_settings
 
 
@@ -42,7 +43,8 @@ def make_task(body: Callable[..., int | None], names: str, root: Path) -> Docume
         given = {name: values.pop(name) for name in own & set(values)}
         if "settings" in own:
             given["settings"] = make_settings(root, **values)
-        return body(**given)
+        with hold_scratch():
+            return body(**given)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("context", kind)]

@@ -3,7 +3,6 @@
 finished."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from ci.base.errors import StageError
+from ci.base.holding import erase_path, hold_folder, sweep_folders
 from ci.base.seals import file_digest as file_digest
 from ci.base.seals import find_damage, write_digests
 from ci.base.text import marked_lines
@@ -58,35 +58,7 @@ def remove_tree(path: Path) -> None:
     if os.path.lexists(path):
         path.rename(path.with_name(f".old-{path.name}-{secrets.token_hex(4)}"))
     for away in path.parent.glob(f".old-{path.name}-*"):
-        _erase(away)
-
-
-def _erase(path: Path) -> None:
-    """Remove a folder or a file; somebody else may be at it, too."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _held(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """A lock on a folder itself, which ends with us, however we end; BlockingIOError where somebody
-    has it."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(fd)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what was to be entries of ``folder``, and whose makers were killed: nobody holds
-    it."""
-    for left in folder.glob(".new-*"):
-        with contextlib.suppress(OSError), _held(left, wait=False):
-            _erase(left)
+        erase_path(away)
 
 
 @dataclass(frozen=True)
@@ -132,15 +104,15 @@ class Workspace:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
         with contextlib.ExitStack() as ours:
-            with _held(path.parent):
-                _sweep(path.parent)
+            with hold_folder(path.parent):
+                sweep_folders(path.parent.glob(".new-*"))
                 fresh.mkdir()
-                ours.callback(_erase, fresh)
-                ours.enter_context(_held(fresh))
+                ours.callback(erase_path, fresh)
+                ours.enter_context(hold_folder(fresh))
             yield fresh
             if sealed:
                 write_digests(fresh)
-            with _held(path.parent):
+            with hold_folder(path.parent):
                 remove_tree(path)
                 fresh.rename(path)
 
