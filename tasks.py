@@ -35,7 +35,7 @@ from ci.commands.branches import select_branches
 # is the short form of which.
 STAGE = (
     "series tree source without only suite mode seed layout ignore_dirty rerun timings cpus qemu"
-    " adapt config"
+    " adapt config no_sandbox"
 )
 
 
@@ -90,6 +90,7 @@ def boot(settings: Settings) -> int:
 
 @task(
     "series tree source without only suite seed layout ignore_dirty rerun times seeds adapt config"
+    " no_sandbox"
 )
 def verify(settings: Settings, times: int, seeds: str) -> int:
     """Virtual time keeps its promise: the suite gives the same logs --times times, or is sound over
@@ -108,7 +109,7 @@ def plan(settings: Settings, branches: str, source: str, on: str, format: str, s
 
 @task(
     "branches series source suite mode seed without only selftests tree rerun timings adapt allow"
-    " config"
+    " config no_sandbox"
 )
 def stable(settings: Settings, branches: str, source: str, selftests: str) -> int:
     """Validate the series on every branch that it affects: one table, one exit code, files for each

@@ -20,13 +20,16 @@ from ci.base.settings import OPTIONS, make_settings
 
 class DocumentedTask(Task[Any]):
     """A task that keeps its help: Invoke's own takes the texts away with the first parser that is
-    made of it."""
+    made of it. Short forms are letters: of a name in two words, Invoke would take the dash."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The options, with their help, however often they are asked for."""
         kept = dict(self.help)
         try:
-            return list(super().get_arguments(ignore_unknown_help))
+            found = list(super().get_arguments(ignore_unknown_help))
+            for one in found:
+                one.names = tuple(name for name in one.names if name != "-")
+            return found
         finally:
             self.help = kept
 

@@ -101,19 +101,19 @@ def launch_command(
     streams: Sequence[int],
     *,
     own_session: bool,
+    limits: Sequence[int] = (),
 ) -> tuple[int, int]:
     """Start a command below a supervisor of its own: the end of its status pipe to read from, and
-    that of the pipe which ends it when it is closed, by us or with us."""
+    that of the pipe which ends it when it is closed, by us or with us. ``limits`` are the most
+    processes at once, and the most bytes of memory that they have together."""
     alive_r, alive_w = os.pipe()
     with _lock:
         _live.add(alive_w)  # from here on abort() ends what is started below
     status_r, status_w = os.pipe()
     request = os.memfd_create("request")
     try:
-        os.write(
-            request,
-            json.dumps([words, str((cwd or Path.cwd()).absolute()), env, own_session]).encode(),
-        )
+        folder = str((cwd or Path.cwd()).absolute())
+        os.write(request, json.dumps([words, folder, env, own_session, limits]).encode())
         with _lock:
             socket.send_fds(_requests(), [b"\0"], [request, *streams, status_w, alive_r])
     except BaseException:

@@ -27,18 +27,31 @@ from ci.base.launch import (
     spent_s,
     wait_for_end,
 )
+from ci.base.text import printable
 
-__all__ = ["CommandResult", "abort", "environment", "interactive", "require", "run", "spent_s"]
+__all__ = [
+    "CommandResult",
+    "Limits",
+    "abort",
+    "environment",
+    "interactive",
+    "require",
+    "run",
+    "spent_s",
+]
 
 TAIL_LINES = 20
 # Where a line without an end is taken in parts, so that a log grows and a watch can see it.
 LONGEST_LINE = 1 << 20
+# What a line takes of a limit on output besides its bytes: each is kept as a text of its own.
+LINE_COST = 64
 
 
 @dataclass(frozen=True)
 class CommandResult:
     """How a command ended. ``returncode`` is negative for a signal; times are in seconds;
-    ``stopped`` is what the caller's ``watch`` said when it ended the command, else empty."""
+    ``stopped`` is what the caller's ``watch`` said when it ended the command, or which of its
+    ``limits`` did (``processes``, ``memory``, ``output``), else empty."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -46,6 +59,16 @@ class CommandResult:
     stderr: str
     cpu_s: float
     stopped: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command that is not trusted may take: processes at once, the bytes of memory that they
+    have together, and the bytes that they may print."""
+
+    processes: int
+    memory: int
+    output: int
 
 
 def require(stage: str, program: str, package: str) -> str:
@@ -61,18 +84,25 @@ def require(stage: str, program: str, package: str) -> str:
 
 class _Reader(threading.Thread):
     """Collects one stream as text, line by line, into a list, an optional log and an optional
-    callback."""
+    callback. With ``most`` bytes, it is text that is not trusted: what comes after them is lost,
+    and no control character is kept."""
 
     def __init__(
-        self, stream: IO[bytes], log: IO[str] | None, on_line: Callable[[str], None] | None
+        self,
+        stream: IO[bytes],
+        log: IO[str] | None,
+        on_line: Callable[[str], None] | None,
+        most: int,
     ) -> None:
         super().__init__(daemon=True)
-        self.stream, self.log, self.on_line = stream, log, on_line
+        self.stream, self.log, self.on_line, self.most = stream, log, on_line, most
         self.lines: list[str] = []
         self.trouble: Exception | None = None
+        self.over = False
         self.start()
 
     def run(self) -> None:
+        taken = 0
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
             with self.stream:
@@ -81,6 +111,12 @@ class _Reader(threading.Thread):
                     line = decoder.decode(raw, final=not raw)
                     if not raw and not line:
                         break
+                    if self.most:
+                        taken += len(raw) + LINE_COST
+                        self.over = taken > self.most
+                        if self.over:
+                            continue
+                        line = f"{printable(line.rstrip())}\n"
                     self.lines.append(line)
                     if self.log:
                         self.log.write(line)
@@ -103,22 +139,32 @@ class _End:
     timed_out: bool
     stopped: str
 
+    def result(self, words: tuple[str, ...]) -> CommandResult:
+        """What the caller of the command gets."""
+        code = -9 if self.stopped else os.waitstatus_to_exitcode(int(self.how))
+        texts = "".join(self.stdout), "".join(self.stderr)
+        return CommandResult(words, code, *texts, float(self.rest or 0), self.stopped)
+
 
 def _follow(
     words: tuple[str, ...],
     cwd: Path | None,
     env: dict[str, str],
     stdin: str | None,
+    limits: Limits | None,
     reader: Callable[[IO[bytes]], _Reader],
-    wait: Callable[[int], str],
+    wait: Callable[[int, Callable[[], str]], str],
 ) -> _End:
     """Start a command with pipes of ours, and stay with it to its end; ``wait`` is told where its
-    status comes."""
+    status comes, and whom to ask whether it has printed too much."""
     in_r, in_w = os.pipe() if stdin is not None else (os.open(os.devnull, os.O_RDONLY), None)
     out_r, out_w = os.pipe()
     err_r, err_w = os.pipe()
     try:
-        status_r, alive_w = launch_command(words, cwd, env, (in_r, out_w, err_w), own_session=True)
+        streams, most = (in_r, out_w, err_w), limits and (limits.processes, limits.memory)
+        status_r, alive_w = launch_command(
+            words, cwd, env, streams, own_session=True, limits=most or ()
+        )
     finally:
         for fd in (in_r, out_w, err_w):
             os.close(fd)
@@ -128,7 +174,7 @@ def _follow(
         if in_w is not None:
             with contextlib.suppress(BrokenPipeError), os.fdopen(in_w, "wb") as file:
                 file.write((stdin or "").encode("utf-8", "surrogateescape"))
-        stopped = wait(status_r)
+        stopped = wait(status_r, lambda: "output" if out.over or err.over else "")
     except TimeoutError:
         timed_out = True
     finally:
@@ -136,10 +182,10 @@ def _follow(
         how, rest = last_word(status_r)
         out.join()
         err.join()
-    for trouble in (out.trouble, err.trouble):
-        if trouble:
-            raise trouble
-    return _End(how, rest, out.lines, err.lines, timed_out, stopped)
+    if trouble := out.trouble or err.trouble:
+        raise trouble
+    over = how.removeprefix("over:") if how.startswith("over:") else ""
+    return _End(how, rest, out.lines, err.lines, timed_out, over or stopped)
 
 
 def run(
@@ -154,6 +200,8 @@ def run(
     ok: Collection[int] | None = (0,),
     on_line: Callable[[str], None] | None = None,
     watch: Callable[[], str] | None = None,
+    limits: Limits | None = None,
+    shown: Sequence[str | Path] = (),
 ) -> CommandResult:
     """Run ``argv`` to its end, at most ``timeout_s`` seconds.
 
@@ -161,26 +209,34 @@ def run(
     program that cannot be started are a :class:`StageError` with the last lines of the output.
     ``log`` is appended to. ``on_line`` sees each line of stdout and stderr as it comes (from
     another thread). ``watch`` is asked five times a second: a word from it ends the command, as an
-    answer and not an error.
+    answer and not an error; so does more than the ``limits`` allow. Errors say ``shown`` for
+    ``argv``.
     """
-    words = tuple(str(word) for word in argv)
+    words = tuple(map(str, argv))
     _check_words(words, stage)
-    with (
-        log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext()
-    ) as log_file:
+    opened = log.open("a", buffering=1, encoding="utf-8") if log else contextlib.nullcontext()
+    with opened as log_file:
         end = _follow(
             words,
             cwd,
             environment(env),
             stdin,
-            lambda stream: _Reader(stream, log_file, on_line),
-            lambda status_r: wait_for_end(status_r, timeout_s, watch),
+            limits,
+            lambda stream: _Reader(stream, log_file, on_line, limits.output if limits else 0),
+            lambda status_r, over: wait_for_end(status_r, timeout_s, _both(over, watch, limits)),
         )
-    if trouble := _trouble(words, end, timeout_s, ok):
+    if trouble := _trouble(tuple(map(str, shown or words)), end, timeout_s, ok):
         raise StageError(stage, trouble, log=log)
-    code = -9 if end.stopped else os.waitstatus_to_exitcode(int(end.how))
-    texts = "".join(end.stdout), "".join(end.stderr)
-    return CommandResult(words, code, *texts, float(end.rest or 0), end.stopped)
+    return end.result(words)
+
+
+def _both(
+    over: Callable[[], str], watch: Callable[[], str] | None, limits: Limits | None
+) -> Callable[[], str] | None:
+    """Whom to ask whether a command is to be ended: where nothing can say so, nobody."""
+    if not limits:
+        return watch
+    return lambda: over() or (watch() if watch else "")
 
 
 def _check_words(words: tuple[str, ...], stage: str) -> None:

@@ -4,9 +4,9 @@
 Started once as ``python -I -S reaper.py FD`` by :mod:`ci.base.launch`, never imported by it:
 starting Python for each command would take longer than most of them. FD is a socket. Each message
 on it brings six file descriptors: a file with the request in JSON
-``(argv, cwd, environment, own session?)``, the command's stdin, stdout and stderr, STATUS and
-ALIVE. For each, a supervisor is forked. End of file on the socket ends the server; its supervisors
-look after themselves.
+``(argv, cwd, environment, own session?, limits)``, the command's stdin, stdout and stderr, STATUS
+and ALIVE. For each, a supervisor is forked. End of file on the socket ends the server; its
+supervisors look after themselves.
 
 A supervisor is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant that detaches itself,
 as QEMU behind vng's shell can, becomes its child instead of init's. ALIVE is the read end of a pipe
@@ -15,8 +15,9 @@ wants us to stop. On the command's exit, or then, every process that descends fr
 killed until none is left.
 
 STATUS gets one line: ``<wait status> <CPU seconds>`` with the CPU seconds of all descendants,
-``stopped <CPU seconds>`` where the command was ended by ALIVE or SIGTERM, or ``exec <errno>``. Only
-the standard library without ``site``.
+``stopped <CPU seconds>`` where the command was ended by ALIVE or SIGTERM, ``over:processes`` or
+``over:memory`` where it had more of them at once than its limits ``(processes, bytes)`` say, or
+``exec <errno>``. Only the standard library without ``site``.
 """
 
 import ctypes
@@ -31,6 +32,7 @@ from collections.abc import Sequence
 
 PR_SET_CHILD_SUBREAPER = 36
 LIBC = ctypes.CDLL(None, use_errno=True)
+LOOK_EVERY_S = 0.3
 
 
 def descendants(root: int) -> list[int]:
@@ -136,12 +138,33 @@ def reap(child: int) -> str:
         return how
 
 
-def wait_for_end(child: int, wake_r: int, alive_fd: int, stops: list[int]) -> str:
-    """The wait status of ``child``; empty where the parent is gone or a SIGTERM comes before its
-    end."""
+def find_excess(limits: Sequence[int]) -> str:
+    """Which of the limits all descendants together are over, as STATUS has it. Memory is what a
+    process shares with no file."""
+    alive = descendants(os.getpid())
+    if len(alive) > limits[0]:
+        return "over:processes"
+    pages = 0
+    for pid in alive:
+        try:
+            with open(f"/proc/{pid}/statm", "rb") as statm:
+                _, resident, shared = statm.read().split()[:3]  # 5170 1420 790 ...
+        except OSError:
+            continue
+        pages += int(resident) - int(shared)
+    return "over:memory" if pages * os.sysconf("SC_PAGE_SIZE") > limits[1] else ""
+
+
+def wait_for_end(
+    child: int, wake_r: int, alive_fd: int, stops: list[int], limits: Sequence[int]
+) -> str:
+    """The wait status of ``child``, or which limit it is over; empty where the parent is gone or a
+    SIGTERM comes before its end."""
     how = ""
     while not how and not stops:
-        ready, _, _ = select.select([alive_fd, wake_r], [], [])
+        ready, _, _ = select.select([alive_fd, wake_r], [], [], LOOK_EVERY_S if limits else None)
+        if not ready:
+            how = find_excess(limits)
         if wake_r in ready:
             os.read(wake_r, 512)
             how = reap(child)
@@ -154,7 +177,7 @@ def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: in
     """Start what is asked for, wait for its end or the parent's, kill what is left, report."""
     with open(request, "rb") as file:  # as text it would import a codec, for each command
         file.seek(0)
-        argv, cwd, env, own_session = json.load(file)
+        argv, cwd, env, own_session, limits = json.load(file)
     if own_session:
         os.setsid()
     for number, fd in enumerate(streams):
@@ -164,7 +187,7 @@ def supervise(request: int, streams: Sequence[int], status_fd: int, alive_fd: in
     stops: list[int] = []
     wake_r, wake_w = wake_on_signals(stops)
     child = start(argv, cwd, env, (alive_fd, wake_r, wake_w), status_fd)
-    how = wait_for_end(child, wake_r, alive_fd, stops)
+    how = wait_for_end(child, wake_r, alive_fd, stops, limits)
     kill_all()
     used = os.times()
     cpu_s = used.children_user + used.children_system

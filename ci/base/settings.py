@@ -40,7 +40,8 @@ class Settings:
     patch numbers, ``only`` those of the patches that are the series (none: all), ``wanted`` a
     message-id that chooses one of several; ``config`` are names out of ``CONFIGS`` and absolute
     paths of fragments; ``cpus`` (0: as the mode has them) and the words for ``qemu`` go to the
-    guests; with ``adapt`` a patch may be put on adapted; ``allow`` says what may fail.
+    guests; with ``adapt`` a patch may be put on adapted; ``allow`` says what may fail;
+    with ``no_sandbox`` the trees' own programs run as the user's.
     """
 
     workspace: Workspace
@@ -63,6 +64,7 @@ class Settings:
     qemu: tuple[str, ...] = ()
     adapt: bool = False
     allow: AllowList = field(default_factory=AllowList)
+    no_sandbox: bool = False
 
     def command(self, task: str, **other: str) -> str:
         """The words that ask for the same again, with ``other`` options in place of ours."""
@@ -71,7 +73,8 @@ class Settings:
             value = option.replay(self) if option.replay else ""
             if value := other.get(option.name, value):
                 flag = option.default is False
-                words.append(f"--{option.name}" + ("" if flag else f" {shlex.quote(value)}"))
+                name = option.name.replace("_", "-")
+                words.append(f"--{name}" + ("" if flag else f" {shlex.quote(value)}"))
         return " ".join(words)
 
 
@@ -193,6 +196,14 @@ OPTIONS = (
         replay=lambda asked: str(asked.allow.path or ""),
     ),
     Option(
+        "no_sandbox",
+        "build without the sandbox, for patches of your own: what their Makefiles run can do all"
+        " that you can",
+        False,
+        read=bool,
+        replay=lambda asked: "yes" if asked.no_sandbox else "",
+    ),
+    Option(
         "ignore_dirty",
         "with --tree: take HEAD, leave uncommitted changes out",
         False,
@@ -271,7 +282,9 @@ def make_settings(root: Path, **asked: Value) -> Settings:
     assert not asked, f"no settings: {', '.join(asked)}"
     fields["series"] = fields["series"] or str(root / DEFAULT_SERIES)
     return Settings(
-        workspace=Workspace(root=root, cache=cache_folder(), results=root / "results"),
+        workspace=Workspace(
+            root, cache_folder(), root / "results", confined=not fields["no_sandbox"]
+        ),
         archive=_archive(),
         wanted=only.strip("<>") if "@" in only else "",
         **fields,

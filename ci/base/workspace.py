@@ -26,7 +26,7 @@ from ci.base.text import marked_lines
 
 PROJECT = "patchverdict"
 # Part of every key. To be raised when what earlier versions have kept can no longer be believed.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 SILENT_WAIT_S = 1.0
 
 
@@ -64,11 +64,12 @@ def remove_tree(path: Path) -> None:
 @dataclass(frozen=True)
 class Workspace:
     """Where things lie: ``root`` is the checkout, ``cache`` what can be made again, ``results`` the
-    evidence."""
+    evidence. ``confined``: what a kernel tree brings runs in the sandbox."""
 
     root: Path
     cache: Path
     results: Path
+    confined: bool = True
 
     def entry(self, kind: str, key: str) -> Path:
         """Path of the cache entry ``key`` of ``kind``; it exists only when it is finished."""

@@ -147,7 +147,8 @@ class _Ours:
             _one_line_more(src)
             git.run("commit", "-q", "-a", "--no-verify", "-m", "one line")
             commit = git.line("rev-parse", "HEAD")
-        self._kernel(replace(made, commit=commit, tree_id=git.line("rev-parse", "HEAD^{tree}")))
+        tree_id = git.line("rev-parse", "HEAD^{tree}")
+        self._kernel(replace(made, commit=commit, tree_id=tree_id, ground=made.ground or made))
 
     def guests(self, scripts: Sequence[Script], name: str) -> None:
         """A suite on both kernels."""

@@ -31,6 +31,7 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
     the cache; nothing else of the machine is changed."""
     yield Finding("python", sys.version.split()[0])
     yield from _tools(settings.workspace.root)
+    yield preflight.check_sandbox()
     try:
         yield Finding("qemu version", f"{qemu_version('doctor')}, build {qemu_build()[:12]}")
         yield Finding("vng", vng_program())

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.base import processes
+from ci.base import processes, sandbox
 from ci.base.errors import StageError
 from ci.base.workspace import Workspace
 from ci.guest import rootfs
@@ -67,6 +67,22 @@ def check_disks(workspace: Workspace, needed_gb: float) -> Iterator[Finding]:
     yield check_disk(workspace.cache, needed_gb, "XDG_CACHE_HOME")
     if not rootfs.root_folder(workspace).exists():
         yield check_disk(Path(tempfile.gettempdir()), SCRATCH_GB, "TMPDIR")
+
+
+def check_sandbox() -> Finding:
+    """Whether a kernel can be built in the sandbox here."""
+    trouble = sandbox.find_trouble()
+    if trouble:
+        return Finding("sandbox", "it cannot be made", trouble)
+    return Finding("sandbox", sandbox.sandbox_version())
+
+
+def demand_sandbox(workspace: Workspace) -> str:
+    """What confines builds, for the record; a :class:`StageError` where it is to and cannot."""
+    if not workspace.confined:
+        return "none (--no-sandbox)"
+    demand_sound(finding := check_sandbox())
+    return finding.state
 
 
 def try_guest_root(workspace: Workspace) -> Finding:

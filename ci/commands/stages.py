@@ -113,9 +113,12 @@ def load_series(run: Run) -> Series:
 
 
 def find_tools(run: Run) -> Toolchain:
-    """The compilers."""
+    """The compilers, and the sandbox in which they run."""
     tools = build.find_toolchain()
-    run.record = replace(run.record, versions={**run.record.versions, **asdict(tools)})
+    boxed = {"sandbox": preflight.demand_sandbox(run.workspace)}
+    if not run.workspace.confined:
+        run.progress.note(f"sandbox: {boxed['sandbox']}")
+    run.record = replace(run.record, versions={**run.record.versions, **asdict(tools), **boxed})
     return tools
 
 

@@ -2,15 +2,16 @@
 """The selftests of a tree, as its own Makefiles install them for the guest."""
 
 import hashlib
-import os
 import re
-import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ci.base import processes
+from ci.base import sandbox
 from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
+from ci.base.sandbox import Mount
+from ci.base.untrusted import copy_tree, fresh_folder
 from ci.base.workspace import Workspace, digest
 from ci.guest import stray_files
 from ci.kernel import build, objects
@@ -18,7 +19,8 @@ from ci.kernel.build import Toolchain
 from ci.suites.collection import SELFTESTS, Collection, Script
 from ci.trees.tree import Tree
 
-SELFTESTS_LIMIT_S = 1800.0
+LIMIT_S = 1800.0
+MOST_INSTALLED = 512 << 20  # bytes; mptcp's are 7 MB
 # Where the selftests lie in the guest: kselftest's own layout, so that ../lib.sh is found.
 GUEST_SELFTESTS = "selftests"
 # What may be a file's name in a script: "mptcp_lib.sh" of ". ./mptcp_lib.sh"
@@ -35,32 +37,44 @@ def install_selftests(
     inputs = tree.subtree(SELFTESTS, "include/uapi", GUEST.uapi, "usr", "scripts")
     what = (collection.target, collection.variables)
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools), what))
-    src, obj = tree.source.slot / "src", tree.source.obj
+    src, home = tree.source.slot / "src", objects.home_folder(tree, workspace)
 
-    def run_make(argv: list[str | Path]) -> None:
-        env = build.build_environment(workspace, tools, obj)
-        done = processes.run(
-            argv, stage="build", timeout_s=SELFTESTS_LIMIT_S, env=env, log=log, ok=None
-        )
-        if done.returncode != 0:
-            raise BuildError("build", build.error_lines(tree, done.stdout + done.stderr), log=log)
+    def run_make(words: list[str | Path], *mounts: Mount) -> None:
+        build.run_make(words, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
+
+    def make_headers(obj: Path) -> None:
+        words = build.make_words(tree, workspace, f"-j{sandbox.CORES}", "headers")
+        run_make(words, build.object_mount(tree, workspace, obj))
 
     def make(fresh: Path) -> None:
-        words = build.make_words(tree, f"-j{len(os.sched_getaffinity(0))}", "headers")
-        objects.use_objects(tree, build.objects_key(tools), lambda _: run_make(words))
-        out, installed = fresh / "out", fresh / GUEST_SELFTESTS
-        out.mkdir()
-        run_make(_install_words(collection, src, obj, out, installed))
+        out = tree.source.slot / "selftests"
+        with objects.object_folder(tree, workspace) as obj, fresh_folder(out):
+            objects.use_objects(tree, build.objects_key(tools), make_headers, obj, home)
+            for name in ("made", "installed"):
+                (out / name).mkdir()
+            run_make(
+                _install_words(collection, src, home, out),
+                build.object_mount(tree, workspace, obj, writable=False),
+                Mount(out, out, writable=True),
+            )
+            own = src / SELFTESTS / collection.target
+            made = ((out / "made", (out, src, home)), (own, (src, home)))
+            _take_over(out / "installed", fresh / GUEST_SELFTESTS, made, log)
         needed = f"{collection.target}/{collection.installed}"
-        if not (installed / needed).exists():
+        if not (fresh / GUEST_SELFTESTS / needed).exists():
             text = f"`make install` of the selftests installed no {needed}"
             raise StageError("build", text, log=log)
-        made = ((out, (fresh, src, obj)), (src / SELFTESTS / collection.target, (src, obj)))
-        if stray := stray_files.find_stray(installed) or stray_files.find_leading_out(made):
-            raise BuildError("build", f"the selftests cannot go into a guest: {stray}", log=log)
-        shutil.rmtree(out)
 
     return workspace.keep(folder, tree.checked_out(workspace), make)
+
+
+def _take_over(
+    installed: Path, target: Path, made: Iterable[tuple[Path, Sequence[Path]]], log: Path
+) -> None:
+    """Copy what was installed, unless a guest could get a file of the host with it."""
+    if stray := stray_files.find_stray(installed) or stray_files.find_leading_out(made):
+        raise BuildError("build", f"the selftests cannot go into a guest: {stray}", log=log)
+    copy_tree(installed, target, MOST_INSTALLED)
 
 
 def script_digest(installed: Path, script: Script) -> str:
@@ -85,20 +99,18 @@ def script_digest(installed: Path, script: Script) -> str:
     return digest("script", sorted(used.items()))
 
 
-def _install_words(
-    collection: Collection, src: Path, obj: Path, out: Path, installed: Path
-) -> list[str | Path]:
+def _install_words(collection: Collection, src: Path, obj: Path, out: Path) -> list[str | Path]:
     """The command line of kselftest's make. Its programs are compiled and linked in one go, which
     ccache does not keep."""
     return [
         "make",
-        f"-j{len(os.sched_getaffinity(0))}",
+        f"-j{sandbox.CORES}",
         "-C",
         src / SELFTESTS,
         f"TARGETS={collection.target}",
         "SKIP_TARGETS=",
-        f"O={out}",
-        f"INSTALL_PATH={installed}",
+        f"O={out / 'made'}",
+        f"INSTALL_PATH={out / 'installed'}",
         f"KHDR_INCLUDES=-isystem {obj}/usr/include",
         "CC=gcc",
         f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.",

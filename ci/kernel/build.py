@@ -1,28 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Configure and build a kernel: one object directory for base and patched, the result kept by its
-inputs."""
+"""Configure and build a kernel in the sandbox; the result is kept by its inputs."""
 
 import os
 import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ci.base import processes
+from ci.base import processes, sandbox
 from ci.base.arch import GUEST
 from ci.base.errors import BuildError, StageError
+from ci.base.processes import CommandResult
 from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
-from ci.base.workspace import Workspace, digest, file_digest
+from ci.base.sandbox import Mount
+from ci.base.untrusted import copy_below, read_below
+from ci.base.workspace import Workspace, digest, file_digest, remove_tree
 from ci.kernel import bzimage, kconfig, make_progress, objects
 from ci.kernel.configuration import NORMAL, Configuration
 from ci.kernel.objects import StaleError
 from ci.suites.collection import Collection
 from ci.trees.tree import Tree
 
-BUILD_LIMIT_S = 7200.0
 COMMON = "images/kconfig/guest.config"
+BUILD_LIMIT_S, CONFIG_LIMIT_S = 7200.0, 600.0
+# What is kept of a build, and the most bytes of it.
+MOST_CONFIG, MOST_MAP = 4 << 20, 64 << 20
+RELEASE = re.compile(r"[\w.+~-]{1,64}", re.ASCII)  # 6.12.117
 # What kbuild would otherwise take from the machine and the moment; .version counts links.
 REPRODUCIBLE = {
     "KBUILD_BUILD_TIMESTAMP": "Wed Jan  1 00:00:00 UTC 2025",
@@ -86,7 +91,6 @@ def find_toolchain() -> Toolchain:
         ("bison", "bison"),
         ("bc", "bc"),
         ("ccache", "ccache"),
-        ("readelf", "binutils"),
         ("rsync", "rsync"),
         ("lz4", "lz4"),
     ):
@@ -98,24 +102,32 @@ def find_toolchain() -> Toolchain:
     return Toolchain(*versions)
 
 
-def build_environment(workspace: Workspace, tools: Toolchain, obj: Path) -> dict[str, str]:
+def build_environment(tree: Tree, workspace: Workspace, tools: Toolchain) -> dict[str, str]:
     """What compilers see. ccache goes by the contents of the files that a compiler says it read
     (depend mode: kbuild has them told, so nothing is preprocessed twice), never by their times;
     another toolchain has another cache, and nobody else's is asked. Only the kernel's own objects
-    come from it, not the build's programs: of those the host's headers are not told.
+    come from it, not the build's programs: of those the host's headers are not told. Only builds of
+    trusted trees write to it: what asks for an entry believes it.
     """
-    return REPRODUCIBLE | {
-        "PATH": f"{workspace.root / 'ci/bin'}:{os.environ['PATH']}",
-        "EMBEDDING": str(obj / objects.EMBEDDING),
-        "CCACHE_DIR": str(workspace.entry("ccache", digest("ccache", asdict(tools)))),
-        "CCACHE_CONFIGPATH": os.devnull,
-        "CCACHE_BASEDIR": str(workspace.cache),
-        "CCACHE_NOHASHDIR": "1",
-        "CCACHE_DEPEND": "1",
-        "CCACHE_NOINODECACHE": "1",
-        "CCACHE_SLOPPINESS": "include_file_mtime,include_file_ctime",
-        "CCACHE_MAXSIZE": "2G",
-    }
+    ours, who = str(workspace.root / "ci/bin"), [] if workspace.confined else ["open"]
+    reads = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": f"{sandbox.TEMPORARY}/ccache"}
+    more = {} if objects.is_trusted(tree, workspace) else reads
+    return (
+        REPRODUCIBLE
+        | more
+        | {
+            "PATH": ours if workspace.confined else f"{ours}:{os.environ['PATH']}",
+            "EMBEDDING": str(objects.home_folder(tree, workspace) / objects.EMBEDDING),
+            "CCACHE_DIR": str(workspace.entry("ccache", digest("ccache", asdict(tools), *who))),
+            "CCACHE_CONFIGPATH": os.devnull,
+            "CCACHE_BASEDIR": str(workspace.cache),
+            "CCACHE_NOHASHDIR": "1",
+            "CCACHE_DEPEND": "1",
+            "CCACHE_NOINODECACHE": "1",
+            "CCACHE_SLOPPINESS": "include_file_mtime,include_file_ctime",
+            "CCACHE_MAXSIZE": "2G",
+        }
+    )
 
 
 def objects_key(tools: Toolchain) -> str:
@@ -169,16 +181,58 @@ def load_kernel(folder: Path) -> Kernel:
     )
 
 
-def make_words(tree: Tree, *args: str) -> list[str | Path]:
+def make_words(tree: Tree, workspace: Workspace, *args: str) -> list[str | Path]:
     """The command line of kbuild for ``tree``, whose work tree has to be checked out."""
     return [
         "make",
         "-C",
         tree.source.slot / "src",
-        f"O={tree.source.obj}",
+        f"O={objects.home_folder(tree, workspace)}",
         *MAKE_VARIABLES,
         *args,
     ]
+
+
+def run_make(
+    words: Sequence[str | Path],
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    mounts: Sequence[Mount],
+    *,
+    timeout_s: float,
+    log: Path,
+    on_line: Callable[[str], None] | None = None,
+) -> CommandResult:
+    """Run make in the sandbox, with the work tree of ``tree`` (without its repository) and its
+    object directory as ``mounts`` have it; a :class:`BuildError` has the compiler's lines."""
+    env = build_environment(tree, workspace, tools)
+    if workspace.confined:
+        src, ours, cached = tree.source.slot / "src", workspace.root / "ci/bin", env["CCACHE_DIR"]
+        Path(cached).mkdir(parents=True, exist_ok=True)
+        ccache = Mount(Path(cached), Path(cached), objects.is_trusted(tree, workspace))
+        every = (Mount(src, src, hidden=".git"), Mount(ours, ours), ccache, *mounts)
+        done = sandbox.run_confined(
+            words, every, stage="build", timeout_s=timeout_s, env=env, log=log, on_line=on_line
+        )
+    else:
+        done = processes.run(
+            words, stage="build", timeout_s=timeout_s, env=env, log=log, on_line=on_line, ok=None
+        )
+    output = done.stdout + done.stderr
+    full = [mount.host for mount in mounts if sandbox.is_full(mount.host)]
+    if done.returncode != 0 and full and "No space left on device" in output:
+        raise StageError(
+            "build", f"no space left for {full[0]}; `inv clean --cache` frees some", log=log
+        )
+    if done.returncode != 0:
+        raise BuildError("build", error_lines(tree, output), log=log)
+    return done
+
+
+def object_mount(tree: Tree, workspace: Workspace, obj: Path, *, writable: bool = True) -> Mount:
+    """The object directory ``obj`` as builds of ``tree`` see it."""
+    return Mount(obj, objects.home_folder(tree, workspace), writable)
 
 
 def configure_kernel(
@@ -186,29 +240,24 @@ def configure_kernel(
     workspace: Workspace,
     tools: Toolchain,
     collection: Collection,
+    obj: Path,
     log: Path,
     config: Configuration = NORMAL,
 ) -> None:
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an
     error."""
-    obj = tree.source.obj
     asked = kconfig.merge_fragments(read_fragments(workspace, tree, collection, config))
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
-    done = processes.run(
-        make_words(tree, f"KCONFIG_ALLCONFIG={obj / 'asked.config'}", "allnoconfig"),
-        stage="build",
-        timeout_s=600,
-        env=build_environment(workspace, tools, obj),
-        log=log,
-        ok=None,
-    )
-    if done.returncode != 0:
-        raise BuildError(
-            "build",
-            f"the configuration fails:\n{error_lines(tree, done.stdout + done.stderr)}",
-            log=log,
-        )
-    final = kconfig.parse_config((obj / ".config").read_text(encoding="utf-8"))
+    seen = objects.home_folder(tree, workspace) / "asked.config"
+    words = make_words(tree, workspace, f"KCONFIG_ALLCONFIG={seen}", "allnoconfig")
+    mounts = [object_mount(tree, workspace, obj)]
+    try:
+        run_make(words, tree, workspace, tools, mounts, timeout_s=CONFIG_LIMIT_S, log=log)
+    except BuildError as error:
+        text = f"the configuration fails:\n{error.message}"
+        raise BuildError("build", text, log=log) from None
+    text = read_below(obj, ".config", MOST_CONFIG).decode("utf-8", "replace")
+    final = kconfig.parse_config(text)
     short = kconfig.find_short(asked, final)
     if lost := kconfig.find_lost(short, final, _definitions(tree, short)):
         raise BuildError(
@@ -267,47 +316,48 @@ def build_kernel(
     key = kernel_key(workspace, tree, tools, collection, config)
 
     def work(obj: Path) -> tuple[str, tuple[str, ...]]:
-        configure_kernel(tree, workspace, tools, collection, log, config)
-        compiled = _compile(tree, workspace, tools, progress, log)
-        return _checked(obj, log), compiled
+        configure_kernel(tree, workspace, tools, collection, obj, log, config)
+        compiled = _compile(tree, workspace, tools, progress, obj, log)
+        return _checked(obj, log, confined=workspace.confined), compiled
 
     def make(fresh: Path) -> None:
-        build_id, compiled = objects.use_objects(tree, objects_key(tools), work)
-        _copy_out(tree.source.obj, fresh, key, build_id, compiled)
+        with objects.object_folder(tree, workspace) as obj:
+            home = objects.home_folder(tree, workspace)
+            build_id, compiled = objects.use_objects(tree, objects_key(tools), work, obj, home)
+            _copy_out(obj, fresh, key, build_id, compiled)
 
     entry = workspace.entry("kernels", key)
+    if tree.ground and not objects.is_trusted(tree, workspace) and not entry.exists():
+        ground = kernel_key(workspace, tree.ground, tools, collection, config)
+        if not objects.are_there(objects.home_folder(tree, workspace), objects_key(tools)):
+            remove_tree(workspace.entry("kernels", ground))
+        with suppress(BuildError):  # what it has compiled till then is as good
+            build_kernel(tree.ground, workspace, tools, collection, progress, log, config)
     return load_kernel(workspace.keep(entry, tree.checked_out(workspace), make))
 
 
 def _compile(
-    tree: Tree, workspace: Workspace, tools: Toolchain, progress: Progress, log: Path
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    progress: Progress,
+    obj: Path,
+    log: Path,
 ) -> tuple[str, ...]:
     """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
-    obj = tree.source.obj
     counter = make_progress.Counter(progress, make_progress.count_stale(obj))
-    jobs = f"-j{len(os.sched_getaffinity(0))}"
-    done = processes.run(
-        make_words(tree, jobs, GUEST.target),
-        stage="build",
-        timeout_s=BUILD_LIMIT_S,
-        env=build_environment(workspace, tools, obj),
-        log=log,
-        on_line=counter,
-        ok=None,
+    words = make_words(tree, workspace, f"-j{sandbox.CORES}", GUEST.target)
+    mounts = [object_mount(tree, workspace, obj)]
+    run_make(
+        words, tree, workspace, tools, mounts, timeout_s=BUILD_LIMIT_S, log=log, on_line=counter
     )
-    output = done.stdout + done.stderr
-    if "No space left on device" in output:
-        raise StageError(
-            "build", f"no space left for {obj}; `inv clean --cache` frees some", log=log
-        )
-    if done.returncode != 0:
-        raise BuildError("build", error_lines(tree, output), log=log)
     return tuple(counter.compiled)
 
 
-def _checked(obj: Path, log: Path) -> str:
+def _checked(obj: Path, log: Path, *, confined: bool) -> str:
     """The build id of vmlinux, which has to be that of the kernel inside bzImage."""
-    linked, packed = bzimage.elf_build_id(obj / "vmlinux"), bzimage.build_id(obj / GUEST.image)
+    linked = bzimage.elf_build_id(obj / "vmlinux")
+    packed = bzimage.build_id(obj / GUEST.image, confined=confined)
     if not linked or not packed:
         raise StageError(
             "build",
@@ -327,13 +377,15 @@ def _checked(obj: Path, log: Path) -> str:
 
 def _copy_out(obj: Path, fresh: Path, key: str, build_id: str, compiled: tuple[str, ...]) -> None:
     """Copy what was built out of the object directory."""
-    for name, path in (
-        ("bzImage", GUEST.image),
-        ("vmlinux", "vmlinux"),
-        ("config", ".config"),
-        ("System.map", "System.map"),
+    for name, path, most in (
+        ("bzImage", GUEST.image, bzimage.MOST_IMAGE),
+        ("vmlinux", "vmlinux", bzimage.MOST_ELF),
+        ("config", ".config", MOST_CONFIG),
+        ("System.map", "System.map", MOST_MAP),
     ):
-        shutil.copy2(obj / path, fresh / name)
-    release = (obj / "include/config/kernel.release").read_text(encoding="utf-8").strip()
+        copy_below(obj, path, fresh / name, most)
+    release = read_below(obj, "include/config/kernel.release", 100).decode("ascii", "replace")
+    if not RELEASE.fullmatch(release := release.strip()):
+        raise BuildError("build", f"the kernel calls itself {release!r}, which is no release")
     facts = KernelFacts(key, release, build_id, file_digest(fresh / "bzImage"), compiled)
     save_record(fresh / "kernel.json", facts)

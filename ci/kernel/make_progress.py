@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ci.base.progress import Progress, duration
+from ci.base.untrusted import read_below, walk_below
 
 OBJECT_LINE = re.compile(r"  (?:CC|AS)\s")  # "  AS      arch/x86/lib/clear_page_64.o"
 LINK_LINE = re.compile(r"  LD\s+vmlinux")  # "  LD      vmlinux.o"
@@ -21,9 +22,11 @@ SOURCE = re.compile(
 NEEDED = re.compile(r"^ +([^$\s]\S*)(?: \\)?$", re.M)
 OBJECTS_PER_SYMBOL = 2.1  # a first build on 6.12: 1,300 objects, 625 symbols that are set
 HOST = (
-    "scripts",
-    "tools",
+    "scripts/",
+    "tools/",
 )  # programs that run here, four dozen objects; the configuration makes the first of them
+
+MOST_NOTED = 4 << 20  # bytes that kbuild notes beside an object: 200 kB at most
 
 
 def count_stale(obj: Path) -> int:
@@ -40,22 +43,18 @@ def count_stale(obj: Path) -> int:
         return times[name]
 
     fresh = stale = 0
-    for folder, below, names in os.walk(obj):
-        if folder == str(obj):
-            below[:] = [name for name in below if name not in HOST]
-        for name in names:
-            if not (name.startswith(".") and name.endswith(".o.cmd")):
-                continue
-            text = (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
-            if source := SOURCE.search(text):
-                made = written(f"{folder}/{name[1:-4]}", -1)
-                old = any(
-                    written(file, 1 << 62) > made for file in (source[1], *NEEDED.findall(text))
-                )
-                stale, fresh = stale + old, fresh + (not old)
+    for entry in walk_below(obj):
+        name = os.path.relpath(entry.path, obj)
+        if not (entry.name.startswith(".") and name.endswith(".o.cmd")) or name.startswith(HOST):
+            continue
+        text = read_below(obj, name, MOST_NOTED).decode("utf-8", "replace")
+        if source := SOURCE.search(text):
+            made = written(f"{entry.path.removesuffix(entry.name)}{entry.name[1:-4]}", -1)
+            old = any(written(file, 1 << 62) > made for file in (source[1], *NEEDED.findall(text)))
+            stale, fresh = stale + old, fresh + (not old)
     if (obj / "vmlinux").exists():
         return stale
-    symbols = (obj / ".config").read_text(encoding="utf-8").count("=y\n")
+    symbols = read_below(obj, ".config", MOST_NOTED).count(b"=y\n")
     return max(stale, int(OBJECTS_PER_SYMBOL * symbols) - fresh)
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The object directory that base and patched share: what make may take over from the builds before.
+"""Object directories: what make may take over from the builds before, and from whose.
+
+The one that stays, beside the work tree, is written by builds of the tree that is trusted alone
+(``Tree.ground``). Each other tree is built in a copy of it that goes with its build. So no object
+of a kernel comes from what the build of another series has left, whatever that did.
 
 make goes by the times of files, and those are right only while the clock runs on. So nothing here
 asks what time it is: each rule compares times that the file system itself gave. A source that
@@ -10,28 +14,26 @@ outside of its build, shows that the clock was set, and then all objects go.
 import contextlib
 import json
 import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from ci.base import processes
 from ci.base.errors import BuildError, StageError
 from ci.base.records import from_json
 from ci.base.seals import DIGESTS, describe_files
-from ci.base.workspace import remove_tree, tell_damage, write_text
+from ci.base.untrusted import remove_untrusted, walk_below
+from ci.base.workspace import Workspace, tell_damage, write_text
 from ci.trees.tree import Tree
 
 Made = TypeVar("Made")
 # Files of ours in the directory: the commits it was made of, what there was before a build that has
-# not ended, the objects that take in files of which make knows nothing (ci/bin/checked-ccache), one
-# whose own time is asked for, and the digests of all others.
-MADE_OF, BUILDING, EMBEDDING, NOW, BUILT = OURS = (
-    "made-of",
-    "building",
-    "embedding",
-    "now",
-    DIGESTS,
-)
+# not ended, the objects that take in files of which make knows nothing (ci/bin/checked-ccache), and
+# the digests of all others.
+MADE_OF, BUILDING, EMBEDDING, BUILT = OURS = ("made-of", "building", "embedding", DIGESTS)
+COPY_LIMIT_S = 600.0
 # A file system's clock goes in steps: up to 10 ms, of 2 s at worst.
 TICK_S, PATIENCE_S = 0.01, 2.5
 
@@ -40,47 +42,81 @@ class StaleError(StageError):
     """What was built cannot be believed, for a reason that an empty object directory removes."""
 
 
-def use_objects(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
-    """What ``work`` makes in the object directory of ``tree``'s source; in an empty one where it
-    holds what was made with another ``key``, and once again in an empty one after a
-    :class:`StaleError`. The work tree's lock is the caller's.
+def home_folder(tree: Tree, workspace: Workspace) -> Path:
+    """The object directory that stays. In the sandbox, each copy of it is seen under its path."""
+    obj = tree.source.obj
+    return obj if workspace.confined else obj.with_name(f"{obj.name}-open")
+
+
+def are_there(home: Path, key: str) -> bool:
+    """Whether ``home`` holds objects that were made with ``key``."""
+    return bool(_made_of(key, home))
+
+
+def is_trusted(tree: Tree, workspace: Workspace) -> bool:
+    """Whether what a build of ``tree`` leaves may be taken over by later ones."""
+    return tree.ground is None or not workspace.confined
+
+
+@contextlib.contextmanager
+def object_folder(tree: Tree, workspace: Workspace) -> Iterator[Path]:
+    """Where ``tree`` is to be built: the directory that stays, or a place for a copy of it that
+    goes at the end. The work tree's lock is the caller's."""
+    if is_trusted(tree, workspace):
+        yield home_folder(tree, workspace)
+        return
+    folder = tree.source.slot / "obj-series"
+    remove_untrusted(folder)
+    try:
+        yield folder
+    finally:
+        remove_untrusted(folder)
+
+
+def use_objects(
+    tree: Tree, key: str, work: Callable[[Path], Made], obj: Path, home: Path | None = None
+) -> Made:
+    """What ``work`` makes in the object directory ``obj``; in an empty one where it holds what was
+    made with another ``key``, and once again in an empty one after a :class:`StaleError`. Where it
+    is to be a copy, it is made of ``home``. The work tree's lock is the caller's.
     """
+    copied = home is not None and home != obj
+    if home and copied and home.exists():
+        remove_untrusted(obj)
+        processes.run(
+            ["cp", "-a", "--reflink=auto", "--", home, obj], stage="build", timeout_s=COPY_LIMIT_S
+        )
     try:
-        return _once(tree, key, work)
+        return _once(tree, key, work, obj, home or obj)
     except StaleError:
-        remove_tree(tree.source.obj)
+        remove_untrusted(obj)
     try:
-        return _once(tree, key, work)
+        return _once(tree, key, work, obj, home or obj)
     except StaleError:
-        remove_tree(tree.source.obj)
+        remove_untrusted(obj)
         raise
 
 
-def _once(tree: Tree, key: str, work: Callable[[Path], Made]) -> Made:
-    obj = tree.source.obj
-    commits, before, begin = _ready(tree, key, obj)
+def _once(tree: Tree, key: str, work: Callable[[Path], Made], obj: Path, home: Path) -> Made:
+    commits, before, begin = _ready(tree, key, obj, home)
     try:
         made = work(obj)
     except BuildError:
         # make came to its own end, and has removed what was half done; the rest is of these commits
-        _end(
-            obj,
-            before,
-            begin,
-            [key, *(commit for commit in commits if commit != tree.commit), tree.commit],
-        )
+        others = [commit for commit in commits if commit != tree.commit]
+        _end(obj, home, before, begin, [key, *others, tree.commit])
         raise
-    _end(obj, before, begin, [key, tree.commit])
+    _end(obj, home, before, begin, [key, tree.commit])
     return made
 
 
-def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], int]:
+def _ready(tree: Tree, key: str, obj: Path, home: Path) -> tuple[list[str], dict[str, int], int]:
     """Leave nothing in ``obj`` that make would wrongly take for finished: the commits that what
     stays was made of, its files, and the time now."""
     obj.mkdir(exist_ok=True)
     commits = _made_of(key, obj)
     changed = _changed(tree, commits)
-    if commits and changed is not None and _undo(obj) and _is_whole(obj):
+    if commits and changed is not None and _undo(obj, home) and _is_whole(obj):
         before = _times(obj)
         newest = max(before.values(), default=0)
         if begin := _after(obj, newest):
@@ -89,12 +125,14 @@ def _ready(tree: Tree, key: str, obj: Path) -> tuple[list[str], dict[str, int], 
                     os.utime(source, ns=(begin, begin), follow_symlinks=False)
             write_text(obj / BUILDING, json.dumps(before))
             return commits, before, begin
-    remove_tree(obj)
+    remove_untrusted(obj)
+    if commits:  # what was copied cannot be used, and will not be the next time
+        remove_untrusted(home)
     obj.mkdir()
     return [], {}, _now(obj)
 
 
-def _end(obj: Path, before: dict[str, int], begin: int, made_of: list[str]) -> None:
+def _end(obj: Path, home: Path, before: dict[str, int], begin: int, made_of: list[str]) -> None:
     """Leave ``obj`` for the next build, where each file that this one wrote is dated within it;
     else the clock was set, and make was misled."""
     end = _now(obj)
@@ -107,9 +145,10 @@ def _end(obj: Path, before: dict[str, int], begin: int, made_of: list[str]) -> N
                 f"the clock was set during the build: {obj / name} is dated {apart:+.1f} s away"
                 " from it; see that nothing sets it, then run this again",
             )
-    _seal(obj, before, new)
-    write_text(obj / MADE_OF, "".join(f"{line}\n" for line in made_of))
-    (obj / BUILDING).unlink(missing_ok=True)
+    if obj == home:
+        _seal(obj, before, new)
+        write_text(obj / MADE_OF, "".join(f"{line}\n" for line in made_of))
+        (obj / BUILDING).unlink(missing_ok=True)
 
 
 def _made_of(key: str, obj: Path) -> list[str]:
@@ -136,9 +175,9 @@ def _changed(tree: Tree, commits: Sequence[str]) -> set[Path] | None:
     return found
 
 
-def _undo(obj: Path) -> bool:
+def _undo(obj: Path, home: Path) -> bool:
     """Remove what a build that was killed wrote, half of it perhaps, and what takes in files that
-    make knows nothing of; False where it cannot be told."""
+    make knows nothing of, which the build knew below ``home``; False where it cannot be told."""
     if (obj / BUILDING).exists():
         try:
             before = json.loads((obj / BUILDING).read_text(encoding="utf-8"))
@@ -149,7 +188,9 @@ def _undo(obj: Path) -> bool:
                 (obj / name).unlink()
     if (obj / EMBEDDING).exists():
         for line in (obj / EMBEDDING).read_text(encoding="utf-8").splitlines():
-            Path(line).unlink(missing_ok=True)
+            path = Path(line)
+            if path.is_relative_to(home) and ".." not in path.parts:
+                (obj / path.relative_to(home)).unlink(missing_ok=True)
         (obj / EMBEDDING).unlink()
     return True
 
@@ -187,21 +228,18 @@ def _times(obj: Path) -> dict[str, int]:
     """Each file below ``obj`` but ours, with the time at which it was written, in ns."""
     found: dict[str, int] = {}
     start = len(str(obj)) + 1
-    for folder, _, names in os.walk(obj):
-        for name in names:
-            path = f"{folder}/{name}"
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # what a process of the build still removes
-                found[path[start:]] = os.lstat(path).st_mtime_ns
+    for entry in walk_below(obj):
+        with contextlib.suppress(FileNotFoundError):  # what a process of the build still removes
+            if not entry.is_dir(follow_symlinks=False):
+                found[entry.path[start:]] = entry.stat(follow_symlinks=False).st_mtime_ns
     return {name: written for name, written in found.items() if name not in OURS}
 
 
 def _now(obj: Path) -> int:
-    """The file system's time, in ns."""
-    stamp = obj / NOW
-    stamp.touch()
-    return stamp.stat().st_mtime_ns
+    """The file system's time, in ns: that of a file without a name, as any name in ``obj`` may be a
+    link by now."""
+    with tempfile.TemporaryFile(dir=obj.parent) as stamp:
+        return os.fstat(stamp.fileno()).st_mtime_ns
 
 
 def _after(obj: Path, newest: int) -> int:

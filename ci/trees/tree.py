@@ -28,15 +28,20 @@ from ci.trees.index import Index
 from ci.trees.source import Source
 from ci.trees.states import PatchState, Replay
 
+HISTORY = 1000  # commits: more than a series has patches
+
 
 @dataclass(frozen=True)
 class Tree:
-    """One commit of the source's repository; ``tree_id`` is git's id of its content."""
+    """One commit of the source's repository; ``tree_id`` is git's id of its content. ``ground`` is
+    the tree that is trusted, where it is another: its builds begin with what is left of those of
+    the ground."""
 
     source: Source
     commit: str
     tree_id: str
     version: Version
+    ground: "Tree | None" = None
 
     @contextlib.contextmanager
     def checked_out(self, workspace: Workspace) -> Iterator[None]:
@@ -45,6 +50,8 @@ class Tree:
         with workspace.lock(f"work-{self.source.slot.name}", stage="build", timeout_s=4 * 3600):
             remove_stale(self.source.slot / "src/.git", "*.lock")
             self.source.git.run("checkout", "-q", "--force", "--detach", self.commit)
+            # what a build without the sandbox, or a user, has left among the sources
+            self.source.git.run("clean", "-q", "-ffdx")
             yield
 
     def subtree(self, *paths: str) -> dict[str, str]:
@@ -138,6 +145,11 @@ def derive_trees(
         patched = replace(base, commit=commit, tree_id=replay.index.tree)
     for side, tree in ((Side.BASE, base), (Side.PATCHED, patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
+    ground = _trusted(git, shipped, base)
+    base, patched = (
+        one if one.tree_id == ground.tree_id else replace(one, ground=ground)
+        for one in (base, patched)
+    )
     return Trees(
         shipped, base, patched, tuple(states), _conflict(states), tuple(replay.history.notes)
     )
@@ -158,6 +170,13 @@ def _checked(git: Git, replay: Replay, states: list[PatchState]) -> list[PatchSt
 
 def _touched(patch: Patch) -> set[str]:
     return set(file_names(parse_diff(patch.diff)))
+
+
+def _trusted(git: Git, shipped: Tree, base: Tree) -> Tree:
+    """What a user trusts: the tree as it came. Where the series was taken out of that, and what is
+    left was a commit of its history, that commit: then the series is what came after it."""
+    history = git.run("log", f"-{HISTORY}", "--format=%T", shipped.commit).stdout.split()
+    return base if base.tree_id in history else shipped
 
 
 def _check_numbers(series: Series, without: frozenset[int]) -> None:

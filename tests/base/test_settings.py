@@ -118,3 +118,9 @@ def test_names_of_suites() -> None:
         "mptcp_join:d,mptcp_join:f",
     ):
         assert make_settings(ROOT, suite=name).suite == name
+
+
+def test_a_run_without_the_sandbox_is_one_in_its_replay() -> None:
+    made = make_settings(ROOT, no_sandbox=True, suite="smoke")
+    assert not made.workspace.confined and make_settings(ROOT).workspace.confined
+    assert made.command("run") == "inv run --suite smoke --no-sandbox"

@@ -4,11 +4,13 @@ nothing is to be built."""
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from ci.base import sandbox
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
@@ -101,3 +103,14 @@ def test_a_network_that_is_there(
     assert preflight.check_network(workspace).state.endswith("InRelease can be read")
     monkeypatch.setattr(preflight, "APT_HELPER", "/nonexistent/apt-helper")
     assert preflight.check_network(workspace).remedy
+
+
+def test_what_confines_builds_is_found_out_first(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert preflight.demand_sandbox(workspace).startswith("bubblewrap ")
+    monkeypatch.setattr(sandbox, "PROGRAMS", "/nonexistent")
+    with pytest.raises(StageError, match=r"sandbox: it cannot be made; .*package bubblewrap"):
+        preflight.demand_sandbox(workspace)
+    open_ = replace(workspace, confined=False)
+    assert preflight.demand_sandbox(open_) == "none (--no-sandbox)"

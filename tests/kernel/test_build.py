@@ -114,9 +114,9 @@ def test_what_a_configuration_asks_for_comes_after_all_else(
     assert keys[0] != keys[1] == build.kernel_key(workspace, made, TOOLS, COLLECTION)
 
 
-def test_the_command_line(tree_with: Callable[..., Tree]) -> None:
+def test_the_command_line(tree_with: Callable[..., Tree], workspace: Workspace) -> None:
     made = tree_with({CONFIG: ""})
-    words = build.make_words(made, "-j2", "bzImage")
+    words = build.make_words(made, workspace, "-j2", "bzImage")
     assert words == [
         "make",
         "-C",

@@ -91,7 +91,7 @@ def built(
     commit = git(src, "rev-parse", "HEAD")
     pairs: list[tuple[int, int]] = []
 
-    def make(tree: Tree, *_: object) -> tuple[str, ...]:
+    def make(tree: Tree, *words: object) -> tuple[str, ...]:
         obj = tree.source.slot / "obj"
         linked, inside = pairs.pop(0)
         (obj / "vmlinux").write_bytes(elf(tmp_path, linked).read_bytes())

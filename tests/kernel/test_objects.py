@@ -66,7 +66,7 @@ def built(
     tree: Tree, work: Callable[[Path], list[str]] = make, key: str = "key"
 ) -> tuple[str, list[str]]:
     """The image's text, and the objects that were made for it."""
-    made = objects.use_objects(tree, key, work)
+    made = objects.use_objects(tree, key, work, tree.source.slot / "obj")
     return (tree.source.slot / "obj/image").read_text(encoding="utf-8").replace("\n", ""), made
 
 
@@ -167,7 +167,7 @@ def test_what_a_killed_build_wrote_goes_before_the_next(tree: Tree, step: int) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        objects.use_objects(changed, "key", killed)
+        objects.use_objects(changed, "key", killed, changed.source.slot / "obj")
     assert built(changed) == ("a1b0", ["a.o"]) and not (obj / "half").exists()
     (obj / objects.BUILDING).write_text("{", encoding="utf-8")
     assert built(changed) == ("a1b0", ["a.o", "b.o"])
@@ -183,7 +183,7 @@ def test_what_failed_half_way_is_of_two_commits(tree: Tree) -> None:
 
     for _ in range(2):
         with pytest.raises(BuildError):
-            objects.use_objects(both, "key", fails)
+            objects.use_objects(both, "key", fails, both.source.slot / "obj")
     shift(tree.source.slot / "src", -HOUR)  # whatever the times of the sources say
     git(tree.source.slot / "src", "update-index", "-q", "--refresh")
     last = at(tree, {"a.c": "a0\n"})
@@ -198,7 +198,7 @@ def test_a_build_that_fails_by_itself_loses_nothing(tree: Tree) -> None:
         raise BuildError("build", "two.c does not compile")
 
     with pytest.raises(BuildError):
-        objects.use_objects(tree, "key", fails)
+        objects.use_objects(tree, "key", fails, tree.source.slot / "obj")
     assert built(tree) == ("a0b0", [])
 
 

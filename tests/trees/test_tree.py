@@ -196,3 +196,17 @@ def test_work_tree_files_that_do_not_differ_keep_their_times(
 def test_the_same_input_gives_the_same_commits(derive: Callable[..., Trees]) -> None:
     first, second = derive(), derive()
     assert (first.base.commit, first.patched.commit) == (second.base.commit, second.patched.commit)
+
+
+def test_what_is_trusted_is_what_the_series_came_upon(
+    derive: Callable[..., Trees], kernel_tree: Path
+) -> None:
+    trees = derive()
+    assert trees.base.ground is None and trees.patched.ground == trees.shipped
+    git(kernel_tree, "checkout", "-q", "with-series")
+    trees = derive()  # the commits before the series are those of base
+    assert trees.base.ground is None
+    assert trees.patched.ground and trees.patched.ground.tree_id == trees.base.tree_id
+    commit(kernel_tree, {"net/other.c": "int more;\n"}, "a later commit")
+    trees = derive()  # none is base's: it is the tree as it came
+    assert trees.patched.ground is None and trees.base.ground == trees.shipped
