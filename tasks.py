@@ -74,7 +74,7 @@ def run(settings: Settings) -> int:
     return validate_stage.run_only(settings, Progress())
 
 
-@task(f"{STAGE} allow")
+@task(f"{STAGE} allow max_slowdown")
 def validate(settings: Settings) -> int:
     """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2
     rejected, 3 unknown."""
@@ -109,7 +109,7 @@ def plan(settings: Settings, branches: str, source: str, on: str, format: str, s
 
 @task(
     "branches series source suite mode seed without only selftests tree rerun timings adapt allow"
-    " config no_sandbox"
+    " config no_sandbox max_slowdown"
 )
 def stable(settings: Settings, branches: str, source: str, selftests: str) -> int:
     """Validate the series on every branch that it affects: one table, one exit code, files for each

@@ -110,6 +110,13 @@ def read_cpus(count: int) -> int:
     return count
 
 
+def read_percent(text: str) -> int | None:
+    """A growth in percent; none where it was not asked for."""
+    if text and not re.fullmatch(r"\d{1,6}", text, re.ASCII):
+        raise StageError("options", f"--max-slowdown {text}: give a number of percent, such as 50")
+    return int(text) if text else None
+
+
 def read_qemu(text: str) -> tuple[str, ...]:
     """Words, quoted as for a shell."""
     try:

@@ -103,6 +103,7 @@ class _Reader(threading.Thread):
 
     def run(self) -> None:
         taken = 0
+        taken = 0
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
             with self.stream:

@@ -63,6 +63,7 @@ class Settings:
     cpus: int = 0
     qemu: tuple[str, ...] = ()
     adapt: bool = False
+    max_slowdown: int | None = None
     allow: AllowList = field(default_factory=AllowList)
     no_sandbox: bool = False
 
@@ -202,6 +203,12 @@ OPTIONS = (
         False,
         read=bool,
         replay=lambda asked: "yes" if asked.no_sandbox else "",
+    ),
+    Option(
+        "max_slowdown",
+        "percent of CPU time that a script may take more on patched (default: 100 in virtual mode,"
+        " any in the others)",
+        read=options.read_percent,
     ),
     Option(
         "ignore_dirty",

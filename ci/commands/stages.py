@@ -234,7 +234,10 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
     notes = (*suite.notes, *allow.notes)
     for note in notes:
         run.progress.note(note)
-    row = SuiteRow(suite.name, origin, (*suite.collection.known, *allow.known), notes)
+    limit = run.settings.max_slowdown
+    if limit is None and run.record.mode and run.record.mode.machine.repeatable:
+        limit = suite.collection.max_slowdown
+    row = SuiteRow(suite.name, origin, (*suite.collection.known, *allow.known), notes, limit)
     run.record = replace(run.record, suite=row)
     return suite
 

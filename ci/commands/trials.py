@@ -22,10 +22,14 @@ from ci.verdict import judge
 from ci.verdict.evidence import Guest
 from ci.verdict.finding import OLD
 from ci.verdict.judge import Change, Verdict
+from ci.verdict.leaks import MEMORY
+from ci.verdict.speed import CPU_TIME, PROBE_TIME
 
 # A case that would reject has to do so so many times: with other seeds in virtual time, else in
 # other moments.
 ATTEMPTS = 3
+# Cases of a script's guests that have to show again under each seed, too.
+MEASURED = (MEMORY, CPU_TIME, PROBE_TIME)
 # And one that base passes each time, so many times, before its doubt is the series'.
 FLAKY_ATTEMPTS = 6
 
@@ -163,8 +167,9 @@ def _is_doubtful(
         group = name if trial.row.side in SIDES else name + OLD
         own = {(group, name), ("kernel", f"{group}: guest finished")}
         wrong = trial.row.end.exit_status != 0 or not trial.finished
-        if (wrong and not own.isdisjoint(rejecting)) or any(
-            (group, case) in rejecting for case in trial.cases
-        ):
+        measured = {("kernel", f"{group}: {what}") for what in MEASURED}
+        if (wrong and not own.isdisjoint(rejecting)) or not measured.isdisjoint(rejecting):
+            return True
+        if any((group, case) in rejecting for case in trial.cases):
             return True
     return False

@@ -57,7 +57,7 @@ def run_key(job: Job, workspace: Workspace) -> str:
     _, *words = vm.vng_argv(
         anywhere, anywhere, mode, vm.kernel_parameters(workspace, mode), anywhere, anywhere
     )
-    orders = vm.job_text(job.script, "", vm.limit_s(job.script, mode), mode.needs)
+    orders = vm.job_text(job.script, "", mode)
     kernel, image = job.kernel, job.image
     return digest(
         "run",

@@ -37,6 +37,8 @@ SHUTDOWN_LIMIT_S = 60.0
 # How many wall seconds a second of the guest's own limit may take: emulated, and on a host that
 # others share.
 WALL_FACTOR = 3.0
+# For how long memory is left to come back, before it is counted.
+SETTLE_S = 10
 # What the selftests know of us, besides whether all features are expected.
 SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
 
@@ -58,15 +60,21 @@ class GuestRun:
         return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
-def job_text(
-    script: Script, nonce: str, limit_s: int, needs: Needs = PLAIN, *, interactive: bool = False
-) -> str:
-    """The text that the guest's init reads: what to run, or a shell beside it."""
-    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/{script.folder}", f"limit_s {limit_s}"]
-    variables = {**script.environment, **SELFTEST_ENVIRONMENT, **needs.environment}
+def job_text(script: Script, nonce: str, mode: Mode) -> str:
+    """The text that the guest's init reads: what to run, or a shell beside it. Memory is counted
+    where waiting for what still frees some costs nothing, and on no kernel that keeps freed memory
+    back to find who uses it."""
+    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/{script.folder}"]
+    variables = {**script.environment, **SELFTEST_ENVIRONMENT, **mode.needs.environment}
     lines += [f"env {name}={value}" for name, value in variables.items()]
-    words = [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
-    return "".join(f"{line}\n" for line in [*lines, *(["shell yes"] if interactive else words)])
+    if mode.interactive:
+        return "".join(f"{line}\n" for line in [*lines, "shell yes"])
+    lines += [f"limit_s {limit_s(script, mode)}"]
+    counts = mode.machine.repeatable and mode.needs == PLAIN
+    lines += [f"settle_s {SETTLE_S}"] if counts else []
+    lines += [f"probe {script.probe}"] if script.probe else []
+    lines += [f"program {script.program}", *(f"arg {arg}" for arg in script.args)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def limit_s(script: Script, mode: Mode) -> int:
@@ -207,7 +215,7 @@ def run_guest(
     none is given) begins each control record."""
     nonce = nonce or secrets.token_hex(16)
     limit = limit_s(script, mode)
-    job, empty = _lay_out(folder, job_text(script, nonce, limit, mode.needs))
+    job, empty = _lay_out(folder, job_text(script, nonce, mode))
     words = kernel_parameters(workspace, mode)
     argv = vng_argv(kernel.bzimage, image.path, mode, words, HERE, HERE / empty.name)
     most_s = limit * WALL_FACTOR + 60
@@ -286,8 +294,8 @@ def open_shell(
 ) -> int:
     """An interactive shell in a guest where ``script`` lies, on this terminal; vng's exit code (255
     is its usual one)."""
-    orders = job_text(script, secrets.token_hex(16), 0, mode.needs, interactive=True)
-    _, empty = _lay_out(folder, orders)
-    words, shown = kernel_parameters(workspace, mode), replace(mode, interactive=True)
-    argv = vng_argv(kernel.bzimage, image.path, shown, words, HERE, HERE / empty.name)
+    mode = replace(mode, interactive=True)
+    _, empty = _lay_out(folder, job_text(script, secrets.token_hex(16), mode))
+    words = kernel_parameters(workspace, mode)
+    argv = vng_argv(kernel.bzimage, image.path, mode, words, HERE, HERE / empty.name)
     return processes.interactive(argv, cwd=folder, env=vng_environment())

@@ -3,10 +3,11 @@
 warned. Pure."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ci.logs.control import Control
+from ci.logs.memory import Growth, least_growth, read_growth
 
 # kernel/panic.c, taint_flags: bit by bit the letter, and in short what sets it.
 TAINTS = (
@@ -54,13 +55,19 @@ class Troubles:
 class Health:
     """Of one guest: ``before`` and ``after`` its script (``None`` where it did not come to that);
     ``seen`` counts the warnings of its log, ``lost`` the records that are missing in it;
-    ``ended`` says that the log came whole up to the script's end."""
+    ``ended`` says that the log came whole up to the script's end. ``growth`` is the memory that is
+    held after it, and was not before, ``None`` where nobody counted. ``script_ms`` and ``probe_ms``
+    are for how long the CPUs were busy with the script, and with the probe of its collection where
+    that went well (in steps of 10 ms): in virtual time, a millisecond is a million instructions."""
 
     before: Troubles | None = None
     after: Troubles | None = None
     seen: int = 0
     lost: int = 0
     ended: bool = False
+    growth: Mapping[str, Growth] | None = None
+    script_ms: int | None = None
+    probe_ms: int | None = None
 
     @property
     def taint(self) -> int:
@@ -97,12 +104,37 @@ def flag_name(bit: int) -> str:
     return f"taint {letter} ({what})"
 
 
+def least_measured(attempts: Sequence[Health]) -> tuple[Health, ...]:
+    """The attempts of one script: what is measured counts as far as each attempt shows it, and is
+    the first one's."""
+    if len(attempts) < 2:
+        return tuple(attempts)
+    growths = [one.growth for one in attempts if one.growth is not None]
+    first = replace(
+        attempts[0],
+        growth=least_growth(growths) if growths else None,
+        script_ms=min(
+            (one.script_ms for one in attempts if one.script_ms is not None), default=None
+        ),
+        probe_ms=min((one.probe_ms for one in attempts if one.probe_ms is not None), default=None),
+    )
+    others = (replace(one, growth=None, script_ms=None, probe_ms=None) for one in attempts[1:])
+    return (first, *others)
+
+
 def _troubles(words: Sequence[str] | None) -> Troubles | None:
     """From ``512 3 -``."""
     if words is None or len(words) != 3 or not all(map(re.compile(r"\d{1,20}|-").fullmatch, words)):
         return None
     taint, *counts = (None if word == "-" else int(word) for word in words)
     return None if taint is None else Troubles(taint, *counts)
+
+
+def _busy_ms(words: Sequence[str] | None) -> int | None:
+    """From ``0 2318 1980``: a status, milliseconds, those of them that the CPUs were idle."""
+    if words is None or len(words) != 3 or not all(word.isdecimal() for word in words):
+        return None
+    return max(0, int(words[1][:15]) - int(words[2][:15]))
 
 
 def read_health(control: Control) -> Health:
@@ -113,4 +145,7 @@ def read_health(control: Control) -> Health:
         len(_COUNTED.findall(control.log.text)),
         control.log.lost,
         control.log.ended,
+        read_growth(control),
+        _busy_ms(control.first("end")),
+        _busy_ms(probe) if (probe := control.first("probe")) and probe[0] == "0" else None,
     )

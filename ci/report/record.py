@@ -53,12 +53,14 @@ class KernelRow:
 class SuiteRow:
     """What was to run. ``selftests`` is ``own``, or the name of the tree whose scripts ran.
     ``known`` are (script, case, reason), the first two as shell patterns; ``notes`` say what of the
-    suite the tree does not have."""
+    suite the tree does not have. ``max_slowdown`` is by how many percent the CPU time of a script
+    may grow, none where it may by any."""
 
     name: str
     selftests: str = "own"
     known: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    max_slowdown: int | None = None
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
         known=_explained(record, whole),
         allowed={(script, case): why for script, case, why in record.series.allowed},
         notes=_notes(record),
+        max_slowdown=record.suite.max_slowdown if record.suite else None,
         troubles=record.troubles,
     )
 

@@ -147,7 +147,7 @@ def _replay_commands(verdict: Verdict, replay: str) -> list[str]:
 def _reason_lines(verdict: Verdict, width: int) -> list[str]:
     """How the series was read, why the verdict is what it is, what was adapted."""
     lines: list[str] = []
-    for note in verdict.notes[:MAX_REASONS]:
+    for note in (*verdict.notes[:MAX_REASONS], *verdict.slower[:MAX_REASONS]):
         lines += _wrapped("note: ", plain_line(note), width)
     for reason in verdict.reasons[:MAX_REASONS]:
         lines += _wrapped("because: ", plain_line(reason), width)
@@ -253,9 +253,8 @@ def markdown_text(verdict: Verdict, *, where: str = "results/latest", replay: st
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
     count = f"{len(verdict.patches)} patches"
     lines += [f"Series {code_span(verdict.series)}: {count}, {_headline(verdict)}.", ""]
-    lines += [f"- {code_span(note, 600)}" for note in verdict.notes[:MAX_REASONS]] + (
-        [""] if verdict.notes else []
-    )
+    notes = (*verdict.notes[:MAX_REASONS], *verdict.slower[:MAX_REASONS])
+    lines += [*(f"- {code_span(note, 600)}" for note in notes), *([""] if notes else [])]
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]
     if verdict.reasons:

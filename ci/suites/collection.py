@@ -17,8 +17,8 @@ class Script:
     factor); ``part`` names what of the program runs, empty for all of it, and ``group`` is the
     tree's name of that part; ``all_features``: a case that skips is a failure to look into, which
     the variable ``features`` tells the script.
-    ``folder`` is where it lies below the selftests. A collection's :meth:`Collection.script` fills
-    these in.
+    ``folder`` is where it lies below the selftests; ``probe`` is what is run before it. A
+    collection's :meth:`Collection.script` fills these in.
     """
 
     program: str
@@ -29,6 +29,7 @@ class Script:
     all_features: bool = True
     folder: str = ""
     features: str = ""
+    probe: str = ""
 
     @property
     def name(self) -> str:
@@ -68,6 +69,9 @@ class Collection:
     log that holds the results: ``tests``, or ``kernel`` where the kernel itself prints them
     (KUnit).
 
+    ``probe`` is a program below images/guest/probes that is run before each script, for what it
+    costs; ``max_slowdown`` is by how many percent that, or a script, may cost more on patched.
+
     ``tables`` are suites by their names. ``groups`` says of a program how it lists the parts that
     can run by themselves: ``letter@name`` words in the pattern's first group, where ``#`` begins a
     comment. ``limits`` are
@@ -89,6 +93,8 @@ class Collection:
     groups: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     limits: tuple[tuple[str, int], ...] = ()
     known: tuple[tuple[str, str, str], ...] = ()
+    probe: str = ""
+    max_slowdown: int = 100
 
     @property
     def folder(self) -> str:
@@ -107,6 +113,7 @@ class Collection:
             group,
             folder=self.target,
             features=self.features,
+            probe=self.probe,
         )
 
     def parse_log(

@@ -27,6 +27,7 @@ COLLECTION = Collection(
     configs=("tools/testing/selftests/net/mptcp/config",),
     installed="mptcp_join.sh",
     reader=LiveReader,
+    probe="mptcp",
     features="SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES",
     # Since v6.6 its library has the function.
     tap=("mptcp_lib.sh", "mptcp_lib_result_print_all_tap"),

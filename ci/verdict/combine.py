@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ci.logs.ending import Ended
+from ci.logs.health import least_measured
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import Case, State, unique
 from ci.verdict.evidence import Guest
@@ -97,7 +98,7 @@ def combine_attempts(script: str, guests: Sequence[Guest]) -> Guest:
         all(guest.scanned for guest in guests),
         "; ".join(filter(None, (guest.note for guest in guests))),
         failed=tuple(failed) if len(failed) < len(guests) else (),
-        health=tuple(one for guest in guests for one in guest.health),
+        health=least_measured([one for guest in guests for one in guest.health]),
     )
 
 

@@ -20,6 +20,8 @@ from ci.logs.outcome import Case, State, clean_lines, tidy
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
 from ci.verdict.finding import OLD, Finding
 from ci.verdict.health import guest_rows, is_read, taint_rows
+from ci.verdict.leaks import memory_rows
+from ci.verdict.speed import cost_rows
 
 MAX_STORY = 300
 
@@ -226,14 +228,16 @@ def _guest_rows(script: str, base: Guest | None, patched: Guest | None) -> Itera
     yield Finding("kernel", f"{script}: console scanned", read[0], read[1], story, story)
 
 
-def _kernel_rows(run: ScriptRun) -> Iterator[Finding]:
+def _kernel_rows(run: ScriptRun, max_slowdown: int | None) -> Iterator[Finding]:
     """The guests of a script, and those of its old form."""
-    if not run.removed:
-        yield from _guest_rows(run.script, _reference(run), run.patched)
-        yield from guest_rows(run.script, _reference(run), run.patched)
+    pairs = [] if run.removed else [(run.script, _reference(run), run.patched)]
     if run.base_old or run.patched_old:
-        yield from _guest_rows(run.script + OLD, run.base_old, run.patched_old)
-        yield from guest_rows(run.script + OLD, run.base_old, run.patched_old)
+        pairs.append((run.script + OLD, run.base_old, run.patched_old))
+    for script, base, patched in pairs:
+        yield from _guest_rows(script, base, patched)
+        yield from guest_rows(script, base, patched)
+        yield from memory_rows(script, base, patched)
+        yield from cost_rows(script, base, patched, max_slowdown)
 
 
 def _complaint_rows(runs: tuple[ScriptRun, ...]) -> Iterator[Finding]:
@@ -299,7 +303,7 @@ def _all_rows(evidence: Evidence) -> Iterator[Finding]:
         wanted.setdefault(script, []).append(name)
     yield from _own_rows(evidence)
     for run in evidence.runs:
-        yield from _kernel_rows(run)
+        yield from _kernel_rows(run, evidence.max_slowdown)
     yield from _complaint_rows(evidence.runs)
     yield from taint_rows(evidence.runs)
     for run in evidence.runs:

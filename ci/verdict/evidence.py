@@ -101,7 +101,8 @@ class Evidence:
     case) -> why it may not pass; it excuses a failure, never an error, and never a case that must
     flip. ``allowed``: (script, case) -> why the series may remove the case, or change what the base
     tree's script says of it; an empty case stands for the whole script. ``notes``: how the series
-    was read, for people; no part of the verdict.
+    was read, for people; no part of the verdict. ``max_slowdown``: by how many percent the CPU time
+    of a script may grow; none where nothing is known of it.
     """
 
     series: str
@@ -114,3 +115,4 @@ class Evidence:
     allowed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
     notes: tuple[str, ...] = ()
+    max_slowdown: int | None = None

@@ -17,6 +17,7 @@ from ci.logs.outcome import State, tidy
 from ci.verdict.compare import list_findings
 from ci.verdict.evidence import Evidence, PatchRow
 from ci.verdict.finding import OLD, Finding
+from ci.verdict.speed import list_slower
 
 SCHEMA = 1
 # So many cases of one script and kind are named in the reasons, the others are counted.
@@ -75,7 +76,8 @@ class CaseVerdict:
 @dataclass(frozen=True)
 class Verdict:
     """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important
-    first; ``notes`` say how the series was read."""
+    first; ``notes`` say how the series was read, ``slower`` what costs more CPU time, which alone
+    decides nothing."""
 
     verdict: str
     exit_code: ExitCode
@@ -85,6 +87,7 @@ class Verdict:
     patches: tuple[PatchRow, ...]
     cases: tuple[CaseVerdict, ...]
     notes: tuple[str, ...] = ()
+    slower: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -235,6 +238,7 @@ def decide(evidence: Evidence) -> Verdict:
         patches=evidence.patches,
         cases=tuple(cases),
         notes=evidence.notes,
+        slower=list_slower(evidence.runs),
     )
 
 
@@ -267,6 +271,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
             | ({"known limit": case.excuse} if case.excuse else {})
             for case in verdict.cases
         ],
+        "slower": list(verdict.slower),
         "counts": verdict.counts,
         "run": "run.json",
     }

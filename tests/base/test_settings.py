@@ -41,6 +41,7 @@ def test_defaults() -> None:
         ({"suite": "-x,,y"}, "--suite '-x,,y'"),
         ({"cpus": 9}, "--cpus 9: a guest has 1 to 8"),
         ({"qemu": "-s 'x"}, "--qemu -s 'x"),
+        ({"max_slowdown": "50%"}, "--max-slowdown 50%: give a number of percent"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:

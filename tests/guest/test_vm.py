@@ -161,18 +161,22 @@ def test_a_folder_whose_name_a_shell_would_obey(tmp_path: Path) -> None:
 
 
 def test_the_job_names_everything_and_nothing_twice() -> None:
-    lines = vm.job_text(SCRIPT, NONCE, 60).splitlines()
+    lines = vm.job_text(replace(SCRIPT, limit_s=15), NONCE, Mode("tcg", "")).splitlines()
     assert lines == [
         f"nonce {NONCE}",
         "dir /selftests/net/mptcp",
-        "limit_s 60",
         "env SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES=1",
         "env NO_COLOR=1",
+        "limit_s 60",
+        "probe mptcp",
         "program mptcp_join.sh",
         "arg -d",
         "arg -m",
     ]
-    assert vm.job_text(SCRIPT, NONCE, 0, interactive=True).endswith("env NO_COLOR=1\nshell yes\n")
+    shell = Mode("tcg", "", interactive=True)
+    assert vm.job_text(SCRIPT, NONCE, shell).endswith("env NO_COLOR=1\nshell yes\n")
+    # Where time is the host's, nobody waits for memory to come back.
+    assert "settle_s 10\n" in vm.job_text(SCRIPT, NONCE, Mode("virtual", ""))
 
 
 def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace) -> None:

@@ -6,7 +6,16 @@ import time
 import pytest
 
 from ci.logs.control import read_control
-from ci.logs.health import TAINTS, Health, Troubles, bits, flag_name, read_health
+from ci.logs.health import (
+    TAINTS,
+    Health,
+    Troubles,
+    bits,
+    flag_name,
+    least_measured,
+    read_health,
+)
+from ci.logs.memory import Growth
 from ci.logs.splats import scan_console
 from tests.conftest import ROOT
 
@@ -29,7 +38,8 @@ def test_a_clean_log() -> None:
     assert lines[2] == "[    0.156013] Run /init as init process"
     assert lines[-1] == "[    8.441761] patchverdict: end" and len(lines) == 5
     found = read_health(control)
-    assert found == Health(Troubles(0, 0, 0), Troubles(0, 0, 0), 0, 0, ended=True)
+    none = Troubles(0, 0, 0)
+    assert found == Health(none, none, 0, 0, ended=True, script_ms=3020)
     assert (found.taint, found.cleared, found.hidden) == (0, "", 0)
 
 
@@ -123,8 +133,60 @@ def test_flags_have_names() -> None:
 
 
 def test_a_flood_is_read_in_linear_time() -> None:
-    line = "x" * 100
-    text = log(*((number, line) for number in range(300_000))) + "\\x" * 1_000_000
-    begin = time.monotonic()
-    read_health(read_control(text))
-    assert time.monotonic() - begin < 10
+    text = log(*((number, "x" * 100) for number in range(100_000))) + "\\x" * 1_000_000
+    begin = time.process_time()
+    assert read_health(read_control(text)).lost == 0
+    assert time.process_time() - begin < 10
+
+
+def counted(moment: str, mptcp: int, free: int, stack: int = 800) -> str:
+    """What init says of memory."""
+    pages = {
+        "nr_free_pages": free,
+        "nr_anon_pages": 10,
+        "nr_file_pages": 20,
+        "nr_slab_reclaimable": 30,
+        "nr_slab_unreclaimable": 40,
+        "nr_page_table_pages": 5,
+        "nr_kernel_stack": stack,
+        "ready": 100,
+        "percpu": 60,
+    }
+    lines = [f"{moment}-cache MPTCP {mptcp} 1984", f"{moment}-cache TCP 4 2240"]
+    lines += [f"{moment}-pages {name} {count}" for name, count in pages.items()]
+    return "".join(f"{NONCE} {line}\n" for line in lines)
+
+
+def test_memory_that_is_held_after_a_script() -> None:
+    text = BOOT + counted("before", 2, 5000) + counted("after", 22, 4900, 880)
+    found = read_health(read_control(text)).growth
+    # A hundred pages less are free, of which twenty are stacks.
+    assert found == {"MPTCP": Growth(20, 1984), "pages": Growth(80, 4096)}
+    new = text.replace("after-cache TCP 4 2240", "after-cache new 9 96")
+    grown = read_health(read_control(new)).growth
+    assert grown and grown["new"] == Growth(9, 96)
+
+
+@pytest.mark.parametrize("text", ["", counted("before", 2, 5000), f"{NONCE} after-cache x y z\n"])
+def test_memory_that_was_not_counted(text: str) -> None:
+    assert read_health(read_control(BOOT + text)).growth is None
+
+
+@pytest.mark.parametrize(
+    ("words", "busy"),
+    [("0 2318 1980", 338), ("0 5 10", 0), ("0 5", None), ("0 x 10", None), ("0 -5 10", None)],
+)
+def test_the_time_that_the_cpus_were_busy(words: str, busy: int | None) -> None:
+    text = f"{BOOT}{NONCE} end {words}\n{NONCE} probe {words}\n"
+    found = read_health(read_control(text))
+    assert (found.script_ms, found.probe_ms) == (busy, busy)
+    assert read_health(read_control(text.replace("probe 0", "probe 1"))).probe_ms is None
+
+
+def test_what_is_measured_counts_as_far_as_each_attempt_shows_it() -> None:
+    one = Health(lost=1, growth={"a": Growth(9, 8), "b": Growth(1, 8)}, script_ms=90, probe_ms=None)
+    other = Health(lost=2, growth={"a": Growth(4, 8)}, script_ms=70, probe_ms=5)
+    first, second = least_measured([one, other])
+    assert first == Health(lost=1, growth={"a": Growth(4, 8)}, script_ms=70, probe_ms=5)
+    assert second == Health(lost=2)
+    assert least_measured([one]) == (one,)

@@ -103,6 +103,7 @@ def test_the_verdict_of_a_stored_run(good: Path) -> None:
         "series",
         "patches",
         "cases",
+        "slower",
         "counts",
         "run",
     }

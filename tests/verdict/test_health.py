@@ -8,6 +8,7 @@ import pytest
 from ci.logs.ending import Ended
 from ci.logs.health import Health, Troubles
 from ci.logs.ktap import ScriptResult
+from ci.logs.memory import Growth
 from ci.logs.outcome import Case, State
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
 from ci.verdict.judge import Verdict, decide
@@ -26,8 +27,9 @@ def guest(*health: Health, ended: Ended = Ended.FINISHED) -> Guest:
     return Guest(ScriptResult("s", own, (case,), ()), ended, health=health)
 
 
-def judge(base: Guest | None, patched: Guest | None) -> Verdict:
-    return decide(Evidence("x", "", runs=(ScriptRun("s", base, patched),)))
+def judge(base: Guest | None, patched: Guest | None, limit: int | None = None) -> Verdict:
+    runs = (ScriptRun("s", base, patched),)
+    return decide(Evidence("x", "", runs=runs, max_slowdown=limit))
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,74 @@ def test_a_panic_leaves_no_end_of_the_log_and_is_told_by_itself() -> None:
     verdict = judge(guest(CLEAN), guest(cut, ended=Ended.PANIC))
     assert verdict.exit_code == 1
     assert not any("log complete" in reason for reason in verdict.reasons)
+
+
+def grown(**objects: int) -> Guest:
+    """A guest that holds so many objects more after its script, of 64 bytes each."""
+    growth = {name: Growth(count, 64) for name, count in objects.items()}
+    return guest(replace(CLEAN, growth=growth))
+
+
+def test_memory_that_does_not_come_back_on_patched_rejects() -> None:
+    verdict = judge(grown(TCP=1), grown(TCP=1, MPTCP=20, dentry=2))
+    assert verdict.exit_code == 1
+    said = "20 objects of MPTCP are not freed (1280 bytes)"
+    name = "kernel: s: memory comes back passes on base and fails on patched"
+    assert verdict.reasons == (f"{name}: {said}",)
+    assert "10 objects of TCP" in judge(grown(TCP=30), grown(TCP=40)).reasons[0]
+    pages = judge(grown(), grown(pages=20)).reasons[0]
+    assert "20 pages that nothing counts are not freed" in pages
+
+
+@pytest.mark.parametrize(
+    ("base", "patched"),
+    [({}, {}), ({}, {"TCP": 5}), ({"TCP": 30}, {"TCP": 30}), ({"TCP": 30}, {}), ({}, {"TCP": -9})],
+)
+def test_memory_that_grows_by_chance_or_on_both_does_not_reject(
+    base: dict[str, int], patched: dict[str, int]
+) -> None:
+    assert judge(grown(**base), grown(**patched)).exit_code == 0
+
+
+def test_memory_that_shrinks_on_base_excuses_nothing_on_patched() -> None:
+    assert judge(grown(TCP=-30), grown(TCP=-20)).exit_code == 0
+
+
+def test_memory_that_nobody_counted_is_no_case() -> None:
+    verdict = judge(guest(CLEAN), grown(TCP=99))
+    assert verdict.exit_code == 0
+    assert not any("memory" in case.name for case in verdict.cases)
+
+
+def busy(script_ms: int, probe_ms: int | None = None) -> Guest:
+    return guest(replace(CLEAN, script_ms=script_ms, probe_ms=probe_ms))
+
+
+def test_what_costs_more_is_shown_and_over_the_limit_rejects() -> None:
+    verdict = judge(busy(1000, 50), busy(1200, 50), 100)
+    assert verdict.exit_code == 0
+    words = "s: CPU time: the CPU is busy for 1200 ms on patched and for 1000 ms on base (+20 %)"
+    assert verdict.slower == (f"slower: {words}",)
+    verdict = judge(busy(1000, 50), busy(1000, 500), 100)
+    assert verdict.exit_code == 1
+    assert "s: CPU time of the probe: the CPU is busy for 500 ms" in verdict.reasons[0]
+    assert "(+900 %), more than 100 % are not allowed" in verdict.reasons[0]
+    assert judge(busy(1000, 50), busy(1000, 500), 1000).exit_code == 0
+    # Where time is the host's, it is only shown.
+    verdict = judge(busy(1000, 50), busy(1000, 500))
+    assert verdict.exit_code == 0 and len(verdict.slower) == 1
+
+
+def test_a_growth_that_is_less_than_idle_time_is_exact_to_is_none() -> None:
+    verdict = judge(busy(10, 5), busy(35, 30), 10)
+    assert verdict.exit_code == 0 and verdict.slower == ()
+
+
+def test_a_script_that_does_not_do_the_same_on_both_is_not_compared() -> None:
+    """A new subtest costs what it costs; the probe is the same on both."""
+    less, more = busy(1000, 50), busy(9000, 500)
+    assert more.result
+    longer = replace(more.result, cases=(*more.result.cases, Case("new", State.PASS)))
+    verdict = judge(less, replace(more, result=longer), 100)
+    (reason,) = verdict.reasons
+    assert reason.startswith("kernel: s: CPU time of the probe passes on base and fails on patched")

@@ -404,6 +404,7 @@ def test_verdict_json() -> None:
         "series",
         "patches",
         "cases",
+        "slower",
         "counts",
         "run",
     ]
