@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 from ci.logs.outcome import MAX_LINE, clean_text
 from ci.logs.sites import CUT, TRACE, Block, make_fingerprint
-from ci.logs.titles import HINT, Row, find_titles
+from ci.logs.titles import STARTS, Row, any_of, find_titles
 
 MAX_SPLATS = 200
 BLOCK_LINES = 400
 EXCERPT_LINES = 60
 EXCERPT_CHARS = 6000
 MAX_TITLE = 200
+MAX_SEEN = 100_000
 PIECE = 1 << 20
 NEAR = 12
 
@@ -165,12 +166,12 @@ class _Block:
             self.left = max(self.left, 1)
         return True
 
-    def splat(self) -> Splat:
+    def fingerprint(self) -> str:
+        found = make_fingerprint(self.row, self.groups, Block(self.title, self.lines))
+        return f"warning without a title {found}" if self.row is None and self.cut else found
+
+    def splat(self, fingerprint: str) -> Splat:
         excerpt = "\n".join(line[:300] for line in self.lines[:EXCERPT_LINES])[:EXCERPT_CHARS]
-        block = Block(self.title, self.lines)
-        fingerprint = make_fingerprint(self.row, self.groups, block)
-        if self.row is None and self.cut:
-            fingerprint = f"warning without a title {fingerprint}"
         return Splat(self.kind, self.title[:MAX_TITLE], fingerprint, excerpt, self.line)
 
 
@@ -179,6 +180,7 @@ class _Scan:
 
     def __init__(self) -> None:
         self.found: dict[str, Splat] = {}
+        self.seen: set[int] = set()
         self.block: _Block | None = None
         self.line = 1
         self.full = False
@@ -251,17 +253,21 @@ class _Scan:
         self.block.add(text)
 
     def keep(self) -> None:
-        """Close the block that is open."""
-        if self.block and not self.full:
-            splat = self.block.splat()
-            self.full = splat.fingerprint not in self.found and len(self.found) >= MAX_SPLATS
+        """Close the block that is open. The same lines again are nothing new."""
+        block, self.block = self.block, None
+        if not block or self.full or (same := hash((block.kind, *block.lines))) in self.seen:
+            return
+        if len(self.seen) < MAX_SEEN:
+            self.seen.add(same)
+        fingerprint = block.fingerprint()
+        if fingerprint not in self.found:
+            self.full = len(self.found) >= MAX_SPLATS
             if not self.full:
-                self.found.setdefault(splat.fingerprint, splat)
-        self.block = None
+                self.found[fingerprint] = block.splat(fingerprint)
 
 
 # What may begin a block
-_MARK = re.compile(f"{HINT.pattern}|{re.escape(CUT)}|Call Trace:|Call trace:|Backtrace: ")
+_MARK = re.compile(any_of({*STARTS, CUT, "Call Trace:", "Call trace:", "Backtrace: "}))
 
 
 def _pieces(console: str) -> Iterator[str]:

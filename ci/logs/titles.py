@@ -7,7 +7,7 @@ with what others print.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 # As much of a line as one title takes: what keeps a look-up short whatever the line holds
@@ -397,6 +397,14 @@ ROWS = (
         takes="warning",
     ),
     _row(
+        "bug",
+        "title",
+        "BUG ",
+        r"(?P<what>\S{1,40} code \d+) qlen ",
+        "BUG htb code 1 qlen 12",
+        traces=0,
+    ),
+    _row(
         "slab",
         "trace",
         "Slab corruption |slab: double free detected|Slab cache still has objects",
@@ -424,7 +432,7 @@ ROWS = (
         "kmemleak-lost",
         "trace",
         "kmemleak: ",
-        r"(?P<what>Cannot \w+|Kernel memory leak detector disabled|Memory pool empty"
+        r"(?P<what>Cannot \w+|Memory pool empty"
         r"|(?:Freeing|Found|Trying|Object|Unknown|Partially|Adding|Not scanning|Scan) .*)",
         "kmemleak: Cannot insert 0xffff888004a3c000 into the object search tree (overlaps"
         " existing)",
@@ -568,7 +576,13 @@ ROWS = (
         "|VFS: Busy inodes after unmount|Corrupted page table at|Corrupted low memory at"
         "|tick-stop error: |unexpected IRQ trap at vector|NMI received for unknown reason"
         "|Bad swap file entry|Bad swap offset entry|bad pmd |bad pud "
-        "|bad pgd |bad p4d |SError Interrupt on CPU|CPU: stuck in kernel|KASAN internal error",
+        "|bad pgd |bad p4d |percpu_ref underflow|Leaked locks on dev=|lock on dev="
+        "|kfree_debugcheck: out of range ptr|Fixing recursive fault|Fatal kernel bug, "
+        "|tree is corrupted: |recursion limit reached on datapath|(bad vaddr)|(bad dma)"
+        "|keepalive on a LISTEN|Impossible, sk->sk_state|wrong queue state|psi: task underflow!"
+        "|psi: inconsistent task state|there is a bug in the kernel|leaking DMA memory"
+        "|need_resched set for > |module still alive, cannot|bug: prim "
+        "|bug: iprim |SError Interrupt on CPU|CPU: stuck in kernel|KASAN internal error",
         r"(?: ?[A-Za-z_-]{2,20}\b)*",
         "IPv4: Attempt to release TCP socket in state 7 00000000a1b2c3d4",
         traces=0,
@@ -576,21 +590,36 @@ ROWS = (
     ),
 )
 
-_BY_START: dict[str, tuple[Row, ...]] = {
-    start: tuple(row for row in ROWS if any(start.startswith(own) for own in row.starts))
-    for start in sorted({own for row in ROWS for own in row.starts}, key=len, reverse=True)
+
+def any_of(words: Iterable[str]) -> str:
+    """A pattern for any of these words that tries no letter twice: among a hundred words this is
+    three times as fast as ``a|b|c``. Of two words that begin alike the shorter one counts."""
+    rest: dict[str, list[str]] = {}
+    for word in sorted(words):
+        rest.setdefault(word[0], []).append(word[1:])
+    found = [
+        re.escape(letter) + ("" if "" in ends else any_of(ends)) for letter, ends in rest.items()
+    ]
+    return found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"
+
+
+STARTS = frozenset(start for row in ROWS for start in row.starts)
+_HINT = re.compile(any_of(STARTS))
+# The rows by the first two letters of their titles
+_ROWS = {
+    start[:2]: tuple(row for row in ROWS if any(own[:2] == start[:2] for own in row.starts))
+    for start in STARTS
 }
-# Any start, the longest first: one pass over a text finds what may be a title
-HINT = re.compile("|".join(map(re.escape, _BY_START)))
 
 
 def find_titles(text: str) -> Iterator[tuple[Row, re.Match[str]]]:
     """The titles of complaints in one line, from left to right, each with its row."""
     at = 0
-    while hint := HINT.search(text, at):
-        at = hint.start() + 1
-        for row in _BY_START[hint[0]]:
-            if match := row.pattern.match(text, hint.start(), hint.start() + WINDOW):
+    while hint := _HINT.search(text, at):
+        begin = hint.start()
+        at = begin + 1
+        for row in _ROWS[text[begin : begin + 2]]:
+            if match := row.pattern.match(text, begin, begin + WINDOW):
                 yield row, match
                 at = max(at, match.end())
                 break

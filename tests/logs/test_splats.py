@@ -117,6 +117,7 @@ def test_forms_of_other_kernels(line: str) -> None:
         "ODEBUG: Out of memory. ODEBUG disabled",
         "ODEBUG: selftest passed",
         "kmemleak: Kernel memory leak detector initialized (mem pool available: 15709)",
+        "kmemleak: Kernel memory leak detector disabled",
         "mptcp_connect[412]: segfault at 8 ip 00007f2a1b2c3d4e sp 00007ffd1b2c3d40 error 4",
         "traps: mptcp_connect[412] general protection fault ip:7f2a1b2c3d4e error:0 in a",
         "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on, data leaks possible!",
