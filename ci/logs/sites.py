@@ -85,7 +85,7 @@ _HELPERS = (
     "__netns_tracker __rb_ __ref_track __skb_pull __skb_push __skb_put __stack_chk "
     "alloc_debug check_bytes check_heap check_object check_pad check_slab create_object "
     "dev_hold$ dev_put$ fortify_ free_debug get_net_track hlist_ init_object klist_ kobject_ "
-    "kref_ list_add list_del list_move list_replace list_splice neigh_destroy "
+    "kref_ list_add list_del list_move list_replace list_splice neigh_add_timer neigh_destroy "
     "netdev_alloc_skb netdev_hold$ netdev_printk netdev_put$ netdev_tracker object_err "
     "on_freelist pskb_expand put_net_track rb_ rcuref_ ref_tracker refcount_ skb_free "
     "skb_over_panic skb_panic skb_pull skb_push skb_put skb_release skb_under_panic slab_ "

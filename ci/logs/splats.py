@@ -47,7 +47,9 @@ _STAMP = re.compile(
     r" ?(?:\[ {0,8}[TC]\d{1,9}(?:[@:/][^\]]{1,40})?\] ?)?|^<\d{1,3}>"
 )
 # Whose panic is only a consequence: "Kernel panic - not syncing: Fatal exception in interrupt"
-_DEADLY = "gpf kasan-range oops bug double-fault list usercopy fortify skb cfi ubsan rust"
+_DEADLY = (
+    "gpf kasan-range page-fault oops bug-on double-fault list usercopy fortify skb cfi ubsan rust"
+)
 _CONSEQUENCES = (
     (
         re.compile(r"(?:.*: )?Fatal exception|Attempted to kill|Aiee, killing|Oops failed to kill"),
@@ -74,7 +76,7 @@ _ANOTHER = re.compile(
     r"|[\w/:.-]{1,24} {1,12}[RSDTIZX] {1,4}(?:running task|stack:|\d)"
 )
 # What may come with a cut of its own, behind a title that belongs to it
-_CUT_OFF = frozenset({"warning", "bug"})
+_CUT_OFF = frozenset({"warning", "bug-on"})
 # Lines of a report: indented, empty, ruled, a register, "CPU: 0 PID: 412", "f+0x1/0x2"
 _FORM = re.compile(
     r" |\Z|[=*-]{3}|(?:[RE]?(?:[A-D]X|[SD]I|[SB]P|IP|FLAGS)|R\d\d|[CDEFGS]S|[CD]R\d|PKRU|CPU)\b ?:"
@@ -141,7 +143,7 @@ class _Block:
             return True
         takes = set(self.row.takes)
         if self.cut:
-            takes |= {"warning", "bug"} - {self.kind}
+            takes |= {"warning", "bug-on"} - {self.kind}
         if len(self.lines) == 1 and f"{row.kind}=" in takes:
             takes.add(row.kind)
         near = not self.traced and self.foreign < NEAR // 2

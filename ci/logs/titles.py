@@ -132,18 +132,18 @@ ROWS = (
         rf"(?P<what>[\w /-]{{1,60}}?) (?:in {_FILE}|at {_FUNC})",
         "UBSAN: array-index-out-of-bounds in net/mptcp/options.c:123:14",
         exact=True,
-        takes="bug oops",
+        takes="bug-on oops",
     ),
     _row(
-        "oops",
+        "page-fault",
         "code",
         "BUG: unable to handle|BUG: kernel NULL pointer dereference",
         r"",
         "BUG: kernel NULL pointer dereference, address: 0000000000000008",
-        takes="oops gpf kasan-range",
+        takes="oops kasan-range",
     ),
     _row(
-        "oops",
+        "page-fault",
         "code",
         "Unable to handle kernel |Unhandled fault",
         r".* at (?:virtual address )?0?x?[0-9a-f]+",
@@ -151,7 +151,7 @@ ROWS = (
         takes="oops kasan-range",
     ),
     _row(
-        "bug",
+        "bug-on",
         "code",
         "kernel BUG at |Kernel BUG at ",
         rf"(?:\[.{{1,200}}?\] )?(?:{_FILE}|{_FUNC})",
@@ -308,7 +308,7 @@ ROWS = (
         "list_del corruption. prev->next should be ffff888004a3c0a8, but was dead000000000100."
         " (prev=ffff888004a3c0b8)",
         words=True,
-        takes="warning= bug oops",
+        takes="warning= bug-on oops",
     ),
     _row(
         "odebug",
@@ -326,7 +326,7 @@ ROWS = (
         "detected buffer overflow",
         r"(?: in (?P<what>\w+))?",
         "strcpy: detected buffer overflow: 12 byte write of buffer size 8",
-        takes="warning= bug oops",
+        takes="warning= bug-on oops",
     ),
     _row(
         "usercopy",
@@ -335,7 +335,7 @@ ROWS = (
         r"(?P<what> detected \w+ (?:\w+ )*)",
         "usercopy: Kernel memory exposure attempt detected from SLUB object 'TCP'"
         " (offset 12, size 40)!",
-        takes="bug oops",
+        takes="bug-on oops",
     ),
     _row(
         "skb",
@@ -344,7 +344,7 @@ ROWS = (
         r"(?=: text:)",
         "skbuff: skb_over_panic: text:ffffffff81a2b3c4 len:1500 put:12 head:ffff888004 data:ffff88"
         " tail:0x5dc end:0x5c0 dev:ns1eth1",
-        takes="bug oops",
+        takes="bug-on oops",
         words=True,
     ),
     _row(
@@ -543,7 +543,7 @@ ROWS = (
         _FUNC,
         "CFI failure at mptcp_worker+0x1a/0x2b0 (target: mptcp_close+0x0/0x80; expected type:"
         " 0xa1b2c3d4)",
-        takes="warning bug oops",
+        takes="warning bug-on oops",
     ),
     _row(
         "rust",
@@ -551,7 +551,7 @@ ROWS = (
         "rust_kernel: panicked at ",
         _FILE,
         "rust_kernel: panicked at rust/kernel/alloc.rs:12:5:",
-        takes="bug oops",
+        takes="bug-on oops",
     ),
     _row(
         "stack",

@@ -100,7 +100,7 @@ OLDER = {
     " mptcp_pm_rm+0x12/0x34",
     "PANIC: early exception 0e rip 10:ffffffff81a2b3c4 error 0 cr2 0": "double-fault early"
     " exception",
-    "BUG: unable to handle kernel paging request at ffff888004a3c0a8": "oops",
+    "BUG: unable to handle kernel paging request at ffff888004a3c0a8": "page-fault",
     "IPv4: Attempt to release alive inet socket 00000000a1b2c3d4": "state Attempt to release alive"
     " inet socket",
 }
