@@ -90,11 +90,6 @@ def _escaped(line: str) -> str:
     return escape_controls(line.strip(_NOISE)[: 4 * MAX_LINE])
 
 
-def clean_text(text: str) -> str:
-    """The same as one text."""
-    return "\n".join(each_line(text))
-
-
 def tidy(name: str) -> str:
     """A name in one form: single blanks, at most 200 characters; one that is cut ends so:
     ``[...]``."""

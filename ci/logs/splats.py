@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ci.logs.outcome import MAX_LINE, clean_text
+from ci.base.text import SEQUENCE, escape_controls
+from ci.logs.outcome import MAX_LINE
 from ci.logs.sites import CUT, TRACE, Block, make_fingerprint
 from ci.logs.titles import STARTS, Row, any_of, find_titles
 
@@ -88,6 +89,9 @@ _FORM = re.compile(
 )
 # "Object   ffff888004a3c000: 6b 6b 6b 6b 6b 6b 6b 6b  kkkkkkkk": the right side is anything
 _DUMP = re.compile(r".{0,60}?(?:[0-9a-f]{2} ){8}|.{0,60}?(?:[0-9a-f]{8,16} ){4}")
+
+# A bell, a C1 byte, half a surrogate pair
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass
@@ -170,11 +174,14 @@ class _Block:
 
     def fingerprint(self) -> str:
         found = make_fingerprint(self.row, self.groups, Block(self.title, self.lines))
-        return f"warning without a title {found}" if self.row is None and self.cut else found
+        if self.row is None and self.cut:
+            found = f"warning without a title {found}"
+        return escape_controls(found)[:MAX_TITLE]
 
     def splat(self, fingerprint: str) -> Splat:
-        excerpt = "\n".join(line[:300] for line in self.lines[:EXCERPT_LINES])[:EXCERPT_CHARS]
-        return Splat(self.kind, self.title[:MAX_TITLE], fingerprint, excerpt, self.line)
+        lines = [escape_controls(line[:300]) for line in self.lines[:EXCERPT_LINES]]
+        title = escape_controls(self.title[:MAX_TITLE])[:MAX_TITLE]
+        return Splat(self.kind, title, fingerprint, "\n".join(lines)[:EXCERPT_CHARS], self.line)
 
 
 class _Scan:
@@ -272,12 +279,21 @@ class _Scan:
 _MARK = re.compile(any_of({*STARTS, CUT, "Call Trace:", "Call trace:", "Backtrace: "}))
 
 
+def _clean(text: str) -> str:
+    """Without a terminal's sequences and what cannot be seen; a tab is a blank. Lines stay whole,
+    however long: a title may be anywhere."""
+    if "\x1b" in text:
+        text = SEQUENCE.sub("", text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+    return _CONTROL.sub("", text)
+
+
 def _pieces(console: str) -> Iterator[str]:
     """The console, cleaned, in pieces of whole lines and about a million characters."""
     at = 0
     while at < len(console):
         end = console.find("\n", at + PIECE) + 1 or len(console)
-        yield clean_text(console[at:end])
+        yield _clean(console[at:end])
         at = end
 
 
@@ -307,11 +323,12 @@ def unite_scans(*scans: tuple[Splat, ...]) -> tuple[Splat, ...]:
     """The complaints of several logs of one guest, each once. One log may lack what another has of
     a report, its trace or the text of a WARN: of two with the same title the one that knows less
     falls away."""
-    found = {splat.fingerprint: splat for scan in reversed(scans) for splat in scan}
-    fuller = {(splat.kind, splat.title): splat.fingerprint for splat in found.values()}
-    for splat in found.values():
+    found: dict[str, Splat] = {}
+    fuller: dict[tuple[str, str], str] = {}
+    for splat in (splat for scan in scans for splat in scan):
+        found.setdefault(splat.fingerprint, splat)
         key = (splat.kind, splat.title)
-        fuller[key] = max(fuller[key], splat.fingerprint, key=len)
+        fuller[key] = max(fuller.get(key, ""), splat.fingerprint, key=len)
     return tuple(
         splat
         for splat in found.values()

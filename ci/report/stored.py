@@ -19,7 +19,6 @@ from ci.logs.control import read_control
 from ci.logs.ending import LOGS, Ended
 from ci.logs.health import read_health
 from ci.logs.outcome import tidy
-from ci.logs.splats import Splat
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
 from ci.report.record import SCHEMA, GuestRow, RunRecord
@@ -100,9 +99,9 @@ def parse_guest(row: GuestRow, collection: Collection, logs: Mapping[str, str]) 
     console, output, control = (logs[name] for name in LOGS)
     status, result = row.end.exit_status, None
     said = read_control(control)
-    complaints: dict[str, Splat] = {}
-    for splat in (*splats.scan_console(console), *splats.scan_console(said.log.text)):
-        complaints.setdefault(splat.fingerprint, splat)
+    complaints = splats.unite_scans(
+        splats.scan_console(console), splats.scan_console(said.log.text)
+    )
     text = console if collection.results == "kernel" else output
     if output or status is not None:
         result = collection.parse_log(row.script, text, status, expect_tap=row.tap)
@@ -110,7 +109,7 @@ def parse_guest(row: GuestRow, collection: Collection, logs: Mapping[str, str]) 
     return Guest(
         result,
         row.end.ended,
-        tuple(complaints.values()),
+        complaints,
         bool(console.strip()) and row.end.ended is not Ended.FLOODED,
         note,
         health=(read_health(said),),

@@ -250,6 +250,19 @@ def test_logs_of_one_guest_are_united() -> None:
     assert {splat.fingerprint for splat in unite_scans(bare, other)} == {"hung-task", "hung-task g"}
 
 
+def test_no_line_is_too_long_for_a_title() -> None:
+    for before in ("x" * 50_000, "x\x07" * 50_000, "\u202e" * 50_000):
+        (splat,) = scan_console(f"{before}unregister_netdevice: waiting for lo to become free")
+        assert splat.fingerprint == "netdev-leak lo" and splat.title.startswith("unregister")
+
+
+def test_what_is_kept_can_be_seen() -> None:
+    text = "BUG: \u202etnorw\u2028\x07 \ud800\n \x1b[31mnext\u200e\n"
+    (splat,) = scan_console(text)
+    assert (splat.title + splat.fingerprint + splat.excerpt.replace("\n", "")).isprintable()
+    assert "\\u202e" in splat.title and "next" in splat.excerpt
+
+
 def test_repeats_are_dropped_and_others_kept() -> None:
     other = read("warning").replace("subflow_syn_recv_sock", "subflow_v6_conn_request")
     assert len(scan_console(read("warning") * 3 + other)) == 2
