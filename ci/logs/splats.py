@@ -26,6 +26,7 @@ MAX_TITLE = 200
 MAX_SEEN = 100_000
 PIECE = 1 << 20
 NEAR = 12
+DUMP_CHARS = 20
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ class _Block:
             self.left = max(self.left, row.traces)
             return True
         takes = set(self.row.takes)
-        if self.cut:
-            takes |= {"warning", "bug-on"} - {self.kind}
+        if self.cut and self.kind not in _CUT_OFF:
+            takes |= _CUT_OFF
         if len(self.lines) == 1 and f"{row.kind}=" in takes:
             takes.add(row.kind)
         near = not self.traced and self.foreign < NEAR // 2
@@ -221,7 +222,8 @@ class _Scan:
     def _read_text(self, text: str, before: str) -> None:
         begun = False
         for row, match in find_titles(text):
-            if not begun and (_END.match(text) or _DUMP.match(text)):
+            dumped = len(text) - match.start() <= DUMP_CHARS and _DUMP.match(text)
+            if not begun and (dumped or _END.match(text)):
                 break
             if not (self.block and self.block.takes_title(row, match)):
                 self._begin(row, match, text)

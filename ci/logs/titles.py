@@ -62,7 +62,7 @@ _FUNC = r"(?P<func>[\w.]{1,150})\+(?P<at>0x[0-9a-f]+/0x[0-9a-f]+)"
 _LOCKDEP = (
     r"(?P<what>(?:possible [\w -]*?(?:locking|lock|dependency|deadlock|usage)[\w -]*"
     r"|inconsistent lock state|bad (?:unlock balance|contention) detected|held lock freed"
-    r"|lock held when returning to user space|(?:Nested|nested) lock was not taken"
+    r"|(?:Nested|nested) lock was not taken"
     r"|[\w-]+ -> [\w-]+ lock order detected|circular locking deadlock detected"
     r"|chain_key collision|Invalid wait context))"
 )
@@ -228,6 +228,15 @@ ROWS = (
         "WARNING: |[ BUG: |[ INFO: ",
         _LOCKDEP,
         "WARNING: possible circular locking dependency detected",
+    ),
+    _row(
+        "lockdep",
+        "lock",
+        "lock held when returning",
+        r" to user space",
+        "WARNING: lock held when returning to user space!",
+        traces=0,
+        words=True,
     ),
     _row(
         "lockdep",
@@ -432,10 +441,18 @@ ROWS = (
         "kmemleak-lost",
         "trace",
         "kmemleak: ",
-        r"(?P<what>Cannot \w+|Memory pool empty"
+        r"(?P<what>Cannot insert"
         r"|(?:Freeing|Found|Trying|Object|Unknown|Partially|Adding|Not scanning|Scan) .*)",
         "kmemleak: Cannot insert 0xffff888004a3c000 into the object search tree (overlaps"
         " existing)",
+    ),
+    _row(
+        "kmemleak-lost",
+        "title",
+        "kmemleak: ",
+        r"(?P<what>Cannot allocate|Memory pool empty)",
+        "kmemleak: Cannot allocate a kmemleak_object structure",
+        traces=0,
     ),
     _row(
         "netdev-leak",
@@ -525,7 +542,7 @@ ROWS = (
         "bug",
         "trace",
         "BUG: ",
-        r"(?<!DEBUG: )(?!.{0,80}(?:stack guard page was hit|still has locks held!))(?P<what>.*)",
+        r"(?<!DEBUG: )(?!.{0,80}(?:stack guard page was hit|still has locks held!|lock held when))(?P<what>.*)",
         "BUG: MAX_LOCKDEP_CHAINS too low!",
     ),
     _row(
