@@ -542,7 +542,8 @@ ROWS = (
         "bug",
         "trace",
         "BUG: ",
-        r"(?<!DEBUG: )(?!.{0,80}(?:stack guard page was hit|still has locks held!|lock held when))(?P<what>.*)",
+        r"(?<!DEBUG: )(?!.{0,80}(?:stack guard page was hit|still has locks held!|lock held when))"
+        r"(?P<what>.*)",
         "BUG: MAX_LOCKDEP_CHAINS too low!",
     ),
     _row(
