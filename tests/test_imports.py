@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 APART = "base.reaper"
 # Of logs that nobody has to believe: these read no file and start nothing.
 PURE = ("logs", "verdict")
-# What anybody may import: enums and their order.
+# What anybody may import: enums and their order, and how text is shown.
 TERMS = {"base.exit_codes", "base.sides", "base.text"}
 
 

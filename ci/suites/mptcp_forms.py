@@ -23,7 +23,8 @@ class Forms:
     ``words`` are whole lines that are cases: (pattern, state, name); of two lines of one name the
     first counts. ``tail`` matches what a program leaves at the end of a title. ``silent`` are
     checks that end their script with status 1 and not a word: (the case before, the case of the
-    check).
+    check). ``echoes`` are (case, the case before): a failure without a word of the one is that of
+    the other.
     """
 
     titles: tuple[tuple[re.Pattern[str], str], ...] = ()
@@ -31,6 +32,7 @@ class Forms:
     words: tuple[tuple[re.Pattern[str], State, str], ...] = ()
     tail: re.Pattern[str] | None = None
     silent: tuple[tuple[str, str], ...] = ()
+    echoes: tuple[tuple[str, str], ...] = ()
 
 
 CONNECT = Forms(
@@ -128,6 +130,7 @@ SOCKOPT = Forms(
         # "INFO: MPTCP sockopt not supported: SKIP", and PASS after it all the same
         (re.compile(r"INFO: MPTCP sockopt not supported: SKIP"), State.SKIP, _OPTION),
     ),
+    echoes=(("mark ipv4", "transfer ipv4"), ("mark ipv6", "transfer ipv6")),
 )
 
 _MADE = "Created network namespaces ns1, ns2"

@@ -72,8 +72,8 @@ class FailureList:
             return True
         return False
 
-    def held(self, number: int, *, inline: bool) -> list[str]:
-        """The lines of a failure that wait for this title."""
+    def held(self, *, inline: bool) -> list[str]:
+        """The lines of a failure that wait for a title; ``inline``: it has a check behind it."""
         self.inline = inline
         lines, self.waiting = self.waiting, []
         return lines

@@ -18,11 +18,13 @@ from ci.suites.mptcp_forms import ADDRESS_ID, FORMS, GROUPS, TRANSFER, Forms
 from ci.suites.mptcp_join import FailureList, inline_title
 
 # "02 Established IPv4 MPTCP Connection ns2 => ns1      [ OK ]", "001 no JOIN"
-_TITLE = re.compile(r"([0-9]{2,4}) (.*)$")
+_TITLE = re.compile(r"([0-9]{2,3}) (.*)$")
 # "[ OK ]", "[FAIL] expected 2 found 1", "[IGNO] (flaky)", "[  ok  ]"
 _MARK = re.compile(r"\[ {0,2}(ok|fail|skip|igno) {0,2}\]", re.I)
 # "no JOIN                             syn"
 _GAP = re.compile(r" {2,}")
+# So many titles in a row may be lost.
+MAX_LOST = 20
 MARKS = {"ok": State.PASS, "fail": State.FAIL, "skip": State.SKIP, "igno": State.FLAKY}
 # How a line of one of the tables' words begins: "PASS: ", "[SKIP] ", " client exit code 2"
 _WORD = re.compile(r"PASS|FAIL|SKIP|INFO|\[| ?client exit|ns[0-9]")
@@ -73,9 +75,10 @@ class LiveReader:
         mark = _MARK.search(line) if "[" in line else None
         title = _TITLE.match(line)
         if title and self._is_title(title, marked=bool(mark)):
-            self.number = int(title[1])
+            if self.number < int(title[1]) <= self.number + MAX_LOST:
+                self.number = int(title[1])
             end = max(mark.start(), title.start(2)) if mark else len(line)
-            self._begin(line[title.start(2) : end], marked=bool(mark))
+            self._begin(line[title.start(2) : end], int(title[1]), marked=bool(mark))
         elif self.checks:
             if self.failures.takes(line):
                 return
@@ -119,11 +122,17 @@ class LiveReader:
             one.marks.add(state)
 
     def _is_title(self, title: re.Match[str], *, marked: bool) -> bool:
-        """Titles count up by one; a line may be lost, and "10 packets transmitted" is none."""
-        number = int(title[1])
-        if number == self.number + 1 and len(title[1]) >= (3 if self.checks else 2):
+        """Titles count up by one; a line may be lost, and "10 packets transmitted" is none. One
+        that has its mark is a title whatever its number, but for a script that puts its marks below
+        the titles; a title that waits for its mark gets it ("4711 max 7989   [FAIL]")."""
+        number, wide = int(title[1]), len(title[1]) >= (3 if self.checks else 2)
+        if number == self.number + 1 and (wide or marked):
             return True
-        return number > self.number and (marked or self._is_known(title[2]))
+        if marked and not self.checks:
+            return self._is_known(title[2]) or self.open is None or bool(self.open.marks)
+        if marked:
+            return self.failures.inline and wide and number > self.number
+        return number > self.number and self._is_known(title[2])
 
     def _is_known(self, text: str) -> bool:
         """Whether a line begins with a title that can be told without number or mark."""
@@ -131,14 +140,14 @@ class LiveReader:
             return True
         return any(pattern.match(text) for pattern, _ in self.forms.titles)
 
-    def _begin(self, text: str, *, marked: bool) -> None:
+    def _begin(self, text: str, number: int = 0, *, marked: bool) -> None:
         self._close()
         if self.checks:
             name = inline_title(text) if marked else tidy(text)
-            held = self.failures.held(self.number, inline=marked)
-            self.open = _Open(name, self.number, failed=bool(held), lines=held)
+            held = self.failures.held(inline=marked)
+            self.open = _Open(name, number, failed=bool(held), lines=held)
         else:
-            self.open = _Open(self._described(text.strip()), self.number)
+            self.open = _Open(self._described(text.strip()), number)
 
     def _read_bare(self, line: str, mark: re.Match[str] | None) -> None:
         """A line of a script whose titles have no number, so far."""
@@ -200,10 +209,17 @@ class LiveReader:
             and one.words
         ):
             one.name = tidy(one.words)
+        if state is State.FAIL and not one.words and self._is_echo(one.name):
+            one.lines.insert(0, "the failure before is told again, and nothing of this case")
+            state = State.ERROR
         detail = "" if state is State.PASS else bounded(one.lines)
         self.failures.note(one.number, len(self.done.cases))
         self.done.add(Case(one.name, state, detail))
         self.open = None
+
+    def _is_echo(self, name: str) -> bool:
+        last = self.done.cases[-1] if self.done.cases else None
+        return bool(last and last.state is State.FAIL and (name, last.name) in self.forms.echoes)
 
     def _close(self) -> None:
         one = self.open

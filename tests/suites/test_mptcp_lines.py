@@ -184,6 +184,12 @@ SIMULT = [
     ("balanced bwidth with unbalanced delay  transfer slower than expected! runtime 9 ms,\n"
      " max 7989         [ fail ]\nclient exit code 1, server 0",
      "balanced bwidth with unbalanced delay", F),
+    ("balanced bwidth            transfer slower than expected! runtime 812 ms, expected 798 ms\n"
+     "989 max 798        [ fail ]\nclient exit code 1, server 0", "balanced bwidth", F),
+    ("01 balanced bwidth         transfer slower than expected! runtime 8112 ms, expected 7989 ms\n"
+     "7711 max 7989       [FAIL]\nclient exit code 1, server 0", "balanced bwidth", F),
+    ("01 balanced bwidth         transfer slower than expected! runtime 812 ms, expected 798 ms\n"
+     "771 max 798         [FAIL]\nclient exit code 1, server 0", "balanced bwidth", F),
     ("07 unbalanced bwidth with opposed, unbalanced delay - reverse direction4711 max 7989  [ OK ]",
      "unbalanced bwidth with opposed, unbalanced delay - reverse direction", P),
     ("07 a title of a test that somebody adds, quite long - reverse direction4711 max 79   [ OK ]",
@@ -234,6 +240,19 @@ def test_a_shell_that_gives_up_is_no_expected_failure() -> None:
     assert old("diag", bad, 2).own.state is F
     assert old("diag", bad, 4).own.state is E
     assert old("diag", bad, 139).own.state is E
+
+
+def test_a_failure_that_is_told_twice_is_one() -> None:
+    """mptcp_sockopt.sh marks the second case by the result of the first one as well."""
+    live = "01 Transfer v4        [FAIL] file received by server does not match (in, out):\n"
+    live += "02 Mark v4            [FAIL]\n"
+    tap = "TAP version 13\n1..2\nnot ok 1 - mptcp_sockopt: transfer ipv4\n"
+    whole = new("mptcp_sockopt", f"{live}{tap}ok 2 - mptcp_sockopt: mark ipv4\n", 1)
+    assert told(whole) == [("transfer ipv4", F), ("mark ipv4", P)]
+    assert whole.own.state is F and whole.problems == ()
+    assert told(new("mptcp_sockopt", live)) == [("transfer ipv4", F), ("mark ipv4", E)]
+    own = live.replace("02 Mark v4            [FAIL]", "02 Mark v4    [FAIL] got iptables 1 0")
+    assert told(new("mptcp_sockopt", own)) == [("transfer ipv4", F), ("mark ipv4", F)]
 
 
 def test_group_of_a_transfer_in_old_scripts() -> None:
