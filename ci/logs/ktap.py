@@ -100,16 +100,16 @@ def parse_script(
       script that stops early plans only for what it ran: both are plain failures.
     """
     tap = TapReader(script)
-    last = _feed(text, tap, live)
+    last = _feed(text, tap, live, expect_tap=expect_tap)
     meaning = STATUS if expect_tap or tap.planned else PLAIN_STATUS
     complete = tap.begun or (not expect_tap and exit_status in meaning)
     lived = live.finish(exit_status, complete=complete, tap=expect_tap)
     cases = tap.finish()
     limits = _limits(text, cases + lived, full=tap.full or live.full)
     lived = list(unique(lived, script))
-    conflict = list(_conflict(cases, lived)) if tap.begun else []
-    whole = tap.begun and not tap.problems
-    cases = _merged(list(unique(cases, script)), lived, whole=whole)
+    final = tap.begun and expect_tap
+    conflict = list(_conflict(cases, lived)) if final else []
+    cases = _merged(list(unique(cases, script)), lived, whole=final and not tap.problems)
     doubts = _doubts(exit_status, cases, tap=tap.planned, expect_tap=expect_tap)
     problems = (*doubts, *tap.problems, *conflict, *limits)
     state = State.ERROR if problems else meaning.get(exit_status or 0, State.FAIL)
@@ -117,13 +117,13 @@ def parse_script(
     return ScriptResult(script, Case(script, state, detail), tuple(cases), problems)
 
 
-def _feed(text: str, tap: TapReader, live: LineReader) -> list[str]:
-    """Give the lines to their readers; the last of them, for people."""
+def _feed(text: str, tap: TapReader, live: LineReader, *, expect_tap: bool) -> list[str]:
+    """Give the lines to their readers; the last of them, for people. TAP is the last act of a
+    script that prints it, but a script without any may start a program that does."""
     last: list[str] = []
     whole = text[:MAX_TEXT]
     for line in each_line(whole):
-        tap.feed(line)
-        if not tap.begun:
+        if not tap.feed(line) and not (tap.begun and expect_tap):
             live.feed(clip(line))
         if line and not line.isspace():
             last.append(line)

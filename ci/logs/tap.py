@@ -108,8 +108,8 @@ class TapReader:
         """Whether there is a plan at the outermost level."""
         return bool(self.levels) and self.levels[0].planned is not None
 
-    def feed(self, line: str) -> None:
-        """One line of the log."""
+    def feed(self, line: str) -> bool:
+        """One line of the log; whether it is one of TAP."""
         self.fresh, self.last = False, None
         if self.prefix and (before := self.prefix.match(line)):
             line = line[before.end() :]
@@ -120,11 +120,14 @@ class TapReader:
             self._read_plan(plan)
         elif "TAP version" in line and (version := _VERSION.match(line[: 2 * MAX_LINE])):
             self._read_version(version)
-        elif first in "Bb" and (bail := _BAIL.match(line)):
+        elif first and first in "Bb" and (bail := _BAIL.match(line)):
             why = tidy(bail[1]) or "without a reason"
             self._complain(f"it bailed out: {why}")
-        elif self.begun and first and len(self.notes) <= DETAIL_LINES:
-            self.notes.append(clip(line))
+        else:
+            if self.begun and first and len(self.notes) <= DETAIL_LINES:
+                self.notes.append(clip(line))
+            return False
+        return True
 
     def end_in_line(self, line: str) -> None:
         """There is no newline behind the last line: what it says may be cut off."""
@@ -148,6 +151,8 @@ class TapReader:
     def _counts(self, result: re.Match[str]) -> bool:
         """Whether this is a result. Before TAP begins it has to be at the start of a line, and to
         have a number, or to be a failure; a plan may follow."""
+        if self.begun and result[3]:
+            return True
         good, numbered = not result[2], bool(result[3])
         odd = not numbered and result[4][:1] not in ("", " ")  # "ok-ish"
         if odd and (self.begun or not good):
@@ -187,13 +192,15 @@ class TapReader:
 
     def _read_result(self, result: re.Match[str], length: int) -> None:
         self.fresh = True
-        indent = min(len(result[1]), MAX_INDENT)
-        below = self._close_above(max(indent, self.levels[0].indent)) if self.levels else []
-        if self.levels and indent < self.levels[0].indent:
-            self._complain("a result stands before the indentation of its plan")
-        level = self._level(indent)
-        number = int(result[3][:MAX_DIGITS]) if result[3] else level.due
-        level.disordered |= number != level.due
+        indent, below = min(len(result[1]), MAX_INDENT), list[Case]()
+        if self.levels and indent == self.levels[-1].indent:
+            level = self.levels[-1]
+        else:
+            below, level = self._change_level(indent)
+        digits = result[3]
+        number = int(digits[:MAX_DIGITS]) if digits else level.due
+        if number != level.due:
+            level.disordered = True
         level.due = number + 1
         level.count += 1
         if self.kept >= MAX_CASES:
@@ -213,6 +220,14 @@ class TapReader:
         self.notes.clear()
         level.cases.append((case, below))
         self.last = level
+
+    def _change_level(self, indent: int) -> tuple[list[Case], _Level]:
+        """The subtests that a result ends, and its level."""
+        if not self.levels:
+            return [], self._level(indent)
+        if indent < self.levels[0].indent:
+            self._complain("a result stands before the indentation of its plan")
+        return self._close_above(max(indent, self.levels[0].indent)), self._level(indent)
 
     def _level(self, indent: int) -> _Level:
         indent = min(indent, MAX_INDENT)

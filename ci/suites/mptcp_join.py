@@ -2,8 +2,8 @@
 """What mptcp_join.sh tells of a failure besides the marks of its checks.
 
 Before v6.6 the first check is on the title's line, so a transfer that fails does so before its
-title is printed, and without a mark. Since v5.17 the script ends with the numbers and names of all
-tests that failed (get_failed_tests_ids).
+title is printed, and without a mark. The script of 6.1, not that of 5.10, ends with the numbers and
+names of all tests that failed (get_failed_tests_ids).
 """
 
 import re

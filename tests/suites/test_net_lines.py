@@ -54,3 +54,15 @@ def test_a_script_that_stops_in_a_case() -> None:
 def test_a_shell_that_gives_up_is_no_expected_failure() -> None:
     assert read("TEST: one     [ OK ]\nnet.sh: line 4: syntax error\n", 2).own.state is E
     assert read("TEST: one     [FAIL]\n", 2).own.state is F
+
+
+def test_a_program_that_prints_tap_in_a_script_that_does_not() -> None:
+    text = "TEST: one    [FAIL]\nTAP version 13\n1..2\nok 1 a\nnot ok 2 b\nTEST: three    [FAIL]\n"
+    result = read(text, 1)
+    assert [(case.name, case.state) for case in result.cases] == [
+        ("a", P),
+        ("b", F),
+        ("one", F),
+        ("three", F),
+    ]
+    assert result.own.state is F and result.problems == ()
