@@ -26,7 +26,7 @@ DIRECTIVES = {
 FORGIVES = ("skip", "todo")
 
 # "KTAP version 1", "TAP version 13", "[    0.1] TAP version 14"
-_VERSION = re.compile(r"( *)(.{0,64}?)\b(K?)TAP version ([0-9]{1,9}) *$")
+_VERSION = re.compile(r"( *+)(.{0,64}?)\b(K?)TAP version ([0-9]{1,9}) *$")
 VERSIONS = {"": ("13", "14"), "K": ("1",)}
 # "1..37", "1..0 # SKIP no namespaces"
 _PLAN = re.compile(r"( *)1\.\.([0-9]{1,9}) *(?:# *skip\b.*)?$", re.I)

@@ -377,6 +377,11 @@ HEAVY = {
     "time": "TAP version 13\nok 1 # " + "time=" * 100_000,
     "suffixes": "TAP version 13\n" + "".join(f"ok 1 a ({n})\nok 1 a\n" for n in range(20_000)),
     "brackets": "01 " + "[ " * 300_000,
+    "versions": (" " * 3000 + "xTAP version 13\n") * 300,
+    "prefixes": "1 2 3 4 5 TAP version 13\n" + ("1 " * 1500 + "\n") * 300,
+    "plans": "1..9\n" * 100_000,
+    "listed": "1 failure(s) has(ve) been detected:\n" + "\t- 1: a\n" * 100_000,
+    "transfers": "[ FAIL ] does not match has wrong size" * 20_000,
 }
 
 
