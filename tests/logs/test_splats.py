@@ -2,6 +2,7 @@
 """ci.logs.splats: every row against its example, the reports of four kernels alone and behind each
 other, forms of lines, fingerprints, clean consoles, hostile ones."""
 
+import random
 import re
 import time
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ci.logs.splats import EXCERPT_CHARS, MAX_SPLATS, scan_console, unite_scans
 from ci.logs.titles import ROWS, Row, find_titles
 from tests.conftest import ROOT
+from tests.logs.fuzz_splats import check_once
 from tests.logs.reports import VERSIONS, Report, read_reports, stamped
 
 DATA = ROOT / "tests/data"
@@ -292,6 +294,11 @@ def test_noise_hides_no_report(before: str, other: Report, report: Report, after
     kinds = {splat.kind for splat in scan_console(report.text)}
     console = f"{before}\n{other.text}{before}\n{report.text}{after}"
     assert kinds - {SUMMARY} <= {splat.kind for splat in scan_console(console)}
+
+
+def test_random_consoles_break_no_rule() -> None:
+    for seed in range(30):
+        check_once(random.Random(seed))
 
 
 PIECES = st.sampled_from(
