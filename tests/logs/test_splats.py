@@ -73,6 +73,16 @@ def test_no_report_hides_behind_another(first: Report, between: str) -> None:
     assert set(prints(console)) == {report.fingerprints[0] for report in KINDS} - {SUMMARY}
 
 
+@pytest.mark.parametrize("kind", sorted({report.fingerprints[0].split()[0] for report in ALL}))
+def test_no_report_hides_behind_one_of_its_kind(kind: str) -> None:
+    same = [report for report in ALL if report.fingerprints[0].split()[0] == kind]
+    for first in same:
+        for second in same:
+            want = [*dict.fromkeys(first.fingerprints + second.fingerprints)]
+            assert prints(first.text + second.text) == want, (first.name, second.name)
+            assert prints(first.text + QUIET + second.text) == want, (first.name, second.name)
+
+
 @pytest.mark.parametrize(
     "before", ["", "mptcp: starting...", "  ", "** 12 printk messages dropped ** "]
 )
