@@ -7,12 +7,13 @@ import functools
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.git import Git, check_written
+from ci.series import content
 from ci.series.content import check_inside, read_content
 from ci.series.mails import KEPT, Document, has_crs, plain_bytes
 
@@ -122,11 +123,9 @@ def read_path(path: Path) -> Given:
             " maildir; write patches with `git format-patch`",
         )
     _check_count(path, len(patches) + len(letters))
-    for name in (*patches, *letters):
-        check_inside(path, path / name)
     found = [
-        split_mails(read_content(path / name), str(path / name), path / name)
-        for name in (*patches, *letters)
+        split_mails(data, str(one), one)
+        for one, data in _contents(path, [path / name for name in (*patches, *letters)])
     ]
     if letters or any(len(documents) > 1 for documents in found):
         return Given(tuple(document for documents in found for document in documents))
@@ -181,10 +180,28 @@ def _far_apart(numbers: Sequence[int]) -> bool:
     return len(numbers) > 1 and (min(numbers) > 1 or max(numbers) - len(numbers) >= len(numbers))
 
 
-def _document(path: Path) -> Document:
-    """A file that holds one mail or patch."""
-    data = read_content(path)
-    return Document(str(path), plain_bytes(data), path, has_crs(data))
+def _contents(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+    """What is in files of a folder, all together no more than one file may have."""
+    total = 0
+    for path in paths:
+        check_inside(folder, path)
+        data = read_content(path)
+        total += len(data)
+        if total > content.MAX_BYTES:
+            raise StageError(
+                "series",
+                f"{folder}: more than {content.MAX_BYTES // 1_000_000} MB of mail;"
+                " give the mails of one series",
+            )
+        yield path, data
+
+
+def _documents(folder: Path, paths: Iterable[Path]) -> tuple[Document, ...]:
+    """Files that hold one mail or patch each."""
+    return tuple(
+        Document(str(path), plain_bytes(data), path, has_crs(data))
+        for path, data in _contents(folder, paths)
+    )
 
 
 def _quilt(folder: Path) -> Given:
@@ -209,13 +226,12 @@ def _quilt(folder: Path) -> Given:
             raise StageError(
                 "series", f"{listed}, line {number}: there is no file {name} in the folder"
             )
-        check_inside(folder, path)
         rows.append(path)
     _check_count(listed, len(rows))
     if not rows:
         raise StageError("series", f"{listed}: it lists no patch")
     note = f"{listed}: {len(rows)} patches in its order"
-    return Given(tuple(map(_document, rows)), tuple(range(1, len(rows) + 1)), notes=(note,))
+    return Given(_documents(folder, rows), tuple(range(1, len(rows) + 1)), notes=(note,))
 
 
 def _maildir(folder: Path) -> Given:
@@ -224,6 +240,4 @@ def _maildir(folder: Path) -> Given:
     _check_count(folder, len(paths))
     if not paths:
         raise StageError("series", f"{folder}: the maildir is empty")
-    for path in paths:
-        check_inside(folder, path)
-    return Given(tuple(map(_document, paths)))
+    return Given(_documents(folder, paths))

@@ -397,6 +397,18 @@ def times(folder: Path) -> None:
     (folder / "x.mbox").write_bytes(b"From " + b"1:11:11 " * 100_000 + b"\n\nx\n")
 
 
+def together(folder: Path) -> None:
+    """Zeros cost nothing to write, and much to hold."""
+    for count in range(1, 6):
+        with (folder / f"{count:04}-x.patch").open("wb") as file:
+            file.truncate(20_000_000)
+
+
+def together_in_quilt(folder: Path) -> None:
+    together(folder)
+    (folder / "series").write_text("0001-x.patch\n" * 5, encoding="ascii")
+
+
 INPUTS: dict[Callable[[Path], None], str] = {
     link_out: "0001-x.patch: a link that leads out of",
     maildir: "cur/1: a link that leads out of",
@@ -410,6 +422,8 @@ INPUTS: dict[Callable[[Path], None], str] = {
     tar: "0001-x.patch: a tar archive; unpack it",
     twice_packed: "x.mbox.gz: packed by gzip more than once",
     bomb: "x.mbox.gz: more than 64 MB",
+    together: "series: more than 64 MB of mail",
+    together_in_quilt: "series: more than 64 MB of mail",
     number: "series.toml: Exceeds the limit",
     times: "none of the mails in it is a patch",
 }
