@@ -7,14 +7,19 @@ put aside."""
 import os
 from pathlib import Path
 
-from ci.logs.ending import MOST_LOG
+from ci.logs.ending import MOST_CONTROL, MOST_LOG
+
+
+def most_of(name: str) -> int:
+    """The bytes that a log may have."""
+    return MOST_CONTROL if name == "control" else MOST_LOG
 
 
 def find_flooded(folder: Path, names: tuple[str, ...]) -> str:
     """The first of the logs that is too long, empty for none."""
     for name in names:
         path = folder / f"{name}.log"
-        if path.exists() and path.stat().st_size > MOST_LOG:
+        if path.exists() and path.stat().st_size > most_of(name):
             return name
     return ""
 
@@ -23,8 +28,8 @@ def cut_logs(folder: Path, names: tuple[str, ...], flooded: str, *, repeatable: 
     """Cut ``flooded``, with a mark. Where runs are to be repeatable, the others say no more than
     why; what they held is in ``NAME.rest``."""
     path = folder / f"{flooded}.log"
-    os.truncate(path, MOST_LOG)
-    words = f"the guest printed more than {MOST_LOG // 10**6} MB into {flooded}.log"
+    os.truncate(path, most_of(flooded))
+    words = f"the guest printed more than {most_of(flooded) // 10**6} MB into {flooded}.log"
     with path.open("ab") as file:
         file.write(f"\n[cut: {words}]\n".encode())
     for name in names if repeatable else ():

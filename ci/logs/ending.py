@@ -9,8 +9,9 @@ from enum import Enum
 # What a guest leaves, a file each: the kernel's console, what the script printed, and what init
 # said, with the kernel's log from its ring buffer.
 LOGS = ("kernel", "tests", "control")
-# Bytes of each log of a guest. The longest that the suites make is 0.1 MB.
-MOST_LOG = 16_000_000
+# Bytes of each log of a guest, of which the suites make 0.1 MB. The control log may have more: it
+# repeats what the console has in longer lines, and that one has to be the first that is too long.
+MOST_LOG, MOST_CONTROL = 16_000_000, 32_000_000
 # The records of init that tell an end, in the order in which it writes them, each once at most.
 ORDER = ("boot", "start", "timeout", "end", "done")
 

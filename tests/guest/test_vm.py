@@ -336,7 +336,7 @@ def test_vng_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> int:
     """The most that a log may hold, in these tests."""
-    monkeypatch.setattr(floods, "MOST_LOG", 1000)
+    monkeypatch.setattr(floods, "most_of", lambda name: 1000)
     return 1000
 
 
