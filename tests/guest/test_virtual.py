@@ -16,7 +16,7 @@ import pytest
 from ci.base.arch import GUEST
 from ci.base.progress import Progress
 from ci.base.workspace import Workspace
-from ci.guest import rootfs, run_cache, selftests, vm
+from ci.guest import floods, rootfs, run_cache, selftests, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
@@ -157,6 +157,31 @@ def test_a_script_that_hangs_ends_at_its_limit_in_guest_time(hold: str, tmp_path
     assert 8000 <= ran.end.guest_ms < 20000
     assert ran.log("tests") == "begun\n"
     assert time.monotonic() - begin < 120
+
+
+@pytest.mark.parametrize(
+    ("name", "flood"),
+    [
+        ("tests", "yes flood"),
+        (
+            "kernel",
+            "echo on >/proc/sys/kernel/printk_devkmsg\nwhile :; do echo flood; done >/dev/kmsg",
+        ),
+    ],
+)
+def test_a_guest_that_floods_is_ended_and_leaves_the_same_each_time(
+    name: str, flood: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log may have less here: a console takes some ten kilobytes a second."""
+    most = 300_000
+    monkeypatch.setattr(floods, "most_of", lambda log: most * (2 if log == "control" else 1))
+    made, script = with_script(tmp_path, flood), COLLECTION.script("extra.sh")
+    runs = [boot(tmp_path / one, Mode("virtual", ""), script, made) for one in ("one", "two")]
+    assert [run.end.ended for run in runs] == [Ended.FLOODED] * 2
+    assert runs[0].end == replace(runs[1].end, cpu_s=runs[0].end.cpu_s)
+    assert [runs[0].log(log) for log in LOGS] == [runs[1].log(log) for log in LOGS]
+    assert most < (runs[0].folder / f"{name}.log").stat().st_size < most + 200
+    assert "flood\n" * 100 in runs[0].log("tests") or "] flood\n" in runs[0].log("kernel")
 
 
 def test_the_record_answers_with_the_same_logs(tmp_path: Path) -> None:
