@@ -43,9 +43,9 @@ _MODE_LINE = re.compile(
 # Names that begin with .git and that neither git nor we obey.
 HARMLESS = (".gitignore", ".gitkeep", ".github", ".gitlab-ci.yml")
 _SHORT_GIT = re.compile(r"gi[a-z0-9]{1,4}~\d+")  # git~1, gitatt~1, gi7eba~1: NTFS's short names
-# What may not stand in a title: control characters, bidi marks and line separators. (A blank that
-# does not break, or a zero-width space out of a browser, may.)
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# What may not stand in a title: control characters, bidi marks and line separators. (A tab, a blank
+# that does not break, or a zero-width space out of a browser, may.)
+_UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _PART = re.compile(r"(literal|delta) (\d{1,12})$")  # literal 1234, of a binary patch
 
 

@@ -198,7 +198,7 @@ def test_a_title_that_is_not_what_it_looks_like(title: str, tmp_path: Path) -> N
 
 
 def test_a_title_with_blanks_of_a_browser_is_a_title(tmp_path: Path) -> None:
-    loaded = load(tmp_path / "series", mail(new_file("a.c"), "demo:\u00a0a \u200bchange größer"))
+    loaded = load(tmp_path / "series", mail(new_file("a.c"), "demo:\u00a0a\t\u200bchange größer"))
     assert loaded.patches[0].title.endswith("größer")
 
 
