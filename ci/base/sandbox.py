@@ -32,7 +32,6 @@ MEMORY_MB = 4096 + 1024 * CORES
 SCRATCH_MB, FILE_MB, DISK_MB, FILES = 1024, 4096, 8192, 400_000
 OUTPUT_MB = 64
 MB = 1 << 20
-FULL_MB = 256  # a disk with less left is full
 # Where Ubuntu has switched user namespaces off for all programs without a profile of AppArmor's.
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 APPARMOR_REMEDY = (
@@ -205,9 +204,3 @@ def sandbox_version() -> str:
     """What the box is made by, for the record."""
     done = processes.run(["bwrap", "--version"], stage="sandbox", timeout_s=20)
     return done.stdout.strip()  # bubblewrap 0.8.0
-
-
-def is_full(folder: Path) -> bool:
-    """Whether the disk of a folder is full."""
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize < FULL_MB * MB or (disk.f_files > 0 and not disk.f_favail)

@@ -20,6 +20,7 @@ from ci.base.workspace import Workspace, digest, file_digest, remove_tree
 from ci.kernel import bzimage, kconfig, make_progress, objects
 from ci.kernel.configuration import NORMAL, Configuration
 from ci.kernel.objects import StaleError
+from ci.kernel.trouble import failed_build
 from ci.suites.collection import Collection
 from ci.trees.tree import Tree
 
@@ -220,13 +221,9 @@ def run_make(
             words, stage="build", timeout_s=timeout_s, env=env, log=log, on_line=on_line, ok=None
         )
     output = done.stdout + done.stderr
-    full = [mount.host for mount in mounts if sandbox.is_full(mount.host)]
-    if done.returncode != 0 and full and "No space left on device" in output:
-        raise StageError(
-            "build", f"no space left for {full[0]}; `inv clean --cache` frees some", log=log
-        )
     if done.returncode != 0:
-        raise BuildError("build", error_lines(tree, output), log=log)
+        written = [mount.host for mount in mounts if mount.writable] or [workspace.cache]
+        raise failed_build(error_lines(tree, output), output, written[0], log)
     return done
 
 
@@ -252,7 +249,7 @@ def configure_kernel(
     words = make_words(tree, workspace, f"KCONFIG_ALLCONFIG={seen}", "allnoconfig")
     mounts = [object_mount(tree, workspace, obj)]
     try:
-        run_make(words, tree, workspace, tools, mounts, timeout_s=CONFIG_LIMIT_S, log=log)
+        done = run_make(words, tree, workspace, tools, mounts, timeout_s=CONFIG_LIMIT_S, log=log)
     except BuildError as error:
         text = f"the configuration fails:\n{error.message}"
         raise BuildError("build", text, log=log) from None
@@ -260,11 +257,8 @@ def configure_kernel(
     final = kconfig.parse_config(text)
     short = kconfig.find_short(asked, final)
     if lost := kconfig.find_lost(short, final, _definitions(tree, short)):
-        raise BuildError(
-            "build",
-            "the configuration lost what was asked for:\n" + "\n".join(map(str, lost)),
-            log=log,
-        )
+        message = "the configuration lost what was asked for:\n" + "\n".join(map(str, lost))
+        raise failed_build(message, done.stdout + done.stderr, obj, log)
 
 
 def _definitions(tree: Tree, symbols: Sequence[kconfig.Asked]) -> kconfig.Definitions:
