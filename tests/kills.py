@@ -22,6 +22,8 @@ from tests.commands.machine import Machine, make_machine
 from tests.conftest import ROOT
 from tests.guest.test_guests import SOURCE, patch
 
+# How many each test tries.
+KILLS = int(os.environ.get("PATCHVERDICT_KILLS", "3"))
 JOIN, OLD = "net/mptcp/subflow.c", "\tsubflow_req->msk = NULL;\n"
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`inv stable` killed at random moments and started again: the same verdict, and nothing
-half-written in the cache."""
+"""`inv stable` and `inv validate` killed at random moments and started again: the same verdict, and
+nothing half-written in the cache."""
 
 import json
 import random
@@ -19,11 +19,13 @@ from ci.series.patches import load_series
 from ci.suites.mptcp import COLLECTION
 from ci.trees.tree import derive_trees
 from tests.base.test_processes import gone
+from tests.commands.machine import make_machine
 from tests.commands.test_tasks import Done, below
 from tests.guest.test_guests import JOIN, SOURCE, inv, patch, shipped
+from tests.kills import KILLS, RealMachine, try_kills
 
 pytestmark = pytest.mark.guest
-TIMES = 10
+TIMES = 5
 __all__ = ["inv"]  # a fixture
 
 
@@ -80,3 +82,11 @@ def test_it_completes_whenever_it_was_killed(
     assert inv(*words, "--rerun").returncode == 0
     assert (project / "results/latest/branches/one/verdict.json").read_bytes() == before
     remove_tree(again.folder)
+
+
+def test_validate_says_the_same_whenever_one_was_killed(tmp_path: Path) -> None:
+    """Each with a patch that no cache has seen."""
+    machine = RealMachine(make_machine(tmp_path / "machine").base)
+    lines = list(try_kills(machine, KILLS, seed=TIMES))
+    assert len(lines) == KILLS + 1
+    assert [line for line in lines if not line.startswith("right")] == []

@@ -16,11 +16,13 @@ import pytest
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
+from ci.base.workspace import Workspace
 from ci.commands import stages
 from ci.series import content
 from ci.series.locate import bring_series
 from ci.series.patches import TRAILER, Series, load_series
 from ci.trees.fetch import fetch_source
+from tests.base.test_seals import put_zeros
 from tests.conftest import ROOT, commit, fingerprint, git, write
 
 OURS = ROOT / "kernel-patches/deny-join-id0"
@@ -95,17 +97,18 @@ def wanted() -> list[str]:
 def archive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[list[bytes]], http.server.ThreadingHTTPServer]]:
-    """A public-inbox that has one thread; ``seen`` are the paths it was asked for."""
+    """A public-inbox that has one thread; of its answers it sends ``part``, then it cuts."""
     running: list[http.server.ThreadingHTTPServer] = []
 
-    def start(rows: list[bytes]) -> http.server.ThreadingHTTPServer:
+    def start(rows: list[bytes], part: float = 1.0) -> http.server.ThreadingHTTPServer:
         class Inbox(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 there = self.path.endswith(("%40example.org/t.mbox.gz", "%40kernel.org/t.mbox.gz"))
                 self.send_response(200 if there else 404)
                 self.end_headers()
                 if there:
-                    self.wfile.write(gzip.compress(box(rows)))
+                    answer = gzip.compress(box(rows))
+                    self.wfile.write(answer[: int(part * len(answer))])
 
             do_HEAD = do_GET  # noqa: N815 - the library's name
 
@@ -269,6 +272,36 @@ def test_a_message_id_and_again_with_the_archive_gone(
         word in caught.value.message
         for word in ("127.0.0.1", "20250912-deny-v2-1@example.org", "mbox")
     )
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.95, 0.999])
+def test_a_thread_that_was_cut_is_no_series(
+    part: float,
+    bring: Callable[..., Series],
+    wanted: list[str],
+    archive: Callable[..., http.server.ThreadingHTTPServer],
+) -> None:
+    archive(mails(), part)
+    with pytest.raises(StageError):
+        bring(COVER)
+    archive(mails())
+    assert digests(bring(COVER)) == wanted
+
+
+def test_a_thread_that_was_damaged_is_fetched_again(
+    bring: Callable[..., Series],
+    wanted: list[str],
+    archive: Callable[..., http.server.ThreadingHTTPServer],
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    archive(mails())
+    bring(COVER)
+    mail = max(workspace.cache.glob("threads/*/*.eml"))
+    put_zeros(mail)
+    capsys.readouterr()
+    assert digests(bring(COVER)) == wanted
+    assert f"{mail.name} is not what was kept" in capsys.readouterr().err
 
 
 def test_the_series_of_the_message_id_where_a_thread_has_two(

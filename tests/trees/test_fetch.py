@@ -17,6 +17,7 @@ from ci.base import processes
 from ci.base.errors import StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings
+from ci.base.workspace import Workspace
 from ci.commands import plan
 from ci.series.patches import TRAILER, load_series
 from ci.trees import apt as archive
@@ -293,6 +294,38 @@ def test_a_package_that_is_not_what_was_signed(apt: Apt, fetch: Callable[..., So
     deb.write_bytes(deb.read_bytes()[:-1] + b"?")
     with pytest.raises(StageError, match="fetch"):
         fetch(source="debian:6.12")
+
+
+def test_a_package_that_was_cut_is_not_kept(
+    apt: Apt, fetch: Callable[..., Source], workspace: Workspace
+) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    (deb,) = (apt.folder / "repo").glob("*.deb")
+    whole = deb.read_bytes()
+    os.truncate(deb, len(whole) // 2)
+    with pytest.raises(StageError, match="fetch"):
+        fetch(source="debian:6.12")
+    assert not [path.name for path in (workspace.cache / "trees").iterdir()]
+    deb.write_bytes(whole)
+    archive._update.cache_clear()  # as a new process
+    assert fetch(source="debian:6.12").name == "debian:6.12.9-1"
+
+
+def test_what_is_damaged_is_downloaded_again(
+    apt: Apt, fetch: Callable[..., Source], capfd: pytest.CaptureFixture[str]
+) -> None:
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    found = fetch(source="debian:6.12")
+    for name in ("version", "src/.git/index", "src/.git/HEAD"):
+        os.truncate(found.slot / name, 4)
+        assert fetch(source="debian:6.12") == found
+        said = capfd.readouterr().err
+        assert said.count("| cache: ") == 1 and f"{found.slot} is damaged (" in said
+        assert (found.slot / "src/net/demo.c").is_file()
+    for path in (found.slot.parents[1] / "apt").rglob("*_Packages*"):
+        os.truncate(path, path.stat().st_size // 2)
+    archive._update.cache_clear()  # as a new process
+    assert fetch(source="debian:6.12") == found
 
 
 def test_lists_that_nobody_signed(apt: Apt, fetch: Callable[..., Source]) -> None:
