@@ -166,10 +166,16 @@ class _Watch:
     its own, one that can never go on (idle in virtual time, with no timer that could wake it), and
     one that floods a log."""
 
-    def __init__(self, folder: Path, nonce: str, script_s: float, told: Events) -> None:
+    def __init__(
+        self, folder: Path, nonce: str, script_s: float, told: Events, slow: int = 1
+    ) -> None:
         self.folder, self.told = folder, told
         self.control, self.vng, self.nonce = folder / "control.log", folder / "vng.log", nonce
-        self.limits = {"boot": BOOT_LIMIT_S, "script": script_s, "shutdown": SHUTDOWN_LIMIT_S}
+        self.limits = {
+            "boot": BOOT_LIMIT_S * slow,
+            "script": script_s,
+            "shutdown": SHUTDOWN_LIMIT_S * slow,
+        }
         self.part, self.since = "boot", time.monotonic()
 
     def __call__(self) -> str:
@@ -218,18 +224,19 @@ def run_guest(
     job, empty = _lay_out(folder, job_text(script, nonce, mode))
     words = kernel_parameters(workspace, mode)
     argv = vng_argv(kernel.bzimage, image.path, mode, words, HERE, HERE / empty.name)
-    most_s = limit * WALL_FACTOR + 60
+    slow = mode.needs.time_factor
+    most_s = limit * WALL_FACTOR + 60 * slow
     with Events(folder) as told:
         # vng's own exit status says nothing (always 255 with a command line that is not its own).
         done = processes.run(
             argv,
             stage="run",
-            timeout_s=most_s + BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 60,
+            timeout_s=most_s + (BOOT_LIMIT_S + SHUTDOWN_LIMIT_S + 60) * slow,
             cwd=folder,
             env=vng_environment(),
             log=folder / "vng.log",
             ok=None,
-            watch=_Watch(folder, nonce, most_s, told),
+            watch=_Watch(folder, nonce, most_s, told, slow),
         )
         reason = told.find_reason()
     job.unlink()
