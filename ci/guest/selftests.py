@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ci.base import sandbox
 from ci.base.arch import GUEST
-from ci.base.errors import BuildError, StageError
+from ci.base.errors import BuildError
 from ci.base.sandbox import Mount
 from ci.base.untrusted import copy_tree, fresh_folder
 from ci.base.workspace import Workspace, digest
@@ -60,10 +60,9 @@ def install_selftests(
             own = src / SELFTESTS / collection.target
             made = ((out / "made", (out, src, home)), (own, (src, home)))
             _take_over(out / "installed", fresh / GUEST_SELFTESTS, made, log)
-        needed = f"{collection.target}/{collection.installed}"
-        if not (fresh / GUEST_SELFTESTS / needed).exists():
-            text = f"`make install` of the selftests installed no {needed}"
-            raise StageError("build", text, log=log)
+        if not (fresh / GUEST_SELFTESTS / collection.target).is_dir():
+            text = f"`make install` of the selftests installed nothing of {collection.target}"
+            raise BuildError("build", text, log=log)
 
     return workspace.keep(folder, tree.checked_out(workspace), make)
 

@@ -11,7 +11,7 @@ from ci.base.errors import BuildError, PipelineError, StageError
 FULL_BYTES = 1_000_000
 TROUBLE = re.compile(
     # ld: final link failed: No space left on device; vfork: Resource temporarily unavailable
-    r"No space left on device|Disk quota exceeded|File too large|Read-only file system"
+    r"No space left on device|Disk quota exceeded|File too large"
     r"|Input/output error|Cannot allocate memory|virtual memory exhausted|out of memory allocating"
     r"|Too many open files|Resource temporarily unavailable"
     # gcc: fatal error: Killed signal terminated program cc1; ld terminated with signal 9 [Killed]

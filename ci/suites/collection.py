@@ -62,15 +62,13 @@ class Collection:
 
     ``target`` is kselftest's own name of it (``net/mptcp``). ``configs`` are the tree's files that
     say what the kernel needs, ``symbols`` are lines of our own for what they lack. ``variables``
-    are further words for the selftests' make, ``installed`` a file that has to be there afterwards.
-    ``features`` is the variable that asks the scripts to fail instead of to skip. ``reader`` makes
-    the reader of what a script prints besides TAP, and ``tap`` is a file of the folder with a word
-    in it that tells whether the tree's scripts end with TAP; empty: none does. ``results`` is the
-    log that holds the results: ``tests``, or ``kernel`` where the kernel itself prints them
-    (KUnit).
-
-    ``probe`` is a program below images/guest/probes that is run before each script, for what it
-    costs; ``max_slowdown`` is by how many percent that, or a script, may cost more on patched.
+    are further words for the selftests' make. ``features`` is the variable that asks the scripts to
+    fail instead of to skip. ``reader`` makes the reader of what a script prints besides TAP, and
+    ``tap`` is a file of the folder with a word in it that tells whether the tree's scripts end with
+    TAP; empty: none does. ``results`` is the log that holds the results: ``tests``, or ``kernel``
+    where the kernel itself prints them (KUnit). ``probe`` is a program below images/guest/probes
+    that is run before each script, for what it costs; ``max_slowdown`` is by how many percent that,
+    or a script, may cost more on patched.
 
     ``tables`` are suites by their names. ``groups`` says of a program how it lists the parts that
     can run by themselves: ``letter@name`` words in the pattern's first group, where ``#`` begins a
@@ -82,7 +80,6 @@ class Collection:
     name: str
     target: str
     configs: tuple[str, ...]
-    installed: str
     reader: Callable[[str], LineReader]
     tables: Mapping[str, tuple[Row, ...]]
     symbols: str = ""

@@ -25,7 +25,6 @@ COLLECTION = Collection(
     name="mptcp",
     target="net/mptcp",
     configs=("tools/testing/selftests/net/mptcp/config",),
-    installed="mptcp_join.sh",
     reader=LiveReader,
     probe="mptcp",
     features="SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES",

@@ -88,7 +88,6 @@ COLLECTION = Collection(
     # With MPTCP's, whose kernel serves then, these scripts have all that they need.
     configs=("tools/testing/selftests/net/mptcp/config",),
     variables=("TEST_GEN_FILES=", "TEST_GEN_PROGS="),
-    installed="fib_nexthop_nongw.sh",
     reader=LineReader,
     tables={
         "smoke": (Row("fib_nexthop_nongw.sh"),),

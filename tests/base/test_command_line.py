@@ -70,6 +70,7 @@ def test_the_help_of_a_task_is_shown() -> None:
         "timings",
         "cpus",
         "qemu",
+        "max-slowdown",
         "no-sandbox",
     }
     assert described("clean") == {"cache": "also what was downloaded and built"}
