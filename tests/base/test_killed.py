@@ -90,3 +90,4 @@ def test_validate_says_the_same_whenever_one_was_killed(tmp_path: Path) -> None:
     lines = list(try_kills(machine, KILLS, seed=TIMES))
     assert len(lines) == KILLS + 1
     assert [line for line in lines if not line.startswith("right")] == []
+    assert any(": killed after " in line for line in lines)
