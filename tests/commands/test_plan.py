@@ -20,6 +20,7 @@ from ci.report.branches import plan_table
 from ci.series.patches import load_series
 from tests.conftest import DEMO_C, KERNEL_FILES, commit, git, write
 
+pytestmark = pytest.mark.whole
 TOML = """
 [[patch]]
 number = 1

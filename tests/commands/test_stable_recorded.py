@@ -18,6 +18,7 @@ from ci.commands import branches, stable
 from tests.commands.stand_in import SELFTESTS, Answer, StandIn, stand_in
 from tests.conftest import DEMO_C, commit, git, write
 
+pytestmark = pytest.mark.whole
 TOML = '[[patch]]\nnumber = 1\nintroduced = { path = "net/demo.c", text = "int line10" }\n'
 
 

@@ -30,6 +30,7 @@ from tests.commands.stand_in import (
 )
 from tests.conftest import DEMO_C, commit, git, write
 
+pytestmark = pytest.mark.whole
 FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
 MUST_FLIP = f'[[must_flip]]\nscript = "userspace_pm"\ncase = "{FLIP}"\n'
 BOTH = ["base/userspace_pm", "patched/userspace_pm"]

@@ -15,6 +15,7 @@ from ci.commands import verify
 from tests.commands.stand_in import FAIL, SELFTESTS, Answer, StandIn, stand_in
 from tests.conftest import commit
 
+pytestmark = pytest.mark.whole
 FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
 
 

@@ -22,6 +22,7 @@ from ci.trees.tree import Tree
 from tests.conftest import commit, fingerprint, git
 from tests.kernel.test_bzimage import SECTORS
 
+pytestmark = pytest.mark.whole
 TOOLS = Toolchain("gcc", "ld")
 MAKEFILE = """\
 VERSION = 6

@@ -273,6 +273,7 @@ def test_a_series_that_blows_a_file_up_in_steps(
     assert conflict and conflict.patches == (2,) and "and 30 are the most" in conflict.text
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("count", "status"), [(300, "applies"), (1500, "applies"), (1500, "")])
 def test_a_patch_of_many_files_costs_no_process_each(
     count: int,
@@ -429,6 +430,7 @@ INPUTS: dict[Callable[[Path], None], str] = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("make", INPUTS)
 def test_an_input_that_is_none_is_no_fault_of_a_patch(
     make: Callable[[Path], None], tmp_path: Path

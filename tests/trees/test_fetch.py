@@ -25,6 +25,8 @@ from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
 from tests.conftest import KERNEL_FILES, commit, fingerprint, git, write
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def fetch(

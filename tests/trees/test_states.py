@@ -365,6 +365,7 @@ def test_one_that_does_not_fit_does_not_hide_the_others(kernel_tree: Path, state
     assert trees.conflict and trees.conflict.at_fault and trees.conflict.patches[0] == 1
 
 
+@pytest.mark.whole
 def test_a_large_patch_whose_lines_are_all_there_takes_seconds(
     kernel_tree: Path, states: Made
 ) -> None:
