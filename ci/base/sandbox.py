@@ -114,6 +114,7 @@ def run_confined(
     stage: str,
     timeout_s: float,
     env: Mapping[str, str],
+    stdin: str | None = None,
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> CommandResult:
@@ -124,6 +125,7 @@ def run_confined(
         stage=stage,
         timeout_s=timeout_s,
         env={"PATH": PROGRAMS},
+        stdin=stdin,
         log=log,
         ok=None,
         on_line=on_line,

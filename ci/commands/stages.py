@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ci.base.errors import BuildError
+from ci.base.errors import BuildError, StageError
 from ci.base.options import check_suite
 from ci.base.progress import Progress
 from ci.base.settings import Settings
@@ -17,7 +17,7 @@ from ci.commands import preflight
 from ci.guest import modes, rootfs, run_cache, selftests
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
-from ci.kernel import build
+from ci.kernel import build, decode
 from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.configuration import Configuration, read_configuration
 from ci.logs.outcome import State
@@ -89,6 +89,7 @@ def _replay(settings: Settings) -> str:
 class Sides:
     """What was built on one side."""
 
+    tree: Tree
     kernel: Kernel
     selftests: Path
 
@@ -310,7 +311,7 @@ def _build_side(
     write_text(run.folder / side / "config", settled)
     row = KernelRow(kernel.release, kernel.build_id, kernel.image_digest)
     run.record = replace(run.record, kernels={**run.record.kernels, side: row})
-    return Sides(kernel, installed)
+    return Sides(made, kernel, installed)
 
 
 @contextlib.contextmanager
@@ -357,3 +358,29 @@ def make_images(
     packages = images[Side.PATCHED].packages
     run.record = replace(run.record, kernels=kernels, packages=packages)
     return images
+
+
+def decode_splats(run: Run, sides: Mapping[Side, Sides]) -> None:
+    """Beside each kernel.log that has a stack trace its complaints with files and lines, where the
+    kernel has debug info: for people, the verdict does not ask."""
+    for side, one in sides.items():
+        texts = {
+            run.folder / row.folder / "decoded.log": _traces(guest)
+            for row, guest in zip(run.record.guests, run.recorded_guests, strict=True)
+            if row.side.kernel is side and _traces(guest)
+        }
+        if not texts or not decode.has_debug_info(one.kernel):
+            continue
+        try:
+            for log, text in decode.decode_traces(texts, one.tree, one.kernel, run.workspace):
+                write_text(log, text)
+                run.progress.note(f"decoded: {log}")
+        except (BuildError, StageError) as error:
+            run.progress.note(f"stack traces are not decoded: {error.text}")
+
+
+def _traces(guest: Guest) -> str:
+    """The complaints of a guest that have a stack trace."""
+    return "\n".join(
+        f"{splat.excerpt}\n" for splat in guest.splats if "call trace:" in splat.excerpt.lower()
+    )

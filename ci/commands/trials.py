@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ci.base.exit_codes import ExitCode
 from ci.base.sides import SIDES, Side
 from ci.base.workspace import file_digest
+from ci.commands import stages
 from ci.commands.stages import Run, Sides
 from ci.guest import pool, vm
 from ci.guest.modes import Mode
@@ -78,6 +79,7 @@ def run_suite(run: Run, bench: Bench) -> Verdict:
             if doubtful and (attempt <= ATTEMPTS or _is_flaky(verdict)):
                 run.progress.note(f"again, attempt {attempt}: {', '.join(doubtful)}")
                 verdict, doubtful = _attempt(run, bench, doubtful, attempt)
+    stages.decode_splats(run, bench.sides)
     return verdict
 
 

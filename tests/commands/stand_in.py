@@ -60,11 +60,13 @@ FAIL = Answer("userspace_pm.early-fail.log", 1)
 @dataclass
 class StandIn:
     """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``; a guest that is
-    not named passes. ``asked`` are the guests that ran, as (folder, seed)."""
+    not named passes. ``asked`` are the guests that ran, as (folder, seed); ``config`` is that of
+    the kernels."""
 
     answers: dict[str, Answer] = field(default_factory=lambda: defaultdict(Answer))
     asked: list[tuple[str, int]] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
+    config: str = "CONFIG_MPTCP=y\n"
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
@@ -107,7 +109,7 @@ class StandIn:
         build_id = digest(tree.tree_id)[:40]
         folder = workspace.entry("kernels", build_id)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config").write_text("CONFIG_MPTCP=y\n", encoding="utf-8")
+        (folder / "config").write_text(self.config, encoding="utf-8")
         return Kernel(folder, build_id, "6.12.1", build_id, digest(build_id), ())
 
     def selftests(

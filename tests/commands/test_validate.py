@@ -250,6 +250,30 @@ until = 2999-12-31
     assert excused["known limit"] == "known (https://example.org/1, until 2999-12-31)"
 
 
+@pytest.mark.parametrize("script", ["sed s/^/decoded:/", "exit 3"])
+def test_stack_traces_are_decoded_where_the_kernel_has_debug_info(
+    validated: Callable[..., int],
+    guests: StandIn,
+    kernel_tree: Path,
+    workspace: Workspace,
+    script: str,
+) -> None:
+    """By the tree's own script; whether it can says nothing of the series."""
+    commit(kernel_tree, {"scripts/decode_stacktrace.sh": f"{script}\n"}, "script")
+    guests.answers["patched/userspace_pm"] = Answer(console="dmesg.warning.log")
+    assert validated() == 1
+    verdict = (workspace.latest() / "verdict.json").read_bytes()
+    assert not [*workspace.latest().rglob("decoded.log")]
+    guests.config = "CONFIG_MPTCP=y\nCONFIG_DEBUG_INFO=y\n"
+    assert validated(rerun=True) == 1
+    logs = [*workspace.latest().rglob("decoded.log")]
+    assert [str(log.relative_to(workspace.latest())) for log in logs] == (
+        [] if script == "exit 3" else ["patched/userspace_pm/decoded.log"]
+    )
+    assert all("\ndecoded:" in log.read_text(encoding="utf-8") for log in logs)
+    assert (workspace.latest() / "verdict.json").read_bytes() == verdict
+
+
 @pytest.mark.parametrize("stage", ["root", "selftests", "build"])
 def test_a_stage_that_fails_is_evidence_and_ends_the_way(
     stage: str,
