@@ -365,9 +365,9 @@ def decode_splats(run: Run, sides: Mapping[Side, Sides]) -> None:
     kernel has debug info: for people, the verdict does not ask."""
     for side, one in sides.items():
         texts = {
-            run.folder / row.folder / "decoded.log": _traces(guest)
+            run.folder / row.folder / "decoded.log": traces
             for row, guest in zip(run.record.guests, run.recorded_guests, strict=True)
-            if row.side.kernel is side and _traces(guest)
+            if row.side.kernel is side and (traces := _traces(guest))
         }
         if not texts or not decode.has_debug_info(one.kernel):
             continue
