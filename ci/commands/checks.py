@@ -80,7 +80,7 @@ def run_tests(root: Path, *, unit: bool, choice: str) -> ExitCode:
     # a limit or a clock, so there are two for each core.
     spread = ["--dist", "worksteal", "-n", str(2 * len(os.sched_getaffinity(0)))]
     rows = [["-m", "not guest and not whole", *spread]]
-    rows += [] if unit else [["-m", "whole", *spread], ["-m", "guest"]]
+    rows += [] if unit else [["-m", "whole", *spread], ["-m", "guest", "--durations=25"]]
     print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test
     codes = [
         subprocess.run(
