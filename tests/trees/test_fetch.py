@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -239,10 +240,12 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apt]:
     for tool in ("gpg", "dpkg-scanpackages", "apt-get"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
-    made = Apt(tmp_path / "apt", monkeypatch)
-    monkeypatch.setattr(archive, "SUITES", ())  # no test asks the real archive
-    yield made
-    subprocess.run(["gpgconf", "--homedir", made.home, "--kill", "all"], check=True)
+    # In a path that is short: gpg's socket has 108 bytes for it, apt's lists a name of 255.
+    with tempfile.TemporaryDirectory(prefix="apt-", dir="/tmp") as folder:
+        made = Apt(Path(folder), monkeypatch)
+        monkeypatch.setattr(archive, "SUITES", ())  # no test asks the real archive
+        yield made
+        subprocess.run(["gpgconf", "--homedir", made.home, "--kill", "all"], check=True)
 
 
 def test_debian(apt: Apt, fetch: Callable[..., Source]) -> None:
