@@ -236,7 +236,8 @@ def _kernel_rows(run: ScriptRun, max_slowdown: int | None) -> Iterator[Finding]:
     for script, base, patched in pairs:
         yield from _guest_rows(script, base, patched)
         yield from guest_rows(script, base, patched)
-        yield from memory_rows(script, base, patched)
+        bases = (run.base, run.base_old) if patched is run.patched else (base,)
+        yield from memory_rows(script, [one for one in bases if one], patched)
         yield from cost_rows(script, base, patched, max_slowdown)
 
 

@@ -112,6 +112,45 @@ def test_memory_that_shrinks_on_base_excuses_nothing_on_patched() -> None:
     assert judge(grown(TCP=-30), grown(TCP=-20)).exit_code == 0
 
 
+def stopped(guest: Guest) -> Guest:
+    """A guest whose script fails before it gets to its case."""
+    assert guest.result
+    own = replace(guest.result.own, state=State.FAIL)
+    return replace(guest, result=replace(guest.result, own=own, cases=()))
+
+
+def test_pages_are_not_compared_with_a_base_that_stopped_early() -> None:
+    """It has not loaded the modules of what it did not get to; objects are compared."""
+
+    def memory(base: Guest, patched: Guest) -> str:
+        states = {one.name: one.patched for one in judge(base, patched).cases}
+        return states["s: memory comes back"]
+
+    assert memory(stopped(grown(pages=12)), grown(pages=33)) == "pass"
+    assert memory(stopped(grown(pages=12)), grown(pages=33, MPTCP=20)) == "fail"
+    assert memory(grown(pages=12), grown(pages=33)) == "fail"
+    assert memory(grown(pages=12), stopped(grown(pages=33))) == "fail"
+
+
+def test_what_base_holds_with_the_old_form_of_a_script_is_no_leak() -> None:
+    both = {"pages": 33, "TCP": 20}
+    run = ScriptRun("s", stopped(grown(TCP=2)), grown(**both), grown(**both), grown(**both))
+    assert decide(Evidence("x", "", runs=(run,))).exit_code == 0
+    leaking = replace(run, patched=grown(pages=33, TCP=26))
+    (reason,) = decide(Evidence("x", "", runs=(leaking,))).reasons
+    assert "6 objects of TCP are not freed" in reason
+    leaking = replace(run, patched_old=grown(pages=45, TCP=20))
+    (reason,) = decide(Evidence("x", "", runs=(leaking,))).reasons
+    assert reason.startswith("kernel: s (old): memory") and "12 pages" in reason
+
+
+def test_caches_that_differ_by_chance_are_allowed_more() -> None:
+    chance = {"dentry": 31, "inode_cache": 15, "proc_inode_cache": 23, "radix_tree_node": 31}
+    assert judge(grown(), grown(**chance)).exit_code == 0
+    for name, count in chance.items():
+        assert judge(grown(), grown(**{name: count + 1})).exit_code == 1
+
+
 def test_memory_that_nobody_counted_is_no_case() -> None:
     verdict = judge(guest(CLEAN), grown(TCP=99))
     assert verdict.exit_code == 0
