@@ -180,7 +180,7 @@ def show_plan(
     settings = replace(settings, series=loaded.spec)
     plans = plan_branches(settings, loaded, branches, progress)
     if form == "json":
-        print(matrix_text(settings, plans, shards))
+        print(matrix_text(settings, loaded, plans, shards))
     else:
         rows = [one.plan for one in plans]
         print(plan_table(rows, loaded.titles, on_base=on == Side.BASE), end="")
@@ -190,27 +190,30 @@ def show_plan(
     return ExitCode.UNKNOWN if codes == {ExitCode.UNKNOWN} else ExitCode.ACCEPTED
 
 
-def matrix_text(settings: Settings, plans: Sequence[BranchTrees], shards: int) -> str:
+def matrix_text(
+    settings: Settings, series: Series, plans: Sequence[BranchTrees], shards: int
+) -> str:
     """JSON that a CI matrix takes: ``include`` holds a row a job, one for each affected branch and
     shard of its suite, with the command that runs it; ``branches`` the whole plan."""
     jobs = []
     for plan in plans:
         if not (plan.trees and plan.affected):
             continue
-        for number, names in enumerate(_shards(settings, plan.trees, shards), start=1):
+        for number, names in enumerate(_shards(settings, series, plan.trees, shards), 1):
             words = replace(settings, source=plan.spec).command("validate", suite=names)
             command = words.replace("inv", "ci/bootstrap.sh", 1)
             jobs.append(MatrixJob(plan.name, plan.spec, names, f"{number}/{shards}", command))
     return to_json(Matrix(tuple(jobs), tuple(plan.plan for plan in plans))).rstrip("\n")
 
 
-def _shards(settings: Settings, trees: Trees, shards: int) -> list[str]:
+def _shards(settings: Settings, series: Series, trees: Trees, shards: int) -> list[str]:
     """The suite as so many words for ``--suite``; scripts are dealt out in turn."""
-    name = settings.suite or "default"
+    name = settings.suite or series.suite or "default"
     if shards == 1:
         return [name]
     own = trees.base if trees.conflict else trees.patched
-    suite = selection.select_suite(name, own, trees.base)
-    scripts = list({one.label: one for one in (*suite.old, *suite.scripts)}.values())
+    checks = series.checks_for({state.patch.number for state in trees.states if state.affected})
+    suite = selection.select_suite(name, own, trees.base, checks)
+    scripts = list({one.label: one for one in (*suite.old, *suite.new)}.values())
     count = min(shards, len(scripts))
     return [suite.words_for(scripts[first::shards]) for first in range(count)]

@@ -14,7 +14,7 @@ from ci.base.settings import Settings
 from ci.base.sides import SIDES, Side
 from ci.base.workspace import Workspace, write_text
 from ci.commands import preflight
-from ci.guest import modes, rootfs, run_cache, selftests
+from ci.guest import modes, rootfs, run_cache, selftests, series_checks
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.kernel import build, decode
@@ -183,12 +183,17 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
         ]
         write_text(run.folder / Side.PATCHED / "apply.log", "\n".join(lines) + "\n")
     affected = {state.patch.number for state in trees.states if state.affected}
-    flips = [flip for flip in series.must_flip if set(flip.patches) <= affected]
+    flips = series.flips_for(affected)
     version = trees.base.version
     run.record = replace(
         run.record,
         patches=tuple(map(_patch_row, trees.states)),
         must_flip=tuple((flip.script, flip.case) for flip in flips),
+        guards=tuple(
+            (number, flip.script, flip.case)
+            for flip in flips
+            for number in flip.patches or (series.titles if len(series.titles) == 1 else ())
+        ),
         trees=TreesRow(
             fetched.name,
             fetched.why,
@@ -225,14 +230,15 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
     name = run.settings.suite or series.suite or "default"
     own = trees.base if trees.conflict else trees.patched
     base = None if run.tests else trees.base
-    suite = selection.select_suite(name, run.tests or own, base)
+    checks = series.checks_for({state.patch.number for state in trees.states if state.affected})
+    suite = selection.select_suite(name, run.tests or own, base, checks)
     if run.tests and run.tests.tree_id != own.tree_id:
         # Scripts that are newer than the kernel skip what it does not have.
         scripts = tuple(replace(script, all_features=False) for script in suite.scripts)
         suite = replace(suite, scripts=scripts)
     origin = run.tests.source.name if run.tests else "own"
     allow = run.settings.allow
-    notes = (*suite.notes, *allow.notes)
+    notes = (*suite.notes, *_leave_flips(run, suite), *allow.notes)
     for note in notes:
         run.progress.note(note)
     limit = run.settings.max_slowdown
@@ -241,6 +247,17 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
     row = SuiteRow(suite.name, origin, (*suite.collection.known, *allow.known), notes, limit)
     run.record = replace(run.record, suite=row)
     return suite
+
+
+def _leave_flips(run: Run, suite: Suite) -> list[str]:
+    """Where the option names a suite, what must flip in scripts that it leaves out is not asked
+    for, and told: it may be the part of a whole that another run has the rest of."""
+    names = {one.name for one in (*suite.new, *suite.old)}
+    flips = run.record.must_flip if run.settings.suite else ()
+    left = [flip for flip in flips if flip[0] not in names]
+    kept = tuple(flip for flip in run.record.must_flip if flip not in left)
+    run.record = replace(run.record, must_flip=kept)
+    return [f"not in the suite, and so not asked for: {one}: {case}" for one, case in left]
 
 
 def keep_changed(suite: Suite, sides: Mapping[Side, Sides]) -> Suite:
@@ -257,6 +274,30 @@ def keep_changed(suite: Suite, sides: Mapping[Side, Sides]) -> Suite:
         return now != old or before != after
 
     return replace(suite, old=tuple(filter(changed, suite.old)))
+
+
+def make_checks(
+    run: Run,
+    series: Series,
+    suite: Suite,
+    sides: Mapping[Side, Sides],
+    root: Path,
+    tools: Toolchain,
+) -> Mapping[Side, Image]:
+    """Where the series brings checks that run: the patched tree's selftests with them, their
+    programs compiled for each side."""
+    if not suite.checks:
+        return {}
+    images = {}
+    with run.progress.stage("checks", f"of {series.name}: {len(suite.checks)}"):
+        for side, one in sides.items():
+            with _recorded(run, "checks", side):
+                log = run.folder / side / "build.log"
+                words = (run.workspace, tools, suite.collection, one.selftests, log)
+                made = series_checks.install_checks(series.checks, one.tree, *words)
+            own = sides[Side.PATCHED].selftests
+            images[side] = rootfs.make_image(own, run.workspace, root, made)
+    return images
 
 
 def demand_whole(trees: Trees) -> None:

@@ -38,13 +38,19 @@ FLAKY_ATTEMPTS = 6
 @dataclass(frozen=True)
 class Bench:
     """All that guests need: what to run and how, the kernels, and the root with the selftests of
-    each side; ``taps`` says whether these end with TAP."""
+    each side; ``taps`` says whether these end with TAP. ``checks`` are the roots with those of the
+    series, for the kernel of each side, none where it brings none."""
 
     suite: Suite
     mode: Mode
     sides: Mapping[Side, Sides]
     images: Mapping[Side, Image]
     taps: Mapping[Side, bool]
+    checks: Mapping[Side, Image]
+
+    def image(self, side: Side, script: Script) -> Image:
+        """What a guest boots for a script."""
+        return self.checks[side] if script.check else self.images[side.scripts]
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def _is_flaky(verdict: Verdict) -> bool:
 
 def _planned(bench: Bench, labels: Collection[str]) -> list[tuple[Side, Script]]:
     """The scripts with these labels on each side that has them."""
-    new, old = ({one.label: one for one in of} for of in (bench.suite.scripts, bench.suite.old))
+    new, old = ({one.label: one for one in of} for of in (bench.suite.new, bench.suite.old))
     sides = {side: new if side in SIDES else old for side in Side}
     return [
         (side, scripts[label])
@@ -128,7 +134,7 @@ def _run_guests(
     jobs = []
     for side, script in wanted:
         folder = run.folder / side / f"{script.label}{suffix}"
-        kernel, image = bench.sides[side.kernel].kernel, bench.images[side.scripts]
+        kernel, image = bench.sides[side.kernel].kernel, bench.image(side, script)
         jobs.append(Job(side, kernel, image, script, mode, folder))
     guests = pool.run_jobs(jobs, run.workspace, run.progress, again=run.settings.rerun)
     trials = [
@@ -148,7 +154,7 @@ def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: Gue
         part=ran.script.label,
         attempt=attempt,
         seed=seed,
-        tap=bench.taps[side.scripts],
+        tap=ran.script.check or bench.taps[side.scripts],
         folder=str(ran.folder.relative_to(run.folder)),
         end=ran.end,
         from_record=ran.from_record,

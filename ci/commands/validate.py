@@ -57,12 +57,13 @@ def prepare_guests(run: Run) -> Bench:
     root = stages.make_root(run)
     sides = stages.build_sides(run, trees, suite.collection, tools, config)
     images = stages.make_images(run, sides, root, suite.collection, tools)
+    checks = stages.make_checks(run, series, suite, sides, root, tools)
     suite = stages.keep_changed(suite, sides)
     taps = {
         side: selection.prints_tap(suite.collection, run.tests or one)
         for side, one in zip(SIDES, (trees.base, trees.patched), strict=True)
     }
-    return Bench(suite, mode, sides, images, taps)
+    return Bench(suite, mode, sides, images, taps, checks)
 
 
 def validate_series(settings: Settings, progress: Progress) -> ExitCode:

@@ -94,7 +94,7 @@ def _print_tally(settings: Settings, suite: Suite, row: Tally) -> None:
         print(marked_lines(line, ""))
     if row.flaky:
         seed, _ = row.others[0]
-        part = suite.words_for([one for one in suite.scripts if one.label == row.script])
+        part = suite.words_for([one for one in suite.new if one.label == row.script])
         command = settings.command("run", mode="virtual", seed=str(seed), suite=part)
         print(f"  replay: {command}")
 
@@ -113,10 +113,17 @@ def _prepare(settings: Settings, progress: Progress) -> tuple[Run, Bench]:
 
 def _run_each(run: Run, bench: Bench, modes: Mapping[str, Mode], *, again: bool) -> Runs:
     """The suite once for each named mode on the patched kernel; (name, script's label) -> run."""
-    kernel, image = bench.sides[Side.PATCHED].kernel, bench.images[Side.PATCHED]
+    kernel = bench.sides[Side.PATCHED].kernel
     jobs = [
-        Job(name, kernel, image, script, mode, run.folder / name / script.label)
-        for script in bench.suite.scripts
+        Job(
+            name,
+            kernel,
+            bench.image(Side.PATCHED, script),
+            script,
+            mode,
+            run.folder / name / script.label,
+        )
+        for script in bench.suite.new
         for name, mode in modes.items()
     ]
     with run.progress.stage("run", f"suite {bench.suite.name}, {len(modes)} times"):

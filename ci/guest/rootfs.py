@@ -118,9 +118,11 @@ def make_root(workspace: Workspace, log: Path) -> Path:
     return workspace.keep(root_folder(workspace), workspace.lock("root", stage="image"), make)
 
 
-def make_image(selftests_folder: Path, workspace: Workspace, root_folder: Path) -> Image:
-    """One cpio of the packages, the files under ``images/guest`` and the selftests, named by its
-    inputs."""
+def make_image(
+    selftests_folder: Path, workspace: Workspace, root_folder: Path, checks: Path | None = None
+) -> Image:
+    """One cpio of the packages, the files under ``images/guest``, the selftests and the ``checks``
+    of a series, named by its inputs."""
     recipe = read_recipe(workspace)
     guest = workspace.root / "images" / "guest"
     ours = sorted((entry.path, entry.mode, entry.data.hex()) for entry in cpio.tree_entries(guest))
@@ -132,6 +134,7 @@ def make_image(selftests_folder: Path, workspace: Workspace, root_folder: Path) 
         recipe.links,
         asdict(recipe.trim),
         EMPTY,
+        *((checks.name,) if checks else ()),
     )
 
     def make(fresh: Path) -> None:
@@ -142,6 +145,7 @@ def make_image(selftests_folder: Path, workspace: Workspace, root_folder: Path) 
             *cpio.tree_entries(guest),
             *cpio.folder_entries((GUEST_SELFTESTS,)),
             *cpio.tree_entries(selftests_folder / GUEST_SELFTESTS, GUEST_SELFTESTS),
+            *(cpio.tree_entries(checks / GUEST_SELFTESTS, GUEST_SELFTESTS) if checks else ()),
         )
         with (fresh / "root.cpio").open("wb") as out:
             cpio.write_archive(entries, out)

@@ -84,7 +84,8 @@ class GuestRow:
 @dataclass(frozen=True)
 class RunRecord:
     """The whole run. What a stage has not reached is ``None`` or empty. ``config`` names the
-    kernels' configuration, ``must_flip`` are (script, case), ``versions`` those of the tools,
+    kernels' configuration, ``must_flip`` are (script, case), ``guards`` (number, script, case): a
+    patch and a case that must flip by it; ``versions`` those of the tools,
     ``packages`` those of the guest's root, ``prefix`` begins each class name in JUnit; ``replay``
     is the command that runs the same again in virtual time, but for its suite."""
 
@@ -96,6 +97,7 @@ class RunRecord:
     trees: TreesRow | None = None
     patches: tuple[PatchRow, ...] = ()
     must_flip: tuple[tuple[str, str], ...] = ()
+    guards: tuple[tuple[int, str, str], ...] = ()
     builds: tuple[BuildRow, ...] = ()
     kernels: Mapping[Side, KernelRow] = field(default_factory=dict)
     guests: tuple[GuestRow, ...] = ()

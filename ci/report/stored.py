@@ -140,6 +140,7 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
             for script in dict.fromkeys(script for script, _ in whole)
         ),
         must_flip=record.must_flip,
+        guards=record.guards,
         known=_explained(record, whole),
         allowed={(script, case): why for script, case, why in record.series.allowed},
         notes=_notes(record),

@@ -144,10 +144,16 @@ def _replay_commands(verdict: Verdict, replay: str) -> list[str]:
     return list(shown.values())
 
 
+def _notes(verdict: Verdict) -> tuple[str, ...]:
+    """What a reader has to know besides the verdict: bounded."""
+    shown = (*verdict.notes[:MAX_REASONS], *verdict.slower[:MAX_REASONS])
+    return (*shown, *verdict.guards)
+
+
 def _reason_lines(verdict: Verdict, width: int) -> list[str]:
     """How the series was read, why the verdict is what it is, what was adapted."""
     lines: list[str] = []
-    for note in (*verdict.notes[:MAX_REASONS], *verdict.slower[:MAX_REASONS]):
+    for note in _notes(verdict):
         lines += _wrapped("note: ", plain_line(note), width)
     for reason in verdict.reasons[:MAX_REASONS]:
         lines += _wrapped("because: ", plain_line(reason), width)
@@ -253,7 +259,7 @@ def markdown_text(verdict: Verdict, *, where: str = "results/latest", replay: st
     lines = [f"## {verdict.verdict} (exit {verdict.exit_code})", ""]
     count = f"{len(verdict.patches)} patches"
     lines += [f"Series {code_span(verdict.series)}: {count}, {_headline(verdict)}.", ""]
-    notes = (*verdict.notes[:MAX_REASONS], *verdict.slower[:MAX_REASONS])
+    notes = _notes(verdict)
     lines += [*(f"- {code_span(note, 600)}" for note in notes), *([""] if notes else [])]
     lines += ["| change | cases |", "|---|---|"]
     lines += [f"| {change} | {count} |" for change, count in verdict.counts.items() if count]

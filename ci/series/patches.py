@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ci.base.errors import PatchError, StageError
 from ci.base.git import TRANSPORTS, Git
-from ci.series import content, documents, mails, manifest
+from ci.series import check_files, content, documents, mails, manifest
 from ci.series.documents import Given
 from ci.series.letters import Posting
 from ci.series.manifest import SERIES_TOML, Allowed, Facts, MustFlip, PatchFacts, Version
@@ -30,7 +30,8 @@ class Series:
     """The ordered patches and what ``series.toml`` says; without one every patch is affected,
     nothing must flip.
 
-    ``spec`` is what ``--series`` takes to bring the same series again. ``committed`` holds, for
+    ``spec`` is what ``--series`` takes to bring the same series again. ``checks`` are the files of
+    its own checks, by their names. ``committed`` holds, for
     each file that was edited since, the patch that is committed in the series' own repository: a
     tree that carries the series carries that one. ``others`` are further forms of a patch, by its
     number. ``base_from`` is ``TRAILER`` where a mail named the base commit. ``notes`` are what a
@@ -50,6 +51,7 @@ class Series:
     must_flip: tuple[MustFlip, ...] = ()
     allowed: tuple[Allowed, ...] = ()
     backports: Mapping[Version, Mapping[int, tuple[Path, ...]]] = field(default_factory=dict)
+    checks: Mapping[str, bytes] = field(default_factory=dict)
     committed: Mapping[Path, Patch] = field(default_factory=dict)
     others: Mapping[int, tuple[Patch, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -76,6 +78,18 @@ class Series:
         forms = self.forms(patch, version)
         old = (self.committed.get(form.path) for _, form in forms)
         return (*forms, *((PatchStatus.EDITED, form) for form in old if form))
+
+    def flips_for(self, affected: Collection[int]) -> tuple[MustFlip, ...]:
+        """The cases that must flip on a tree that these patches concern."""
+        return tuple(flip for flip in self.must_flip if set(flip.patches) <= set(affected))
+
+    def checks_for(self, affected: Collection[int]) -> tuple[str, ...]:
+        """The scripts of its checks that run on such a tree: not those all of whose cases that must
+        flip are of other patches."""
+        asked = {flip.script for flip in self.flips_for(affected)}
+        silent = {flip.script for flip in self.must_flip} - asked
+        scripts = check_files.list_scripts(self.checks)
+        return tuple(name for name in scripts if name.removesuffix(".sh") not in silent)
 
     def part(self, numbers: Collection[int]) -> "Series":
         """The patches of those ``numbers`` alone, and the cases that they have to flip by
@@ -113,7 +127,11 @@ def load_series(folder: Path, only: Collection[int] = (), wanted: str = "") -> S
     files = [(patch.number, patch.path) for patch in loaded.patches]
     files += [(n, path) for of in backports.values() for n, paths in of.items() for path in paths]
     return replace(
-        loaded, spec=str(folder), backports=backports, committed=_committed_forms(folder, files)
+        loaded,
+        spec=str(folder),
+        backports=backports,
+        checks=check_files.read_checks(folder),
+        committed=_committed_forms(folder, files),
     )
 
 

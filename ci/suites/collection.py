@@ -17,7 +17,8 @@ class Script:
     factor); ``part`` names what of the program runs, empty for all of it, and ``group`` is the
     tree's name of that part; ``all_features``: a case that skips is a failure to look into, which
     the variable ``features`` tells the script.
-    ``folder`` is where it lies below the selftests; ``probe`` is what is run before it. A
+    ``folder`` is where it lies below the selftests; ``probe`` is what is run before it; ``check``:
+    the series brings it, it is none of the tree's. A
     collection's :meth:`Collection.script` fills these in.
     """
 
@@ -30,6 +31,7 @@ class Script:
     folder: str = ""
     features: str = ""
     probe: str = ""
+    check: bool = False
 
     @property
     def name(self) -> str:

@@ -22,19 +22,26 @@ COMMENT = re.compile(r"#.*")  # "# sorted by name"
 @dataclass(frozen=True)
 class Suite:
     """A named choice of a collection's scripts. ``old`` are the same as the base tree has them: a
-    label that is in it alone is a script, or a part of one, that the series takes away. ``notes``
-    say what of the suite the tree does not have."""
+    label that is in it alone is a script, or a part of one, that the series takes away. ``checks``
+    are scripts that the series brings, for both kernels. ``notes`` say what of the suite the tree
+    does not have."""
 
     name: str
     collection: Collection
     scripts: tuple[Script, ...]
     old: tuple[Script, ...] = ()
+    checks: tuple[Script, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def new(self) -> tuple[Script, ...]:
+        """What both kernels run of the patched tree's: its scripts, and the series' checks."""
+        return (*self.scripts, *self.checks)
 
     @property
     def labels(self) -> Sequence[str]:
         """Every label, of new scripts and old ones."""
-        return list(dict.fromkeys(one.label for one in (*self.scripts, *self.old)))
+        return list(dict.fromkeys(one.label for one in (*self.new, *self.old)))
 
     def words_for(self, scripts: Sequence[Script]) -> str:
         """What --suite says for some of the scripts."""
@@ -185,11 +192,30 @@ def _as_labelled(scripts: Sequence[Script], old: Sequence[Script]) -> Iterator[S
             yield one
 
 
-def select_suite(name: str, tree: Tree, base: Tree | None = None) -> Suite:
-    """The suite ``name`` for a tree: one of a collection's tables, ``full``, or names of scripts.
-    With ``base``, it is chosen from that tree, and what ``tree`` has besides comes to it: a series
-    cannot take a script out of its own suite unseen."""
+def _choose_checks(
+    collection: Collection, words: str, files: Sequence[str]
+) -> tuple[tuple[Script, ...], str]:
+    """The checks that a suite runs, and the words of it that are for the tree: a table has all of
+    them, names of scripts those that they name."""
+    checks = [replace(collection.script(program), probe="", check=True) for program in files]
+    if words in (*collection.tables, "full"):
+        return tuple(checks), words
+    named = {word.removesuffix(".sh"): word for word in map(str.strip, words.split(","))}
+    ours = tuple(one for one in checks if one.name in named)
+    rest = [word for name, word in named.items() if name not in {one.name for one in ours}]
+    return ours, ",".join(rest)
+
+
+def select_suite(
+    name: str, tree: Tree, base: Tree | None = None, checks: Sequence[str] = ()
+) -> Suite:
+    """The suite ``name`` for a tree: one of a collection's tables, ``full``, or names of scripts,
+    ``checks`` of the series among them. With ``base``, it is chosen from that tree, and what
+    ``tree`` has besides comes to it: a series cannot take a script out of its own suite unseen."""
     collection, words = split_name(name)
+    ours, words = _choose_checks(collection, words, checks)
+    if not words:
+        return Suite(name, collection, (), checks=ours)
     notes: list[str] = []
     chosen: Mapping[str, tuple[Script, ...]] = {}
     before = _choose(collection, base, words) if base else chosen
@@ -205,4 +231,4 @@ def select_suite(name: str, tree: Tree, base: Tree | None = None) -> Suite:
     old = tuple(dict.fromkeys(one for scripts in before.values() for one in scripts))
     new = tuple(dict.fromkeys(one for scripts in chosen.values() for one in scripts))
     notes += _lacking(collection, words, new if base is None else old)
-    return Suite(name, collection, tuple(_as_labelled(new, old)), old, tuple(notes))
+    return Suite(name, collection, tuple(_as_labelled(new, old)), old, ours, tuple(notes))

@@ -99,10 +99,11 @@ class Evidence:
 
     ``must_flip``: (script, case) that the series has to turn from fail to pass. ``known``: (script,
     case) -> why it may not pass; it excuses a failure, never an error, and never a case that must
-    flip. ``allowed``: (script, case) -> why the series may remove the case, or change what the base
-    tree's script says of it; an empty case stands for the whole script. ``notes``: how the series
-    was read, for people; no part of the verdict. ``max_slowdown``: by how many percent the CPU time
-    of a script may grow; none where nothing is known of it.
+    flip. ``guards``: (number, script, case), a patch and a case that must flip by it. ``allowed``:
+    (script, case) -> why the series may remove the case, or change what the base tree's script says
+    of it; an empty case stands for the whole script. ``notes``: how the series was
+    read, for people; no part of the verdict. ``max_slowdown``: by how many percent the CPU time of
+    a script may grow; none where nothing is known of it.
     """
 
     series: str
@@ -111,6 +112,7 @@ class Evidence:
     builds: tuple[BuildRow, ...] = ()
     runs: tuple[ScriptRun, ...] = ()
     must_flip: tuple[tuple[str, str], ...] = ()
+    guards: tuple[tuple[int, str, str], ...] = ()
     known: Mapping[tuple[str, str], str] = field(default_factory=dict)
     allowed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()

@@ -8,8 +8,8 @@ so a report that shows them all shows every reason there is.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ci.base.exit_codes import PRECEDENCE, ExitCode, first_code
@@ -77,7 +77,8 @@ class CaseVerdict:
 class Verdict:
     """``verdict`` is accepted, rejected or error; ``reasons`` are sentences, the most important
     first; ``notes`` say how the series was read, ``slower`` what costs more CPU time, which alone
-    decides nothing."""
+    decides nothing. ``guarded``: by its number, for each patch that was put on, the cases that it
+    fixed as it must."""
 
     verdict: str
     exit_code: ExitCode
@@ -88,6 +89,17 @@ class Verdict:
     cases: tuple[CaseVerdict, ...]
     notes: tuple[str, ...] = ()
     slower: tuple[str, ...] = ()
+    guarded: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """A sentence on which patches are guarded; none where no patch was put on."""
+        numbers: dict[bool, list[str]] = {True: [], False: []}
+        for number, cases in self.guarded.items():
+            numbers[bool(cases)].append(str(number))
+        rows = (("by a case that must flip", numbers[True]), ("by none", numbers[False]))
+        told = [f"{how}: {', '.join(of)}" for how, of in rows if of]
+        return (f"patches guarded {'; '.join(told)}",) if told else ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -239,7 +251,23 @@ def decide(evidence: Evidence) -> Verdict:
         cases=tuple(cases),
         notes=evidence.notes,
         slower=list_slower(evidence.runs),
+        guarded=_guarded(evidence, cases),
     )
+
+
+def _guarded(evidence: Evidence, cases: Sequence[CaseVerdict]) -> dict[int, tuple[str, ...]]:
+    """The cases that guard each patch that was put on."""
+    fixed = {(case.group, case.name) for case in cases if case.change is Change.FIXED}
+    fixed.intersection_update(evidence.must_flip)
+    return {
+        patch.number: tuple(
+            f"{script}: {case}"
+            for number, script, case in evidence.guards
+            if number == patch.number and (script, case) in fixed
+        )
+        for patch in evidence.patches
+        if patch.state is State.PASS and evidence.runs
+    }
 
 
 def to_json(verdict: Verdict) -> dict[str, object]:
@@ -258,6 +286,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
                 "status": patch.status,
             }
             | ({"adapted": patch.detail} if patch.adapted else {})
+            | ({"guarded by": list(of)} if (of := verdict.guarded.get(patch.number)) else {})
             for patch in verdict.patches
         ],
         "cases": [

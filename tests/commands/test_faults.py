@@ -48,7 +48,7 @@ class Place:
         if "mount" in prefix:
             argv = [*NAMESPACE, *argv]
         return subprocess.run(
-            argv, cwd=self.project, env=self.env | env, capture_output=True, text=True, timeout=60
+            argv, cwd=self.project, env=self.env | env, capture_output=True, text=True, timeout=180
         )
 
 

@@ -187,6 +187,7 @@ def test_a_matrix_for_a_fleet(
         git(upstream, "checkout", "-q", name)
         commit(upstream, {"tools/testing/selftests/net/mptcp/Makefile": makefile}, "selftests")
     words = ",".join(f"{name}=git:file://{upstream}@{name}" for name in ("main", "old"))
+    write(demo_series, {"checks/seen.sh": "#!/bin/sh\n"})
     wanted = settings_for(series=str(demo_series), suite="full")
     assert (
         plan.show_plan(wanted, progress, branches.select_branches(words), form="json", shards=2)
@@ -195,7 +196,7 @@ def test_a_matrix_for_a_fleet(
     said = json.loads(capsys.readouterr().out)
     assert [(job["branch"], job["shard"], job["suite"]) for job in said["include"]] == [
         ("main", "1/2", "userspace_pm,pm_netlink"),
-        ("main", "2/2", "diag"),
+        ("main", "2/2", "diag,seen"),
     ]
     assert said["include"][0]["command"].startswith("ci/bootstrap.sh validate --series ")
     assert (

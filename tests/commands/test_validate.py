@@ -360,3 +360,60 @@ def test_a_line_of_a_fragment_that_cannot_be_read_leaves_no_run(
     with pytest.raises(StageError, match=r"more\.config:1"):
         validated(config=str(file))
     assert list(workspace.results.iterdir()) == [] and guests.built == []
+
+
+CHECK = '[[must_flip]]\nscript = "seen"\ncase = "the flag is seen"\n'
+SEEN = [f"{side}/seen" for side in ("base", "patched")]
+
+
+@pytest.fixture
+def checked(guests: StandIn, demo_series: Path) -> StandIn:
+    """The demo series with a check, whose case fails on base alone."""
+    write(demo_series, {"series.toml": CHECK, "checks/seen.sh": "#!/bin/sh\n"})
+    guests.answers["base/seen"] = Answer("check.fail.log", 1)
+    guests.answers["patched/seen"] = Answer("check.pass.log")
+    return guests
+
+
+def test_a_check_of_the_series_runs_on_both_kernels_and_its_case_must_flip(
+    validated: Callable[..., int], checked: StandIn, workspace: Workspace
+) -> None:
+    assert validated(suite="default") == 0
+    assert set(SEEN) < set(names(checked)) and "base-old/seen" not in names(checked)
+    change = {(case["suite"], case["name"]): case["change"] for case in stored(workspace)["cases"]}
+    assert change["seen", "the flag is seen"] == "fixed"
+    assert change["seen", "it was so before"] == change["build", "checks"] == "kept"
+    checked.answers["patched/seen"] = checked.answers["base/seen"]
+    assert validated(suite="default", rerun=True) == 1
+    assert "the flag is seen" in str(stored(workspace)["reasons"])
+
+
+def test_a_suite_of_names_has_the_checks_that_it_names(
+    validated: Callable[..., int], checked: StandIn, workspace: Workspace
+) -> None:
+    """What must flip in a script that is left out is told, and not asked for."""
+    assert validated(suite="seen") == 0 and sorted(names(checked)) == SEEN
+    checked.asked.clear()
+    assert validated(suite="userspace_pm") == 0 and sorted(names(checked)) == BOTH
+    note = "not in the suite, and so not asked for: seen: the flag is seen"
+    assert note in stored(workspace, "run.json")["suite"]["notes"]
+    assert note in (workspace.latest() / "summary.md").read_text(encoding="utf-8")
+    assert validated(suite="userspace_pm,seen.sh", rerun=True) == 0
+    assert set(names(checked)) == {*SEEN, *BOTH}
+
+
+def test_a_check_of_patches_by_which_the_tree_is_not_affected_does_not_run(
+    validated: Callable[..., int], checked: StandIn, demo_series: Path
+) -> None:
+    affects = '[[patch]]\nnumber = 2\naffects_since = "7.0"\n'
+    write(demo_series, {"series.toml": f"{affects}{CHECK}patches = [2]\n"})
+    assert validated(suite="default") == 0
+    assert names(checked) and set(SEEN).isdisjoint(names(checked))
+
+
+def test_a_check_that_has_the_name_of_a_selftest_is_the_series_fault(
+    validated: Callable[..., int], checked: StandIn, demo_series: Path, workspace: Workspace
+) -> None:
+    write(demo_series, {"checks/mptcp_lib.sh": "#!/bin/sh\n"})
+    assert validated(suite="default") in (2, 3) and names(checked) == []
+    assert "checks/mptcp_lib.sh: a selftest of the tree has that name" in str(stored(workspace))

@@ -156,6 +156,23 @@ def test_without_the_fix_it_is_rejected_by_name(inv: Callable[..., Done], projec
     assert verdict(project)["patches"][0]["status"] == "left out"
 
 
+@pytest.mark.parametrize(
+    ("number", "case"),
+    [
+        (4, "tfo_deny_join: C flag in the ACK, first ACK out of order must be fixed"),
+        (5, "sockopt_messages: mptcpi_rcv_delta is off by 3 must be fixed"),
+    ],
+)
+def test_what_no_selftest_sees_of_the_series_its_own_checks_see(
+    number: int, case: str, inv: Callable[..., Done], project: Path
+) -> None:
+    words = ("--source", SOURCE, "--suite", "tfo_deny_join,sockopt_messages")
+    assert inv("validate", *words, "--without", str(number)).returncode == 1
+    assert any(reason.startswith(case) for reason in verdict(project)["reasons"])
+    fixed = [row["name"] for row in verdict(project)["cases"] if row["change"] == "fixed"]
+    assert len(fixed) == {4: 7, 5: 3}[number], fixed
+
+
 def test_a_warning_on_the_path_of_the_flag_rejects(
     inv: Callable[..., Done], project: Path, tmp_path: Path
 ) -> None:

@@ -37,7 +37,14 @@ def accepted() -> Verdict:
         run("diag", {"c": P}, {"c": P}),
     )
     return decide(
-        Evidence("deny-join-id0", "", patches, runs=runs, must_flip=(("userspace_pm", FLIP),))
+        Evidence(
+            "deny-join-id0",
+            "",
+            patches,
+            runs=runs,
+            must_flip=(("userspace_pm", FLIP),),
+            guards=((1, "userspace_pm", FLIP),),
+        )
     )
 
 
@@ -54,6 +61,7 @@ def test_the_console_of_an_accepted_series() -> None:
     assert text.splitlines() == [
         "accepted (exit 0): everything was found out, and nothing got worse",
         "series: deny-join-id0, 1 patches",
+        "note: patches guarded by a case that must flip: 1",
         f"fixed:        userspace_pm: {FLIP} (fail -> pass)",
         "in apply: 1 kept",
         "in kernel: 8 kept",

@@ -14,6 +14,7 @@ from ci.logs.outcome import Case, State
 from ci.logs.splats import Splat
 from ci.verdict.evidence import BuildRow, Evidence, Guest, PatchRow, ScriptRun, Trouble
 from ci.verdict.judge import Change, Verdict, change_between, decide, to_json
+from tests.verdict.test_health import CLEAN
 
 P, F, S, K, E, M = State.PASS, State.FAIL, State.SKIP, State.FLAKY, State.ERROR, State.MISSING
 U = State.UNSTEADY
@@ -514,3 +515,33 @@ def test_a_guest_that_does_not_always_finish_is_newly_flaky() -> None:
     verdict = judge(fine(a=P), now_and_then)
     assert verdict.exit_code == 1 and "not with seed 2" in verdict.reasons[0]
     assert judge(now_and_then, now_and_then).exit_code == 0
+
+
+def test_which_patches_are_guarded_by_a_case_that_must_flip() -> None:
+    """One that was put on, by a case that was asked for and that it fixed."""
+    states = (State.PASS, State.PASS, State.PASS, State.SKIP)
+    patches = tuple(PatchRow(n, "t", "d", "applies", one) for n, one in enumerate(states, 1))
+    fails, passes = (
+        Guest(
+            ScriptResult("s", Case("s", state), (Case("a", state), Case("b", State.PASS)), ()),
+            Ended.FINISHED,
+            health=(CLEAN,),
+        )
+        for state in (State.FAIL, State.PASS)
+    )
+    evidence = Evidence(
+        "x",
+        "",
+        patches,
+        runs=(ScriptRun("s", fails, passes),),
+        must_flip=(("s", "a"),),
+        guards=((1, "s", "a"), (2, "s", "b"), (3, "t", "a"), (4, "s", "a")),
+    )
+    verdict = decide(evidence)
+    assert verdict.guarded == {1: ("s: a",), 2: (), 3: ()}
+    assert verdict.guards == ("patches guarded by a case that must flip: 1; by none: 2, 3",)
+    rows = json.loads(json.dumps(to_json(verdict)))["patches"]
+    assert [row.get("guarded by") for row in rows] == [["s: a"], None, None, None]
+    broken = decide(replace(evidence, runs=(ScriptRun("s", fails, fails),)))
+    assert broken.guards == ("patches guarded by none: 1, 2, 3",)
+    assert decide(Evidence("x", "")).guards == ()

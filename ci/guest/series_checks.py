@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The checks of a series, made for the guest: its scripts, and its C programs, compiled for each
+side with that side's own sources."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ci.base.errors import BuildError
+from ci.base.sandbox import Mount
+from ci.base.untrusted import copy_below, fresh_folder
+from ci.base.workspace import Workspace, digest
+from ci.guest.selftests import GUEST_SELFTESTS
+from ci.kernel import build, objects
+from ci.kernel.build import Toolchain
+from ci.series.check_files import PROGRAM, SCRIPT
+from ci.suites.collection import SELFTESTS, Collection
+from ci.trees.tree import Tree
+
+LIMIT_S = 300.0
+MOST_BYTES = 64 << 20  # of a program
+
+
+def install_checks(
+    files: Mapping[str, bytes],
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    installed: Path,
+    log: Path,
+) -> Path:
+    """Folder with the checks among whose ``files`` are scripts and the sources of programs, laid
+    out as the selftests that are ``installed`` of ``tree``. A program is compiled with the headers
+    of that tree's kernel, and finds the sources of its selftests: it may take one in, to watch what
+    it does. A :class:`BuildError` where one has the name of a selftest, or does not compile.
+    """
+    folder = installed / GUEST_SELFTESTS / collection.target
+    for name in files:
+        if (folder / name.removesuffix(PROGRAM)).exists() or (folder / name).exists():
+            raise BuildError("build", f"checks/{name}: a selftest of the tree has that name")
+    key = digest(
+        "checks", sorted((name, data.hex()) for name, data in files.items()), installed.name
+    )
+    entry, programs = workspace.entry("checks", key), _programs(files)
+
+    def make(fresh: Path) -> None:
+        target = fresh / GUEST_SELFTESTS / collection.target
+        target.mkdir(parents=True)
+        for name in (name for name in files if name.endswith(SCRIPT)):
+            (target / name).write_bytes(files[name])
+            (target / name).chmod(0o755)
+        if programs:
+            _compile(files, tree, workspace, tools, collection, target, log)
+
+    return workspace.keep(entry, tree.checked_out(workspace), make)
+
+
+def _programs(files: Mapping[str, bytes]) -> Sequence[str]:
+    return sorted(name for name in files if name.endswith(PROGRAM))
+
+
+def _compile(
+    files: Mapping[str, bytes],
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    target: Path,
+    log: Path,
+) -> None:
+    """The programs in ``target``, linked as the selftests are."""
+    src, home = tree.source.slot / "src", objects.home_folder(tree, workspace)
+    own, out = src / SELFTESTS / collection.target, tree.source.slot / "checks"
+
+    def make_headers(obj: Path) -> None:
+        words = build.make_words(tree, workspace, "headers")
+        mounts = [build.object_mount(tree, workspace, obj)]
+        build.run_make(words, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
+
+    with objects.object_folder(tree, workspace) as obj, fresh_folder(out):
+        objects.use_objects(tree, build.objects_key(tools), make_headers, obj, home)
+        (out / "made").mkdir()
+        for name, data in files.items():
+            (out / name).write_bytes(data)
+        mounts = (
+            build.object_mount(tree, workspace, obj, writable=False),
+            Mount(out, out),
+            Mount(out / "made", out / "made", writable=True),
+        )
+        for name in _programs(files):
+            made = name.removesuffix(PROGRAM)
+            words = ["gcc", "-O2", "-Wall", "-static", "-s", f"-ffile-prefix-map={out}=."]
+            words += [f"-I{own}", f"-isystem{home}/usr/include"]
+            argv: list[str | Path] = [*words, "-o", out / "made" / made, out / name]
+            build.run_make(argv, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
+            copy_below(out / "made", made, target / made, MOST_BYTES)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""ci.guest.series_checks: programs of a series, compiled for each side by the real compiler in the
+real sandbox."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ci.base.errors import BuildError
+from ci.base.workspace import Workspace
+from ci.guest.selftests import GUEST_SELFTESTS
+from ci.guest.series_checks import install_checks
+from ci.suites.mptcp import COLLECTION
+from ci.trees.source import Source
+from ci.trees.tree import Tree
+from tests.conftest import commit, git
+from tests.kernel.test_hostile import TOOLS
+
+FOLDER = "tools/testing/selftests/net/mptcp"
+# It says by how much a number is wrong; a series makes it say more.
+TOOL = (
+    '#include <stdio.h>\n#include <linux/own.h>\nint main(void) {{ puts("{}" OWN); return 0; }}\n'
+)
+MAKEFILE = """\
+headers:
+\tmkdir -p $(O)/usr/include/linux
+\techo '#define OWN " of {}"' >$(O)/usr/include/linux/own.h
+"""
+FILES = {
+    "seen.sh": b"#!/bin/sh\necho 1..1\n./loud | grep -q diff && echo ok 1\n",
+    "loud.c": b'#include "loud.h"\n#define puts(text) printf("%s!\\n", text)\n#include "tool.c"\n',
+    "loud.h": b"#include <stdio.h>\n",
+}
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> tuple[Tree, Tree]:
+    """Base, and a tree whose program and headers say something else."""
+    slot = tmp_path / "slot"
+    (slot / "src").mkdir(parents=True)
+    git(slot / "src", "init", "-q", "-b", "main", "--template=")
+    made = []
+    for words, owner in (("off", "base"), ("off, diff", "patched")):
+        files = {f"{FOLDER}/tool.c": TOOL.format(words), "Makefile": MAKEFILE.format(owner)}
+        of = commit(slot / "src", files, owner)
+        made.append(Tree(Source("test", slot, of, ""), of, of, (6, 12)))
+    return made[0], made[1]
+
+
+@pytest.fixture
+def install(tmp_path: Path, workspace: Workspace) -> Callable[..., Path]:
+    """Install checks beside a tree's selftests."""
+
+    def made(tree: Tree, files: dict[str, bytes] = FILES) -> Path:
+        installed = tmp_path / tree.commit
+        folder = installed / GUEST_SELFTESTS / COLLECTION.target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "mptcp_join.sh").touch()
+        words = (workspace, TOOLS, COLLECTION, installed, tmp_path / "log")
+        return install_checks(files, tree, *words) / GUEST_SELFTESTS / COLLECTION.target
+
+    return made
+
+
+def said(folder: Path) -> str:
+    return subprocess.run([folder / "loud"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_program_takes_each_sides_own_source_and_headers(
+    trees: tuple[Tree, Tree], install: Callable[..., Path]
+) -> None:
+    base, patched = map(install, trees)
+    assert said(base) == "off of base!\n" and said(patched) == "off, diff of patched!\n"
+    assert sorted(path.name for path in base.iterdir()) == ["loud", "seen.sh"]
+    assert (base / "seen.sh").stat().st_mode & 0o111
+    time = (base / "loud").stat().st_mtime_ns
+    assert install(trees[0]) == base and (base / "loud").stat().st_mtime_ns == time
+
+
+def test_what_has_the_name_of_a_selftest_or_does_not_compile(
+    trees: tuple[Tree, Tree], install: Callable[..., Path]
+) -> None:
+    with pytest.raises(BuildError, match=r"checks/mptcp_join\.sh: a selftest of the tree has"):
+        install(trees[1], {"mptcp_join.sh": b"exit 0\n"})
+    with pytest.raises(BuildError, match=r"loud\.c:1:") as caught:
+        install(trees[1], FILES | {"loud.c": b"int main(void) { return x; }\n"})
+    assert "undeclared" in caught.value.message
+    secret = b'#include "/etc/passwd"\n'
+    with pytest.raises(BuildError, match="No such file"):
+        install(trees[1], FILES | {"loud.c": secret})
+
+
+def test_scripts_alone_need_no_compiler(
+    trees: tuple[Tree, Tree], install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ci.kernel.build.run_make", None)
+    assert [path.name for path in install(trees[0], {"a.sh": b""}).iterdir()] == ["a.sh"]
