@@ -26,6 +26,7 @@ from ci.commands import bench as bench_stage
 from ci.commands import checks
 from ci.commands import doctor as doctor_stage
 from ci.commands import plan as plan_stage
+from ci.commands import prove as prove_stage
 from ci.commands import stable as stable_stage
 from ci.commands import validate as validate_stage
 from ci.commands import verify as verify_stage
@@ -79,6 +80,13 @@ def validate(settings: Settings) -> int:
     """Do everything: does this series do what it says, and break nothing? 0 accepted, 1 or 2
     rejected, 3 unknown."""
     return validate_stage.validate_series(settings, Progress())
+
+
+@task(f"{STAGE} allow max_slowdown strict")
+def prove(settings: Settings, strict: bool) -> int:
+    """Validate, and say of each patch whether the series builds up to it, and which case tells when
+    it is left out."""
+    return prove_stage.prove_series(settings, Progress(), strict=strict)
 
 
 @task(STAGE)

@@ -226,6 +226,7 @@ OPTIONS = (
         helps={"bench": "how often (default: 3)"},
         defaults={"bench": 3},
     ),
+    Option("strict", "a patch that nothing tells of when it is left out rejects", False),
     Option("seeds", "a range such as 1..10: the suite once for each seed"),
     Option("rows", f"what to measure (default: {BENCH_ROWS})", BENCH_ROWS),
     Option("branches", "all, or names such as 6.1,6.12, or NAME=git:URL@REF (default: all)", "all"),

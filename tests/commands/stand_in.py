@@ -59,9 +59,9 @@ FAIL = Answer("userspace_pm.early-fail.log", 1)
 
 @dataclass
 class StandIn:
-    """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``; a guest that is
-    not named passes. ``asked`` are the guests that ran, as (folder, seed); ``config`` is that of
-    the kernels."""
+    """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``, where there are
+    several runs ``6.1/patched/userspace_pm``; a guest that is not named passes. ``asked`` are the
+    guests that ran, as (folder, seed); ``config`` is that of the kernels."""
 
     answers: dict[str, Answer] = field(default_factory=lambda: defaultdict(Answer))
     asked: list[tuple[str, int]] = field(default_factory=list)
@@ -82,7 +82,8 @@ class StandIn:
         name = f"{folder.parent.name}/{folder.name}"
         with self.lock:
             self.asked.append((name, mode.seed))
-            answer = self.answers[name]
+            part = f"{folder.parent.parent.name}/{name}"
+            answer = self.answers[part if part in self.answers else name]
         if answer.raised:
             raise answer.raised
         folder.mkdir(parents=True)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`inv prove` from the settings to proof.json, with recorded logs for guests."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci.base.progress import Progress
+from ci.base.settings import Settings
+from ci.base.workspace import Workspace
+from ci.commands import prove
+from tests.commands.stand_in import DOES_NOT_COMPILE, FAIL, SELFTESTS, Answer, StandIn, stand_in
+from tests.conftest import DEMO_C, commit, git, write
+
+pytestmark = pytest.mark.whole
+FLIP = "Established IPv4 MPTCP Connection ns2 => ns1"
+MUST_FLIP = f'[[must_flip]]\nscript = "userspace_pm"\ncase = "{FLIP}"\npatches = [{{}}]\n'
+SECOND = DEMO_C.replace("int line10;", "int line10 = 1;")
+
+
+@pytest.fixture
+def guests(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
+    """Guests of base and of the series without patch 1 fail."""
+    made = stand_in(monkeypatch, workspace)
+    for suffix in ("", ".2", ".3"):
+        made.answers[f"base/userspace_pm{suffix}"] = FAIL
+    return made
+
+
+@pytest.fixture
+def proved(
+    guests: StandIn,
+    kernel_tree: Path,
+    demo_series: Path,
+    settings_for: Callable[..., Settings],
+    workspace: Workspace,
+) -> Callable[..., tuple[int, dict[int, dict[str, Any]]]]:
+    """The exit code of `inv prove` of the demo series, and its patches by their numbers."""
+    commit(kernel_tree, SELFTESTS, "selftests")
+    shutil.rmtree(demo_series)
+    text = DEMO_C
+    for number in (5, 35):
+        text = text.replace(f"int line{number};", f"int line{number} = 1;")
+        commit(kernel_tree, {"net/demo.c": text}, f"demo: line {number}")
+    git(kernel_tree, "format-patch", "-q", "-o", str(demo_series), "-2")
+    git(kernel_tree, "reset", "-q", "--hard", "HEAD~2")
+
+    def made(
+        *, strict: bool = False, **options: str | bool
+    ) -> tuple[int, dict[int, dict[str, Any]]]:
+        wanted: dict[str, str | bool] = {
+            "tree": str(kernel_tree),
+            "series": str(demo_series),
+            "suite": "userspace_pm",
+        }
+        settings = settings_for(**(wanted | {"mode": "virtual"} | options))
+        code = prove.prove_series(settings, Progress(), strict=strict)
+        file = workspace.latest() / "proof.json"
+        facts = json.loads(file.read_bytes())["patches"] if file.exists() else []
+        return code, {row["number"]: row for row in facts}
+
+    return made
+
+
+def fails_without(guests: StandIn, number: int) -> None:
+    """The script fails on the series without that patch, under each seed."""
+    for part in (f"without-{number}", f"without-{number}-guards"):
+        for suffix in ("", ".2", ".3"):
+            guests.answers[f"{part}/patched/userspace_pm{suffix}"] = FAIL
+
+
+def test_what_tells_of_each_patch_and_what_nothing_tells_of(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]],
+    guests: StandIn,
+    demo_series: Path,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(demo_series, {"series.toml": MUST_FLIP.format(1)})
+    fails_without(guests, 1)
+    code, patches = proved()
+    assert code == 0 and list(patches) == [1, 2]
+    assert f"userspace_pm: {FLIP}" in patches[1]["noticed"] and patches[2]["noticed"] == []
+    assert [(row["tried"], row["step"]) for row in patches.values()] == [(True, "")] * 2
+    said = capsys.readouterr().out
+    assert "guarded:   patch 1: userspace_pm: " in said
+    assert "unguarded: patch 2: nothing tells that it is left out" in said
+    page = (workspace.latest() / "summary.md").read_text(encoding="utf-8")
+    assert "### Each patch by itself" in page and "| 2 | `demo: line 35`" in page
+    # Base, patched, and patched without each: what base shows is known by then.
+    sides = [name for name, _ in guests.asked]
+    assert {name for name in sides if "patched" in name} == {
+        "patched/userspace_pm",
+        "patched/userspace_pm.2",
+        "patched/userspace_pm.3",
+    }
+    assert len(guests.built) > 3
+    proof = (workspace.latest() / "proof.json").read_bytes()
+    asked = len(guests.asked)
+    assert proved(strict=True)[0] == 1 and len(guests.asked) == asked
+    assert (workspace.latest() / "proof.json").read_bytes() == proof
+
+
+def test_a_selftest_that_a_patch_makes_stricter_tells_of_it(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]], guests: StandIn
+) -> None:
+    """Without it, base passes: nothing is fixed any more."""
+    for part in ("without-1", "without-2"):
+        guests.answers[f"{part}/base/userspace_pm"] = Answer()
+    _, patches = proved(rerun=True)
+    assert f"userspace_pm: {FLIP}" in patches[1]["noticed"]
+
+
+def test_a_series_that_does_not_build_up_to_a_patch_cannot_be_bisected(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]],
+    demo_series: Path,
+    kernel_tree: Path,
+    tmp_path: Path,
+) -> None:
+    """Though the whole does; and what a later patch needs is noticed by it."""
+    git(kernel_tree, "checkout", "-q", "-b", "broken")
+    broken = DEMO_C.replace("int line10;", DOES_NOT_COMPILE)
+    commit(kernel_tree, {"net/demo.c": broken}, "demo: break it")
+    commit(kernel_tree, {"net/demo.c": SECOND}, "demo: mend it")
+    commit(kernel_tree, {"net/more.c": "int more;\n"}, "demo: more")
+    git(kernel_tree, "format-patch", "-q", "-o", str(tmp_path / "broken"), "-3")
+    git(kernel_tree, "checkout", "-q", "main")
+    code, patches = proved(series=str(tmp_path / "broken"))
+    assert code == 2
+    assert "it does not build: net/demo.c:1:2: error: #error" in patches[1]["step"]
+    assert patches[2]["step"] == patches[3]["step"] == ""
+    assert patches[1]["noticed"] == ["apply: 2: demo: mend it"]
+    assert patches[2]["noticed"] == ["build: kernel"] and patches[3]["noticed"] == []
+
+
+def test_what_is_rejected_is_not_proved(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]], guests: StandIn
+) -> None:
+    for suffix in ("", ".2", ".3"):
+        guests.answers[f"patched/userspace_pm{suffix}"] = FAIL
+        guests.answers[f"base/userspace_pm{suffix}"] = Answer()
+    assert proved() == (1, {})
