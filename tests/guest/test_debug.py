@@ -3,12 +3,14 @@
 symbol that is lost."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ci.base import settings
 from ci.base.progress import Progress
+from ci.base.sides import SIDES
 from ci.base.workspace import Workspace
 from ci.guest import pool
 from ci.guest.modes import Mode
@@ -18,9 +20,13 @@ from ci.kernel import build
 from ci.kernel.configuration import read_configuration
 from ci.logs import splats
 from ci.logs.ending import LOGS, Ended
+from ci.report import stored
+from ci.report.record import GuestRow
 from ci.series.patches import load_series
 from ci.suites.mptcp import COLLECTION
 from ci.trees.tree import derive_trees
+from ci.verdict.evidence import Evidence, Guest, ScriptRun
+from ci.verdict.judge import Verdict, decide
 from tests.commands.test_tasks import Done
 from tests.conftest import ROOT
 from tests.guest.test_guests import JOIN, SOURCE, inv, patch, shipped
@@ -37,6 +43,7 @@ for port in 10001 10002 10003; do
 	head -c 100 /dev/zero | ./mptcp_connect -p $port -t 5 127.0.0.1 >/dev/null || exit 1
 	wait
 done
+echo ok 1 - all connections were made
 """
 # The first report of KASAN ends lockdep, so the lock comes first: where a socket is made, and the
 # others where it is connected to.
@@ -96,6 +103,25 @@ def test_each_fault_is_told_by_its_kind(guests: list[GuestRun]) -> None:
     assert {kind for kind, title in KINDS.items() if title in told.get(kind, "")} == set(KINDS)
     leaks = one.log("kernel").count("unreferenced object")
     assert leaks >= 2 and "subflow_init_req" in told["kmemleak"]
+
+
+def test_each_fault_rejects_by_itself(guests: list[GuestRun]) -> None:
+    """The verdict of two runs, and the same with only one of the complaints."""
+
+    def judge(patched: Guest) -> Verdict:
+        return decide(Evidence("x", "", runs=(ScriptRun("extra", shown[0], patched),)))
+
+    shown = []
+    for side, run in zip(SIDES, guests[:2], strict=True):
+        row = GuestRow(side, "extra", "extra", 1, 1, False, "guest", run.end, False, {})
+        logs = {name: run.log(name) for name in LOGS}
+        shown.append(stored.parse_guest(row, COLLECTION, logs))
+    assert judge(shown[0]).exit_code == 0
+    for kind in KINDS:
+        (splat, *_) = (one for one in shown[1].splats if one.kind == kind)
+        judged = judge(replace(shown[1], splats=(splat,)))
+        assert judged.exit_code == 1
+        assert any(reason.startswith(f"kernel: {kind} ") for reason in judged.reasons), kind
 
 
 def test_two_runs_are_the_same_byte_for_byte(guests: list[GuestRun]) -> None:
