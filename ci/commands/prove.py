@@ -3,12 +3,8 @@
 what tells when it is left out."""
 
 import json
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from ci.base.errors import BuildError
 from ci.base.exit_codes import ExitCode
@@ -17,8 +13,7 @@ from ci.base.settings import Settings
 from ci.base.workspace import write_text
 from ci.commands import stages
 from ci.commands.stages import Run, bring_checked
-from ci.commands.validate import judge_run, new_run
-from ci.report import outputs, summary
+from ci.commands.validate import judge_run, new_run, print_verdict
 from ci.report import proof as text
 from ci.series.patches import Series
 from ci.verdict import proof
@@ -31,7 +26,7 @@ FILE = "proof.json"
 
 def prove_series(settings: Settings, progress: Progress, *, strict: bool) -> ExitCode:
     """The verdict's exit code; 2 where the series does not build up to one of its patches, and
-    with ``strict`` 1 where nothing tells that one is left out."""
+    with ``strict`` 1 where nothing tells that one is left out, and 3 where that is not known."""
     series = bring_checked(settings, progress)
     # What came on stdin, or from an archive, comes once.
     settings = replace(settings, series=series.spec)
@@ -43,7 +38,9 @@ def prove_series(settings: Settings, progress: Progress, *, strict: bool) -> Exi
     settings.workspace.point_latest(run.folder)
     _publish(run, verdict, found)
     code = ExitCode.BROKEN if found.broken else verdict.exit_code
-    return ExitCode.REJECTED if strict and found.unguarded and not code else code
+    if code or not strict or all(one.guarded for one in found.patches):
+        return code
+    return ExitCode.REJECTED if found.unguarded else ExitCode.UNKNOWN
 
 
 class _Prover:
@@ -105,7 +102,7 @@ class _Prover:
             run.progress.note(f"prove: the series without patch {row.number}")
             without, whole = judge_run(run)
             if not whole:
-                return replace(made, tried=False, why="interrupted")
+                raise KeyboardInterrupt
             if noticed := proof.find_telling(self.verdict, without):
                 return replace(made, noticed=noticed)
             if without.exit_code is ExitCode.UNKNOWN:
@@ -123,20 +120,11 @@ class _Prover:
 
 
 def _publish(run: Run, verdict: Verdict, found: Proof) -> None:
-    """The verdict with the proof behind it, on stdout and in the summary; ``proof.json``."""
+    """``proof.json``, the verdict with the proof behind it in the summary, and on stdout."""
     folder = run.folder
-    width = shutil.get_terminal_size().columns
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    where = os.path.relpath(folder)
-    print(
-        summary.console_text(
-            verdict, width=width, color=color, where=where, replay=run.record.replay
-        ),
-        end="",
-    )
     if found.patches:
         write_text(folder / FILE, json.dumps(proof.to_json(found), indent=1) + "\n")
         page = (folder / "summary.md").read_text(encoding="utf-8")
         write_text(folder / "summary.md", page + text.markdown_text(found))
-        print("".join(f"{line}\n" for line in text.console_lines(found)), end="")
-    outputs.add_job_summary(Path(folder))
+    print_verdict(folder, verdict, run.record.replay)
+    print("".join(f"{line}\n" for line in text.console_lines(found)), end="")

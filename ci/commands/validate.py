@@ -74,7 +74,7 @@ def validate_series(settings: Settings, progress: Progress) -> ExitCode:
     settings.workspace.point_latest(run.folder)
     if settings.timings:
         progress.note(progress.timings())
-    return _print_verdict(run.folder, verdict, run.record.replay)
+    return print_verdict(run.folder, verdict, run.record.replay)
 
 
 def judge_run(run: Run) -> tuple[Verdict, bool]:
@@ -131,10 +131,10 @@ def _is_told(run: Run) -> bool:
 def show_run(folder: Path) -> ExitCode:
     """Rebuild the reports of a stored run and print the summary; the verdict's exit code."""
     report = stored.judge_stored(folder)
-    return _print_verdict(folder, report.verdict, report.record.replay)
+    return print_verdict(folder, report.verdict, report.record.replay)
 
 
-def _print_verdict(folder: Path, verdict: Verdict, replay: str) -> ExitCode:
+def print_verdict(folder: Path, verdict: Verdict, replay: str) -> ExitCode:
     """Print the summary of a run whose reports are written; the verdict's exit code."""
     width = shutil.get_terminal_size().columns
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -221,6 +221,7 @@ def open_shell(settings: Settings, progress: Progress) -> ExitCode:
         # In virtual time the guest's clock runs on while it waits for a key.
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'kernel.log'}")
-    kernel, image = bench.sides[Side.PATCHED].kernel, bench.images[Side.PATCHED]
-    code = vm.open_shell(kernel, image, bench.suite.scripts[0], mode, settings.workspace, folder)
+    kernel, script = bench.sides[Side.PATCHED].kernel, bench.suite.new[0]
+    image = bench.image(Side.PATCHED, script)
+    code = vm.open_shell(kernel, image, script, mode, settings.workspace, folder)
     return ExitCode.ACCEPTED if code in (0, 255) else ExitCode.UNKNOWN

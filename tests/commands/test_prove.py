@@ -13,6 +13,7 @@ from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.commands import prove
+from ci.logs.ending import Ended
 from tests.commands.stand_in import DOES_NOT_COMPILE, FAIL, SELFTESTS, Answer, StandIn, stand_in
 from tests.conftest import DEMO_C, commit, git, write
 
@@ -135,6 +136,28 @@ def test_a_series_that_does_not_build_up_to_a_patch_cannot_be_bisected(
     assert patches[2]["step"] == patches[3]["step"] == ""
     assert patches[1]["noticed"] == ["apply: 2: demo: mend it"]
     assert patches[2]["noticed"] == ["build: kernel"] and patches[3]["noticed"] == []
+
+
+def test_what_is_not_found_out_is_no_guard(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]], guests: StandIn
+) -> None:
+    fails_without(guests, 1)
+    guests.answers["without-2/patched/userspace_pm"] = Answer(status=None, ended=Ended.LOST)
+    code, patches = proved(strict=True)
+    assert code == 3 and (patches[1]["tried"], patches[2]["tried"]) == (True, False)
+    assert patches[2]["noticed"] == [] and patches[2]["why"]
+
+
+def test_an_interrupt_ends_it(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]],
+    guests: StandIn,
+    workspace: Workspace,
+) -> None:
+    guests.answers["without-1/patched/userspace_pm"] = Answer(raised=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        proved()
+    parts = {path.name for path in workspace.results.glob("*/parts/*")}
+    assert "without-1" in parts and "without-2" not in parts
 
 
 def test_what_is_rejected_is_not_proved(
