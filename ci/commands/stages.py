@@ -288,14 +288,15 @@ def make_checks(
     programs compiled for each side."""
     if not suite.checks:
         return {}
-    images = {}
+    images, own = {}, sides[Side.PATCHED].selftests
     with run.progress.stage("checks", f"of {series.name}: {len(suite.checks)}"):
+        with _recorded(run, "checks", Side.PATCHED):
+            series_checks.check_names(series.checks, suite.collection, own)
         for side, one in sides.items():
             with _recorded(run, "checks", side):
                 log = run.folder / side / "build.log"
                 words = (run.workspace, tools, suite.collection, one.selftests, log)
                 made = series_checks.install_checks(series.checks, one.tree, *words)
-            own = sides[Side.PATCHED].selftests
             images[side] = rootfs.make_image(own, run.workspace, root, made)
     return images
 

@@ -32,12 +32,8 @@ def install_checks(
     """Folder with the checks among whose ``files`` are scripts and the sources of programs, laid
     out as the selftests that are ``installed`` of ``tree``. A program is compiled with the headers
     of that tree's kernel, and finds the sources of its selftests: it may take one in, to watch what
-    it does. A :class:`BuildError` where one has the name of a selftest, or does not compile.
+    it does. A :class:`BuildError` where one does not compile.
     """
-    folder = installed / GUEST_SELFTESTS / collection.target
-    for name in files:
-        if (folder / name.removesuffix(PROGRAM)).exists() or (folder / name).exists():
-            raise BuildError("build", f"checks/{name}: a selftest of the tree has that name")
     key = digest(
         "checks", sorted((name, data.hex()) for name, data in files.items()), installed.name
     )
@@ -53,6 +49,14 @@ def install_checks(
             _compile(files, tree, workspace, tools, collection, target, log)
 
     return workspace.keep(entry, tree.checked_out(workspace), make)
+
+
+def check_names(files: Mapping[str, bytes], collection: Collection, installed: Path) -> None:
+    """A :class:`BuildError` where a check has the name of a selftest that is ``installed``."""
+    folder = installed / GUEST_SELFTESTS / collection.target
+    for name in files:
+        if (folder / name.removesuffix(PROGRAM)).exists() or (folder / name).exists():
+            raise BuildError("build", f"checks/{name}: a selftest of the tree has that name")
 
 
 def _programs(files: Mapping[str, bytes]) -> Sequence[str]:

@@ -11,7 +11,7 @@ import pytest
 from ci.base.errors import BuildError
 from ci.base.workspace import Workspace
 from ci.guest.selftests import GUEST_SELFTESTS
-from ci.guest.series_checks import install_checks
+from ci.guest.series_checks import check_names, install_checks
 from ci.suites.mptcp import COLLECTION
 from ci.trees.source import Source
 from ci.trees.tree import Tree
@@ -80,10 +80,13 @@ def test_a_program_takes_each_sides_own_source_and_headers(
 
 
 def test_what_has_the_name_of_a_selftest_or_does_not_compile(
-    trees: tuple[Tree, Tree], install: Callable[..., Path]
+    trees: tuple[Tree, Tree], install: Callable[..., Path], tmp_path: Path
 ) -> None:
+    install(trees[1])
+    installed = tmp_path / trees[1].commit
+    check_names(FILES, COLLECTION, installed)
     with pytest.raises(BuildError, match=r"checks/mptcp_join\.sh: a selftest of the tree has"):
-        install(trees[1], {"mptcp_join.sh": b"exit 0\n"})
+        check_names({"mptcp_join.sh": b"exit 0\n"}, COLLECTION, installed)
     with pytest.raises(BuildError, match=r"loud\.c:1:") as caught:
         install(trees[1], FILES | {"loud.c": b"int main(void) { return x; }\n"})
     assert "undeclared" in caught.value.message
