@@ -15,7 +15,7 @@ from ci.base.processes import CommandResult
 from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
 from ci.base.sandbox import Mount
-from ci.base.untrusted import copy_below, read_below
+from ci.base.untrusted import copy_below, read_below, remove_untrusted
 from ci.base.workspace import Workspace, digest, file_digest, remove_tree
 from ci.kernel import bzimage, kconfig, make_progress, objects
 from ci.kernel.configuration import NORMAL, Configuration
@@ -38,6 +38,9 @@ REPRODUCIBLE = {
 }
 # Without LOCALVERSION= a git tree gets a "+" appended to its release.
 MAKE_VARIABLES = (f"ARCH={GUEST.kbuild}", "LOCALVERSION=", "CC=checked-ccache gcc")
+# How objects that are to be watched are compiled: each statement by itself as far as gcc can, and
+# with the table of its lines.
+TRACED_FLAGS = "-g -gno-split-dwarf -Og -fno-inline-small-functions"
 ERROR_LINE = re.compile(
     r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple"
     r" definition"
@@ -103,16 +106,18 @@ def find_toolchain() -> Toolchain:
     return Toolchain(*versions)
 
 
-def build_environment(tree: Tree, workspace: Workspace, tools: Toolchain) -> dict[str, str]:
+def build_environment(
+    tree: Tree, workspace: Workspace, tools: Toolchain, *, writes: bool = False
+) -> dict[str, str]:
     """What compilers see. ccache goes by the contents of the files that a compiler says it read
     (depend mode: kbuild has them told, so nothing is preprocessed twice), never by their times;
     another toolchain has another cache, and nobody else's is asked. Only the kernel's own objects
-    come from it, not the build's programs: of those the host's headers are not told. Only builds of
-    trusted trees write to it: what asks for an entry believes it.
+    come from it, not the build's programs: of those the host's headers are not told. It is written
+    to only where ``writes`` says so: what asks for an entry believes it.
     """
     ours, who = str(workspace.root / "ci/bin"), [] if workspace.confined else ["open"]
     reads = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": f"{sandbox.TEMPORARY}/ccache"}
-    more = {} if objects.is_trusted(tree, workspace) else reads
+    more = {} if writes else reads
     return (
         REPRODUCIBLE
         | more
@@ -204,14 +209,21 @@ def run_make(
     timeout_s: float,
     log: Path,
     on_line: Callable[[str], None] | None = None,
+    kernel: bool = False,
+    traced: Sequence[str] = (),
 ) -> CommandResult:
     """Run make in the sandbox, with the work tree of ``tree`` (without its repository) and its
-    object directory as ``mounts`` have it; a :class:`BuildError` has the compiler's lines."""
-    env = build_environment(tree, workspace, tools)
+    object directory as ``mounts`` have it; a :class:`BuildError` has the compiler's lines. Where no
+    more than a ``kernel`` is built, that of an inert tree may write to ccache. The objects in
+    ``traced`` are compiled with ``TRACED_FLAGS``."""
+    writes = objects.is_trusted(tree, workspace) or (kernel and tree.inert)
+    env = build_environment(tree, workspace, tools, writes=writes)
+    if traced:
+        env |= {"TRACED": " ".join(traced), "TRACED_FLAGS": TRACED_FLAGS}
     if workspace.confined:
         src, ours, cached = tree.source.slot / "src", workspace.root / "ci/bin", env["CCACHE_DIR"]
         Path(cached).mkdir(parents=True, exist_ok=True)
-        ccache = Mount(Path(cached), Path(cached), objects.is_trusted(tree, workspace))
+        ccache = Mount(Path(cached), Path(cached), writes)
         every = (Mount(src, src, hidden=".git"), Mount(ours, ours), ccache, *mounts)
         done = sandbox.run_confined(
             words, every, stage="build", timeout_s=timeout_s, env=env, log=log, on_line=on_line
@@ -308,10 +320,14 @@ def build_kernel(
     """
     tree = config.place_objects(tree)
     key = kernel_key(workspace, tree, tools, collection, config)
+    if config.traced:
+        key = digest("traced", key, sorted(config.traced), TRACED_FLAGS)
 
     def work(obj: Path) -> tuple[str, tuple[str, ...]]:
         configure_kernel(tree, workspace, tools, collection, obj, log, config)
-        compiled = _compile(tree, workspace, tools, progress, obj, log)
+        for name in config.traced:
+            remove_untrusted(obj / name)
+        compiled = _compile(tree, workspace, tools, progress, obj, log, config.traced)
         return _checked(obj, log, confined=workspace.confined), compiled
 
     def make(fresh: Path) -> None:
@@ -337,13 +353,23 @@ def _compile(
     progress: Progress,
     obj: Path,
     log: Path,
+    traced: Sequence[str],
 ) -> tuple[str, ...]:
     """Let kbuild make vmlinux and bzImage; the objects that it compiled."""
     counter = make_progress.Counter(progress, make_progress.count_stale(obj))
     words = make_words(tree, workspace, f"-j{sandbox.CORES}", GUEST.target)
     mounts = [object_mount(tree, workspace, obj)]
     run_make(
-        words, tree, workspace, tools, mounts, timeout_s=BUILD_LIMIT_S, log=log, on_line=counter
+        words,
+        tree,
+        workspace,
+        tools,
+        mounts,
+        timeout_s=BUILD_LIMIT_S,
+        log=log,
+        on_line=counter,
+        kernel=True,
+        traced=traced,
     )
     return tuple(counter.compiled)
 

@@ -39,16 +39,21 @@ class Needs:
 @dataclass(frozen=True)
 class Configuration:
     """``name`` stands in the cases' class names, ``fragments`` are what it asks for besides what
-    all kernels have, ``folder`` is its object directory, beside the work tree."""
+    all kernels have, ``folder`` is its object directory, beside the work tree. ``traced`` are
+    objects, such as ``net/mptcp/pm.o``, that are compiled to be watched
+    (:mod:`ci.kernel.traced`)."""
 
     name: str = NORMAL_NAME
     fragments: tuple[Fragment, ...] = ()
     needs: Needs = field(default_factory=Needs)
     folder: str = Source.objects
+    traced: tuple[str, ...] = ()
 
     def place_objects(self, tree: Tree) -> Tree:
         """The tree, with the object directory of kernels that are so configured."""
-        return replace(tree, source=replace(tree.source, objects=self.folder))
+        tree = replace(tree, source=replace(tree.source, objects=self.folder))
+        # A kernel that is traced is built in a copy, whoever's tree it is of.
+        return replace(tree, ground=tree.ground or tree) if self.traced else tree
 
 
 NORMAL = Configuration()

@@ -29,19 +29,29 @@ from ci.trees.source import Source
 from ci.trees.states import PatchState, Replay
 
 HISTORY = 1000  # commits: more than a series has patches
+# Sources of which a build makes nothing but objects of the kernel: no program that it runs, no rule
+# of make's, no header that it generates for such a program.
+INERT = re.compile(
+    r"(?:net|include/net|include/trace/events)/(?:[\w.+-]+/)*[\w+-]+\.[ch]"
+    r"|include/(?:uapi/)?linux/(?:inet|mptcp|net|skbuff|sock|tcp)[\w-]*\.h"
+    r"|(?:Documentation|tools/testing)/.*"
+    r"|MAINTAINERS"
+)
 
 
 @dataclass(frozen=True)
 class Tree:
     """One commit of the source's repository; ``tree_id`` is git's id of its content. ``ground`` is
     the tree that is trusted, where it is another: its builds begin with what is left of those of
-    the ground."""
+    the ground. ``inert``: what makes it differ from the ground is compiled, and has no say in how
+    a kernel is built."""
 
     source: Source
     commit: str
     tree_id: str
     version: Version
     ground: "Tree | None" = None
+    inert: bool = False
 
     @contextlib.contextmanager
     def checked_out(self, workspace: Workspace) -> Iterator[None]:
@@ -59,6 +69,11 @@ class Tree:
         missing: left out."""
         rows = self.source.git.run("ls-tree", "-z", self.commit, "--", *paths).stdout.split("\0")
         return {row.partition("\t")[2]: row.split()[2] for row in rows if row}
+
+    def with_commit(self, commit: str) -> "Tree":
+        """Another commit on the same ground."""
+        tree_id = self.source.git.line("rev-parse", f"{commit}^{{tree}}")
+        return _on_ground(replace(self, commit=commit, tree_id=tree_id), self.ground or self)
 
 
 @dataclass(frozen=True)
@@ -146,10 +161,7 @@ def derive_trees(
     for side, tree in ((Side.BASE, base), (Side.PATCHED, patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
     ground = _trusted(git, shipped, base)
-    base, patched = (
-        one if one.tree_id == ground.tree_id else replace(one, ground=ground)
-        for one in (base, patched)
-    )
+    base, patched = (_on_ground(one, ground) for one in (base, patched))
     return Trees(
         shipped, base, patched, tuple(states), _conflict(states), tuple(replay.history.notes)
     )
@@ -177,6 +189,21 @@ def _trusted(git: Git, shipped: Tree, base: Tree) -> Tree:
     left was a commit of its history, that commit: then the series is what came after it."""
     history = git.run("log", f"-{HISTORY}", "--format=%T", shipped.commit).stdout.split()
     return base if base.tree_id in history else shipped
+
+
+def _on_ground(tree: Tree, ground: Tree) -> Tree:
+    """The tree as one that stands on what is trusted, unless it is just that."""
+    if tree.tree_id == ground.tree_id:
+        return ground
+    changed = tree.source.git.run(
+        "diff-tree", "-r", "-z", "--no-renames", ground.tree_id, tree.tree_id
+    ).stdout.split("\0")
+    # ":100644 100644 3f1b.. f31a.. M", then the name
+    kinds = {word for row in changed[:-1:2] for word in row.lstrip(":").split()[:2]}
+    inert = kinds <= {"000000", "100644", "100755"} and all(
+        INERT.fullmatch(name) for name in changed[1::2]
+    )
+    return replace(tree, ground=ground, inert=inert)
 
 
 def _check_numbers(series: Series, without: frozenset[int]) -> None:

@@ -141,3 +141,20 @@ def test_what_is_no_compilation_to_keep_goes_to_the_compiler(
         for argv in (["checked-ccache", "gcc"], ["gcc"])
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, bare.stdout, bare.stderr)
+
+
+def test_what_is_traced_has_its_lines_and_an_entry_of_its_own(compiled: Compiler) -> None:
+    write(compiled.folder, {"one.c": "int one(int);\nint one(int x)\n{\n\treturn x + 1;\n}\n"})
+    compiled("one.c")
+    compiled.env |= {"TRACED": "b.o sub/a.o", "TRACED_FLAGS": "-g -Og"}
+    compiled("one.c")
+    assert compiled.hits() == 1 and not has_lines(compiled.folder)
+    compiled.env["TRACED"] = "b.o a.o"
+    for number in (1, 2):
+        compiled("one.c")
+        assert compiled.hits() == number and has_lines(compiled.folder)
+
+
+def has_lines(folder: Path) -> bool:
+    words = ["objdump", "--dwarf=decodedline", "a.o"]
+    return b"one.c" in subprocess.run(words, cwd=folder, capture_output=True).stdout

@@ -12,7 +12,8 @@ from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.series.patches import load_series
 from ci.trees.fetch import fetch_source
-from ci.trees.tree import Trees, derive_trees
+from ci.trees.source import Source
+from ci.trees.tree import Tree, Trees, derive_trees
 from tests.conftest import DEMO_C, commit, git, write
 
 NONE: frozenset[int] = frozenset()
@@ -210,3 +211,54 @@ def test_what_is_trusted_is_what_the_series_came_upon(
     commit(kernel_tree, {"net/other.c": "int more;\n"}, "a later commit")
     trees = derive()  # none is base's: it is the tree as it came
     assert trees.patched.ground is None and trees.base.ground == trees.shipped
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net/mptcp/pm.c",
+        "include/net/mptcp.h",
+        "include/uapi/linux/mptcp_pm.h",
+        "tools/testing/selftests/net/Makefile",
+        "Documentation/networking/mptcp.rst",
+    ],
+)
+def test_what_is_only_compiled_has_no_say_in_a_build(kernel_tree: Path, name: str) -> None:
+    assert is_inert(kernel_tree, {name: "text\n"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net/mptcp/Makefile",
+        "net/mptcp/Kconfig",
+        "scripts/mod/modpost.c",
+        "include/linux/mod_devicetable.h",
+        "net/x.c/Makefile",
+        "net/mptcp/gen.sh",
+        "lib/crc32.c",
+        "tools/objtool/check.c",
+        "net/line\nbreak.c",
+    ],
+)
+def test_what_a_build_goes_by_is_not_inert(kernel_tree: Path, name: str) -> None:
+    assert not is_inert(kernel_tree, {"net/mptcp/pm.c": "text\n", name: "text\n"})
+
+
+def test_a_link_in_the_place_of_a_source_is_not_inert(kernel_tree: Path) -> None:
+    (kernel_tree / "net/linked.c").symlink_to("demo.c")
+    assert not is_inert(kernel_tree, {"net/more.c": "text\n"})
+
+
+def is_inert(folder: Path, files: dict[str, str]) -> bool:
+    """Whether a tree is that has these files more than its ground."""
+    before = git(folder, "rev-parse", "HEAD")
+    after = commit(folder, files, "more")
+    (slot := folder.parent / "slot").mkdir()
+    (slot / "src").symlink_to(folder)
+    source = Source("demo", slot, before, "asked for")
+    ground = Tree(source, before, git(folder, "rev-parse", f"{before}^{{tree}}"), (6, 12))
+    assert ground.with_commit(before) == ground and not ground.inert
+    made = ground.with_commit(after)
+    assert made.ground == ground and made.with_commit(before) == ground
+    return made.inert
