@@ -29,7 +29,7 @@ def from_facts(facts: object, kind: type[Record]) -> Record:
     """The record of that kind in plain data; a ValueError names the key that is missing or of a
     wrong type. What a newer version added is left out."""
     try:
-        return msgspec.convert(facts, kind)
+        return msgspec.convert(facts, kind, str_keys=True)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
 

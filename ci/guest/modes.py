@@ -95,7 +95,7 @@ class Mode:
 
 
 # What QEMU may be told and still be repeatable: it changes what is watched, not what runs.
-HARMLESS = ("-s", "-S", "-d", "-D", "-gdb", "-pidfile", "-name")
+HARMLESS = ("-s", "-S", "-d", "-D", "-dfilter", "-gdb", "-pidfile", "-name")
 # Why the others are not: (the words' beginning, reason).
 BREAKS = (
     (

@@ -3,8 +3,9 @@
 it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from ci.base import processes
 from ci.base.progress import Progress
@@ -14,6 +15,7 @@ from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
 
 ABORT_EVERY_S = 0.05
+Made = TypeVar("Made")
 
 
 def run_jobs(
@@ -23,28 +25,46 @@ def run_jobs(
     *,
     again: bool = False,
 ) -> list[GuestRun]:
-    """The runs in the order of the jobs. The longest start first; whatever ends us ends all
-    guests."""
+    """The runs in the order of the jobs; a line for each that ends."""
+    progress.update(f"run: {len(jobs)} guests to go")
+    left = len(jobs)
+
+    def tell(job: Job, run: GuestRun) -> None:
+        nonlocal left
+        left -= 1
+        progress.note(_line(job, run))
+        progress.update(f"run: {left} guests to go")
+
+    return each_job(
+        jobs, lambda job: run_cache.run_job(job, workspace, again=again), workspace, tell
+    )
+
+
+def each_job(
+    jobs: Sequence[Job],
+    work: Callable[[Job], Made],
+    workspace: Workspace,
+    tell: Callable[[Job, Made], None] = lambda job, made: None,
+) -> list[Made]:
+    """What ``work`` makes of each job, in their order. The longest start first; whatever ends us
+    ends all guests."""
     if not jobs:
         return []
 
     def cost_s(number: int) -> float:
         return run_cache.cost_s(jobs[number].script, jobs[number].mode, workspace)
 
-    runs: dict[int, GuestRun] = {}
+    made: dict[int, Made] = {}
     with ThreadPoolExecutor(max_workers=vm.guests_at_once(jobs[0].mode.machine)) as pool:
-        pending: dict[Future[GuestRun], int] = {}
+        pending: dict[Future[Made], int] = {}
         try:
             for number in sorted(range(len(jobs)), key=cost_s, reverse=True):
-                future = pool.submit(run_cache.run_job, jobs[number], workspace, again=again)
-                pending[future] = number
-            progress.update(f"run: {len(pending)} guests to go")
+                pending[pool.submit(work, jobs[number])] = number
             while pending:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
                     number = pending.pop(future)
-                    runs[number] = future.result()
-                    progress.note(_line(jobs[number], runs[number]))
-                    progress.update(f"run: {len(pending)} guests to go")
+                    made[number] = future.result()
+                    tell(jobs[number], made[number])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             # More than once: where one failed, its thread may have begun the next by now, whose
@@ -53,7 +73,7 @@ def run_jobs(
                 processes.abort()
                 time.sleep(ABORT_EVERY_S)
             raise
-    return [runs[number] for number in range(len(jobs))]
+    return [made[number] for number in range(len(jobs))]
 
 
 def _line(job: Job, run: GuestRun) -> str:

@@ -3,7 +3,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +21,10 @@ from ci.trees.tree import Tree
 
 LIMIT_S = 1800.0
 MOST_INSTALLED = 512 << 20  # bytes; mptcp's are 7 MB
+# How programs that are to be watched are compiled, and where they begin: each has 16 MB of its own,
+# all below the 2 GB that static code reaches.
+TRACED = ("-g", "-Og", "-fno-inline-small-functions")
+FIRST_SEGMENT, SEGMENT, MOST_TRACED = 0x10000000, 0x1000000, 100
 # Where the selftests lie in the guest: kselftest's own layout, so that ../lib.sh is found.
 GUEST_SELFTESTS = "selftests"
 # What may be a file's name in a script: "mptcp_lib.sh" of ". ./mptcp_lib.sh"
@@ -28,15 +32,23 @@ NAME = re.compile(r"[\w.+-]+")
 
 
 def install_selftests(
-    tree: Tree, workspace: Workspace, tools: Toolchain, collection: Collection, log: Path
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    log: Path,
+    *,
+    traced: bool = False,
 ) -> Path:
     """Folder with a collection's selftests, installed by the Makefiles of ``tree``. The programs
     are static and stripped: they run on the guest's C library whatever the host's is, and say
-    nothing of the host's paths.
+    nothing of the host's paths. ``traced`` ones have the tables of their lines, and no two of them
+    share an address.
     """
     inputs = tree.subtree(SELFTESTS, "include/uapi", GUEST.uapi, "usr", "scripts")
-    what = (collection.target, collection.variables)
+    what = (collection.target, collection.variables, *(["traced"] if traced else []))
     folder = workspace.entry("selftests", digest("selftests", inputs, asdict(tools), what))
+    segments = place_programs(tree, collection) if traced else {}
     src, home = tree.source.slot / "src", objects.home_folder(tree, workspace)
 
     def run_make(words: list[str | Path], *mounts: Mount) -> None:
@@ -53,7 +65,7 @@ def install_selftests(
             for name in ("made", "installed"):
                 (out / name).mkdir()
             run_make(
-                _install_words(collection, src, home, out),
+                _install_words(collection, src, home, out, segments),
                 build.object_mount(tree, workspace, obj, writable=False),
                 Mount(out, out, writable=True),
             )
@@ -65,6 +77,11 @@ def install_selftests(
             raise BuildError("build", text, log=log)
 
     return workspace.keep(folder, tree.checked_out(workspace), make)
+
+
+def segment_words(at: int) -> tuple[str, ...]:
+    """What tells gcc to link a program for that address."""
+    return ("-Xlinker", f"-Ttext-segment={at:#x}")
 
 
 def _take_over(
@@ -98,9 +115,27 @@ def script_digest(installed: Path, script: Script) -> str:
     return digest("script", sorted(used.items()))
 
 
-def _install_words(collection: Collection, src: Path, obj: Path, out: Path) -> list[str | Path]:
+def place_programs(
+    tree: Tree, collection: Collection, more: Iterable[str] = ()
+) -> Mapping[str, int]:
+    """Where the program of each C file of the collection begins in memory when it is traced, and
+    that of ``more``."""
+    names = [Path(name) for name in sorted(tree.subtree(f"{collection.folder}/"))]
+    programs = [*(path.stem for path in names if path.suffix == ".c"), *more][:MOST_TRACED]
+    return {name: FIRST_SEGMENT + at * SEGMENT for at, name in enumerate(programs)}
+
+
+def _install_words(
+    collection: Collection, src: Path, obj: Path, out: Path, segments: Mapping[str, int]
+) -> list[str | Path]:
     """The command line of kselftest's make. Its programs are compiled and linked in one go, which
     ccache does not keep."""
+    flags = f"-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=."
+    link = "-static -s"
+    if segments:
+        flags, link = f"-ffile-prefix-map={obj}=. {' '.join(TRACED)}", "-static"
+        for name, at in segments.items():
+            link += f" $(if $(filter {name},$(notdir $@)),{' '.join(segment_words(at))})"
     return [
         "make",
         f"-j{sandbox.CORES}",
@@ -112,8 +147,8 @@ def _install_words(collection: Collection, src: Path, obj: Path, out: Path) -> l
         f"INSTALL_PATH={out / 'installed'}",
         f"KHDR_INCLUDES=-isystem {obj}/usr/include",
         "CC=gcc",
-        f"USERCFLAGS=-ffile-prefix-map={src}=. -ffile-prefix-map={obj}=.",
-        "USERLDFLAGS=-static -s",
+        f"USERCFLAGS={flags}",
+        f"USERLDFLAGS={link}",
         "FORCE_TARGETS=1",
         f"ARCH={GUEST.kbuild}",
         *collection.variables,

@@ -9,7 +9,7 @@ from ci.base.errors import BuildError
 from ci.base.sandbox import Mount
 from ci.base.untrusted import copy_below, fresh_folder
 from ci.base.workspace import Workspace, digest
-from ci.guest.selftests import GUEST_SELFTESTS
+from ci.guest.selftests import GUEST_SELFTESTS, TRACED, place_programs, segment_words
 from ci.kernel import build, objects
 from ci.kernel.build import Toolchain
 from ci.series.check_files import PROGRAM, SCRIPT
@@ -28,14 +28,20 @@ def install_checks(
     collection: Collection,
     installed: Path,
     log: Path,
+    *,
+    traced: bool = False,
 ) -> Path:
     """Folder with the checks among whose ``files`` are scripts and the sources of programs, laid
     out as the selftests that are ``installed`` of ``tree``. A program is compiled with the headers
     of that tree's kernel, and finds the sources of its selftests: it may take one in, to watch what
-    it does. A :class:`BuildError` where one does not compile.
+    it does. A :class:`BuildError` where one does not compile. ``traced``: as in
+    :func:`ci.guest.selftests.install_selftests`.
     """
     key = digest(
-        "checks", sorted((name, data.hex()) for name, data in files.items()), installed.name
+        "checks",
+        sorted((name, data.hex()) for name, data in files.items()),
+        installed.name,
+        *(["traced"] if traced else []),
     )
     entry, programs = workspace.entry("checks", key), _programs(files)
 
@@ -46,7 +52,9 @@ def install_checks(
             (target / name).write_bytes(files[name])
             (target / name).chmod(0o755)
         if programs:
-            _compile(files, tree, workspace, tools, collection, target, log)
+            names = [name.removesuffix(PROGRAM) for name in programs]
+            segments = place_programs(tree, collection, names) if traced else {}
+            _compile(files, tree, workspace, tools, collection, target, log, segments)
 
     return workspace.keep(entry, tree.checked_out(workspace), make)
 
@@ -71,6 +79,7 @@ def _compile(
     collection: Collection,
     target: Path,
     log: Path,
+    segments: Mapping[str, int],
 ) -> None:
     """The programs in ``target``, linked as the selftests are."""
     src, home = tree.source.slot / "src", objects.home_folder(tree, workspace)
@@ -93,7 +102,9 @@ def _compile(
         )
         for name in _programs(files):
             made = name.removesuffix(PROGRAM)
-            words = ["gcc", "-O2", "-Wall", "-static", "-s", f"-ffile-prefix-map={out}=."]
+            words = ["gcc", "-O2", "-Wall", "-static", f"-ffile-prefix-map={out}=."]
+            at = segments.get(made)
+            words += [*TRACED, *segment_words(at)] if at else ["-s"]
             words += [f"-I{own}", f"-isystem{home}/usr/include"]
             argv: list[str | Path] = [*words, "-o", out / "made" / made, out / name]
             build.run_make(argv, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)

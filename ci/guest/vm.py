@@ -180,7 +180,7 @@ class _Watch:
 
     def __call__(self) -> str:
         self.told.drain()
-        if find_flooded(self.folder, (*LOGS, "vng")):
+        if find_flooded(self.folder, WATCHED):
             return FLOOD
         control = self.control.read_text(encoding="utf-8", errors="replace")
         done, booted = (f"{self.nonce} {kind}" in control for kind in ("done", "boot"))
@@ -191,6 +191,9 @@ class _Watch:
         return part if asleep or time.monotonic() - self.since > self.limits[part] else ""
 
 
+# What no guest may make too long: vng's output has its first serial port, ``asm`` what QEMU tells
+# of the code that ran (:mod:`ci.guest.tracing`).
+WATCHED = (*LOGS, "vng", "asm")
 FLOOD, FLOODED = "flood", GuestEnd(Ended.FLOODED, "", None, timed_out=False, guest_ms=0)
 HANGS = {"boot": Ended.HANG_BOOT, "script": Ended.HANG_SCRIPT, "shutdown": Ended.HANG_SHUTDOWN}
 
@@ -241,7 +244,7 @@ def run_guest(
         reason = told.find_reason()
     job.unlink()
     empty.rmdir()
-    if flooded := find_flooded(folder, (*LOGS, "vng")):
+    if flooded := find_flooded(folder, WATCHED):
         cut_logs(folder, LOGS, flooded, repeatable=mode.machine.repeatable)
     end = FLOODED if flooded else _read_end(folder, nonce, done.stopped, reason, kernel)
     return GuestRun(script, folder, replace(end, cpu_s=done.cpu_s))

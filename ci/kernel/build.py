@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ci.base import processes, sandbox
@@ -313,10 +313,13 @@ def build_kernel(
     progress: Progress,
     log: Path,
     config: Configuration = NORMAL,
+    *,
+    more: Callable[[Path, Path], None] | None = None,
 ) -> Kernel:
     """The kernel of ``tree`` for a collection, from the cache where its inputs are known. A
     :class:`BuildError` carries the compiler's lines; whose fault it is depends on whether the base
-    builds, which the caller knows.
+    builds, which the caller knows. ``more`` adds to the kernel's new folder, its second argument,
+    what the object directory, its first, tells of a kernel that is traced.
     """
     tree = config.place_objects(tree)
     key = kernel_key(workspace, tree, tools, collection, config)
@@ -335,14 +338,17 @@ def build_kernel(
             home = objects.home_folder(tree, workspace)
             build_id, compiled = objects.use_objects(tree, objects_key(tools), work, obj, home)
             _copy_out(obj, fresh, key, build_id, compiled)
+            if more:
+                more(obj, fresh)
 
     entry = workspace.entry("kernels", key)
     if tree.ground and not objects.is_trusted(tree, workspace) and not entry.exists():
-        ground = kernel_key(workspace, tree.ground, tools, collection, config)
+        plain = replace(config, traced=())
+        ground = kernel_key(workspace, tree.ground, tools, collection, plain)
         if not objects.are_there(objects.home_folder(tree, workspace), objects_key(tools)):
             remove_tree(workspace.entry("kernels", ground))
         with suppress(BuildError):  # what it has compiled till then is as good
-            build_kernel(tree.ground, workspace, tools, collection, progress, log, config)
+            build_kernel(tree.ground, workspace, tools, collection, progress, log, plain)
     return load_kernel(workspace.keep(entry, tree.checked_out(workspace), make))
 
 
