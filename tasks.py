@@ -18,7 +18,7 @@ from invoke import Collection, Program, Task
 
 from ci.base.command_line import make_task, mistake
 from ci.base.exit_codes import ExitCode
-from ci.base.options import seed_range
+from ci.base.options import read_budget, seed_range
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.text import marked_lines
@@ -82,11 +82,12 @@ def validate(settings: Settings) -> int:
     return validate_stage.validate_series(settings, Progress())
 
 
-@task(f"{STAGE} allow max_slowdown strict")
-def prove(settings: Settings, strict: bool) -> int:
-    """Validate, and say of each patch whether the series builds up to it, and which case tells when
-    it is left out."""
-    return prove_stage.prove_series(settings, Progress(), strict=strict)
+@task(f"{STAGE} allow max_slowdown strict budget")
+def prove(settings: Settings, strict: bool, budget: str) -> int:
+    """Validate, and say of each patch whether the series builds up to it, which case tells when it
+    is left out, and of each changed line whether it is compiled, executed and guarded."""
+    budget_s = read_budget(budget)
+    return prove_stage.prove_series(settings, Progress(), strict=strict, budget_s=budget_s)
 
 
 @task(STAGE)

@@ -83,7 +83,7 @@ def test_the_stages_stand_in_one_function_in_the_order_that_is_told() -> None:
     made = [one.func.attr for one in calls if isinstance(one.func, ast.Attribute)]
     assert [name for name in made if name in told] == told
     way = names_in(functions("validate")["judge_run"])
-    ends = ("run_suite", "prepare_guests", "save_run", "write_reports")
+    ends = ("prepare_guests", "run_suite", "save_run", "write_reports")
     assert [name for name in way if name in ends] == list(ends)
 
 

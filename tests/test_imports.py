@@ -14,7 +14,7 @@ APART = "base.reaper"
 # Of logs that nobody has to believe: these read no file and start nothing.
 PURE = ("logs", "verdict")
 # What anybody may import: enums and their order, and how text is shown.
-TERMS = {"base.exit_codes", "base.sides", "base.text"}
+TERMS = {"base.exit_codes", "base.sides", "base.text", "base.words"}
 
 
 def modules() -> dict[str, Path]:

@@ -117,6 +117,15 @@ def read_percent(text: str) -> int | None:
     return int(text) if text else None
 
 
+def read_budget(text: str) -> float:
+    """``90s``, ``20m`` or ``2h`` in seconds, endless where it was not asked for."""
+    found = re.fullmatch(r"(\d{1,5})([smh])", text, re.ASCII)
+    if text and not found:
+        raise StageError("options", f"--budget {text}: give seconds, minutes or hours, as in 20m")
+    factors = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    return int(found[1]) * factors[found[2]] if found else float("inf")
+
+
 def read_qemu(text: str) -> tuple[str, ...]:
     """Words, quoted as for a shell."""
     try:

@@ -227,6 +227,7 @@ OPTIONS = (
         defaults={"bench": 3},
     ),
     Option("strict", "a patch that nothing tells of when it is left out rejects", False),
+    Option("budget", "such as 20m: what was not tried of the lines by then is told as such"),
     Option("seeds", "a range such as 1..10: the suite once for each seed"),
     Option("rows", f"what to measure (default: {BENCH_ROWS})", BENCH_ROWS),
     Option("branches", "all, or names such as 6.1,6.12, or NAME=git:URL@REF (default: all)", "all"),

@@ -1,60 +1,133 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`inv prove`: a verdict, and for each patch of the series whether it builds where it stands, and
-what tells when it is left out."""
+"""`inv prove`: a verdict, and for each patch of the series whether it builds where it stands, what
+tells when it is left out, and what is known of each of its lines."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 
 from ci.base.errors import BuildError
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
+from ci.base.records import from_json, save_record
 from ci.base.settings import Settings
-from ci.base.workspace import write_text
+from ci.base.sides import Side
+from ci.base.workspace import digest, file_digest
 from ci.commands import stages
+from ci.commands.lines import Proved, Step, Subject, prove_lines
 from ci.commands.stages import Run, bring_checked
-from ci.commands.validate import judge_run, new_run, print_verdict
+from ci.commands.trials import Bench
+from ci.commands.validate import Judged, judge_run, new_run, print_verdict
 from ci.report import proof as text
+from ci.report import stored
+from ci.series.changed_lines import ChangedLine
+from ci.series.diff import parse_diff
 from ci.series.patches import Series
-from ci.verdict import proof
+from ci.trees.tree import Tree
+from ci.verdict import judge, proof
 from ci.verdict.evidence import PatchRow
-from ci.verdict.judge import Verdict
-from ci.verdict.proof import PatchProof, Proof
+from ci.verdict.proof import DiffLine, MutantRow, PatchProof, Proof
 
-FILE = "proof.json"
+FACTS = "proof.json"
 
 
-def prove_series(settings: Settings, progress: Progress, *, strict: bool) -> ExitCode:
+def prove_series(
+    settings: Settings, progress: Progress, *, strict: bool, budget_s: float = float("inf")
+) -> ExitCode:
     """The verdict's exit code; 2 where the series does not build up to one of its patches, and
-    with ``strict`` 1 where nothing tells that one is left out, and 3 where that is not known."""
+    with ``strict`` 1 where nothing tells that one is left out, and 3 where that is not known.
+    ``budget_s`` is how long lines may take."""
     series = bring_checked(settings, progress)
     # What came on stdin, or from an archive, comes once.
     settings = replace(settings, series=series.spec)
     with new_run(settings, progress, loaded=series) as run:
-        verdict, whole = judge_run(run)
-        found = Proof(())
-        if whole and verdict.exit_code is ExitCode.ACCEPTED:
-            found = _Prover(run, series, verdict).prove()
+        judged = judge_run(run)
+        verdict = judged.verdict
+        if judged.whole and judged.bench and verdict.exit_code is ExitCode.ACCEPTED:
+            found = _find_proof(run, series, judged, judged.bench, budget_s)
+            run.record = replace(run.record, proof=replace(found, strict=strict))
+            stored.save_run(run.folder, run.record)
+            report = stored.write_reports(run.folder, run.record, run.recorded_guests)
+            verdict = report.verdict
     settings.workspace.point_latest(run.folder)
-    _publish(run, verdict, found)
-    code = ExitCode.BROKEN if found.broken else verdict.exit_code
-    if code or not strict or all(one.guarded for one in found.patches):
-        return code
-    return ExitCode.REJECTED if found.unguarded else ExitCode.UNKNOWN
+    if settings.timings:
+        progress.note(progress.timings())
+    code = print_verdict(run.folder, verdict, run.record.replay)
+    told = text.console_lines(run.record.proof) if run.record.proof else ()
+    print("".join(f"{line}\n" for line in told), end="")
+    return code
+
+
+def _find_proof(run: Run, series: Series, judged: Judged, bench: Bench, budget_s: float) -> Proof:
+    """What is known of the patches, from the cache where all that it comes from is the same."""
+    entry = run.workspace.entry("proofs", _key(run, series, judged, bench))
+    if run.workspace.ready(entry) and not run.settings.rerun:
+        return from_json((entry / FACTS).read_bytes(), Proof)
+    found = _Prover(run, series, judged, bench, budget_s).prove()
+    if found.whole:
+        with run.workspace.publish(entry) as fresh:
+            save_record(fresh / FACTS, found)
+    return found
+
+
+def _key(run: Run, series: Series, judged: Judged, bench: Bench) -> str:
+    """Digest of what a proof depends on: what was asked and found, and our own code."""
+    record, root = run.record, run.workspace.root
+    ours = sorted(path for path in (root / "ci").rglob("*") if path.suffix in (".py", ""))
+    return digest(
+        "proof",
+        [file_digest(path) for path in ours if path.is_file()],
+        judge.to_json(judged.verdict),
+        asdict(record.trees) if record.trees else "",
+        [asdict(row) for row in record.patches],
+        {side: asdict(row) for side, row in record.kernels.items()},
+        [one.key for one in (side.kernel for side in bench.sides.values())],
+        [image.image_digest for image in bench.checks.values()],
+        record.versions,
+        asdict(bench.mode),
+        sorted(run.settings.without),
+        bench.suite.name,
+    )
 
 
 class _Prover:
     """Runs of a series with some of its patches, below the folder of the run with all."""
 
-    def __init__(self, run: Run, series: Series, verdict: Verdict) -> None:
-        self.run, self.series, self.verdict = run, series, verdict
+    def __init__(
+        self, run: Run, series: Series, judged: Judged, bench: Bench, budget_s: float
+    ) -> None:
+        self.run, self.series, self.verdict, self.bench = run, series, judged.verdict, bench
         self.patches = proof.put_on(run.record.patches)
+        self.budget_s = budget_s
+        self.trees = {self.patches[-1].number: bench.sides[Side.PATCHED].tree}
 
     def prove(self) -> Proof:
         """All that is known of each patch. A series of one patch is its own first step, and left
         out it is base."""
         steps = self._steps()
-        return Proof(tuple(self._prove_one(row, steps[row.number]) for row in self.patches))
+        made = [self._prove_one(row, steps[row.number]) for row in self.patches]
+        chain, before = list[Step](), self.bench.sides[Side.BASE].tree
+        for row in self.patches:
+            if row.number not in self.trees:
+                return Proof(tuple(made), note="a patch cannot be put on after those before it")
+            chain.append(Step(row.number, before, self.trees[row.number]))
+            before = self.trees[row.number]
+        until = time.monotonic() + self.budget_s
+        words = (self.run, self.series, self.bench, self.verdict)
+        try:
+            found = prove_lines(Subject(*words, tuple(chain), until))
+        except BuildError as error:
+            note = f"the series does not build to be watched: {error.message}"
+            return Proof(tuple(made), note=note)
+        known = {
+            (one.changed.number, one.changed.file, one.changed.sign, one.changed.line): one
+            for one in found.lines
+        }
+        whole = (
+            replace(one, lines=tuple(_diff_lines(step, known)))
+            for one, step in zip(made, chain, strict=True)
+        )
+        return Proof(tuple(whole), _mutant_rows(found))
 
     def _part(self, name: str, left_out: frozenset[int], suite: str = "") -> Run:
         """A run without some patches, by itself."""
@@ -87,6 +160,7 @@ class _Prover:
         trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
         if trees.conflict:
             return trees.conflict.text
+        self.trees[number] = trees.patched
         suite = stages.choose_suite(run, series, trees)
         try:
             stages.build_sides(run, trees, suite.collection, tools, config)
@@ -100,13 +174,13 @@ class _Prover:
         for name, suite in self._suites(row.number):
             run = self._part(name, frozenset([row.number]), suite)
             run.progress.note(f"prove: the series without patch {row.number}")
-            without, whole = judge_run(run)
-            if not whole:
+            without = judge_run(run)
+            if not without.whole:
                 raise KeyboardInterrupt
-            if noticed := proof.find_telling(self.verdict, without):
+            if noticed := proof.find_noticed(self.verdict, without.verdict):
                 return replace(made, noticed=noticed)
-            if without.exit_code is ExitCode.UNKNOWN:
-                return replace(made, tried=False, why="; ".join(without.reasons[:1]))
+            if without.verdict.exit_code is ExitCode.UNKNOWN:
+                return replace(made, tried=False, why="; ".join(without.verdict.reasons[:1]))
         return made
 
     def _suites(self, number: int) -> Iterator[tuple[str, str]]:
@@ -119,12 +193,37 @@ class _Prover:
         yield f"without-{number}", ""
 
 
-def _publish(run: Run, verdict: Verdict, found: Proof) -> None:
-    """``proof.json``, the verdict with the proof behind it in the summary, and on stdout."""
-    folder = run.folder
-    if found.patches:
-        write_text(folder / FILE, json.dumps(proof.to_json(found), indent=1) + "\n")
-        page = (folder / "summary.md").read_text(encoding="utf-8")
-        write_text(folder / "summary.md", page + text.markdown_text(found))
-    print_verdict(folder, verdict, run.record.replay)
-    print("".join(f"{line}\n" for line in text.console_lines(found)), end="")
+def _diff_lines(
+    step: Step, known: Mapping[tuple[int, str, str, int], ChangedLine]
+) -> Iterator[DiffLine]:
+    """The diff of a step, with the word of each changed line."""
+    for file in parse_diff(_diff(step.before, step.after)):
+        for hunk in file.hunks:
+            old, new, head = hunk.old, hunk.new, hunk.header
+            for row in hunk.lines:
+                sign, line = row[0], old if row[0] == "-" else new
+                one = known.get((step.number, file.name, sign, line))
+                facts = (one.word.value, one.by, one.why) if one else ("", "", "")
+                yield DiffLine(file.name, sign, line, row[1:], *facts, head)
+                old, new = old + (sign != "+"), new + (sign != "-")
+                head = ""
+
+
+def _diff(before: Tree, after: Tree) -> str:
+    words = ("diff-tree", "-p", "-U3", "--no-renames", "--no-ext-diff")
+    return before.source.git.run(*words, before.commit, after.commit).stdout
+
+
+def _mutant_rows(found: Proved) -> tuple[MutantRow, ...]:
+    return tuple(
+        MutantRow(
+            one.mutant.number,
+            one.mutant.file,
+            one.mutant.grain.value,
+            one.mutant.added,
+            one.mutant.removed,
+            one.outcome.value,
+            one.by,
+        )
+        for one in found.trials
+    )

@@ -74,7 +74,8 @@ def _test_branch(
     clock = Progress()  # each branch's own: its run.json tells what it took
     wanted = replace(settings, source=branch.spec, tree=None)
     run = Run(wanted, clock, folder, tests=tests, branch=branch.name, loaded=series)
-    verdict, whole = judge_run(run)
+    judged = judge_run(run)
+    verdict, whole = judged.verdict, judged.whole
     if settings.timings:
         progress.note(clock.timings())
     junit = (folder / "junit.xml").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ci.base.exit_codes import ExitCode
 from ci.base.sides import SIDES, Side
@@ -14,6 +15,8 @@ from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
+from ci.kernel.build import Toolchain
+from ci.kernel.configuration import Configuration
 from ci.logs.ending import LOGS, Ended
 from ci.report import stored
 from ci.report.record import GuestRow
@@ -39,7 +42,8 @@ FLAKY_ATTEMPTS = 6
 class Bench:
     """All that guests need: what to run and how, the kernels, and the root with the selftests of
     each side; ``taps`` says whether these end with TAP. ``checks`` are the roots with those of the
-    series, for the kernel of each side, none where it brings none."""
+    series, for the kernel of each side, none where it brings none. ``tools``, ``config`` and
+    ``root`` are what all of it was made with."""
 
     suite: Suite
     mode: Mode
@@ -47,6 +51,9 @@ class Bench:
     images: Mapping[Side, Image]
     taps: Mapping[Side, bool]
     checks: Mapping[Side, Image]
+    tools: Toolchain
+    config: Configuration
+    root: Path
 
     def image(self, side: Side, script: Script) -> Image:
         """What a guest boots for a script."""
@@ -147,19 +154,30 @@ def _run_guests(
     return trials
 
 
-def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun) -> Trial:
-    row = GuestRow(
+def read_guest(bench: Bench, side: Side, ran: GuestRun) -> Guest:
+    """What a guest on ``side`` showed that is none of the record."""
+    row = _row(bench, side, 1, bench.mode.seed, ran, ran.folder.name)
+    return stored.parse_guest(row, bench.suite.collection, {name: ran.log(name) for name in LOGS})
+
+
+def _row(bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun, folder: str) -> GuestRow:
+    return GuestRow(
         side=side,
         script=ran.script.name,
         part=ran.script.label,
         attempt=attempt,
         seed=seed,
         tap=ran.script.check or bench.taps[side.scripts],
-        folder=str(ran.folder.relative_to(run.folder)),
+        folder=folder,
         end=ran.end,
         from_record=ran.from_record,
         logs={name: file_digest(ran.folder / f"{name}.log") for name in LOGS},
     )
+
+
+def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun) -> Trial:
+    folder = str(ran.folder.relative_to(run.folder))
+    row = _row(bench, side, attempt, seed, ran, folder)
     collection = bench.suite.collection
     guest = stored.parse_guest(row, collection, {name: ran.log(name) for name in LOGS})
     return Trial(ran.script, row, guest)

@@ -8,7 +8,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.base.errors import BuildError, PatchError, StageError, describe
@@ -63,27 +63,37 @@ def prepare_guests(run: Run) -> Bench:
         side: selection.prints_tap(suite.collection, run.tests or one)
         for side, one in zip(SIDES, (trees.base, trees.patched), strict=True)
     }
-    return Bench(suite, mode, sides, images, taps, checks)
+    return Bench(suite, mode, sides, images, taps, checks, tools, config, root)
 
 
 def validate_series(settings: Settings, progress: Progress) -> ExitCode:
     """Everything, to a verdict in a new folder under ``results/``; whatever happens on the way is
     part of it."""
     with new_run(settings, progress) as run:
-        verdict, _ = judge_run(run)
+        verdict = judge_run(run).verdict
     settings.workspace.point_latest(run.folder)
     if settings.timings:
         progress.note(progress.timings())
     return print_verdict(run.folder, verdict, run.record.replay)
 
 
-def judge_run(run: Run) -> tuple[Verdict, bool]:
-    """Run all stages, and write the run's record and outputs; False where we were interrupted. What
-    goes wrong is evidence, too, unless what was asked for cannot be done (of one branch among
-    several it is)."""
-    verdict, whole = None, True
+@dataclass(frozen=True)
+class Judged:
+    """A run that was judged: whether it is ``whole``, not interrupted, and what its guests ran
+    with, where it came so far."""
+
+    verdict: Verdict
+    whole: bool
+    bench: Bench | None
+
+
+def judge_run(run: Run) -> Judged:
+    """Run all stages, and write the run's record and outputs. What goes wrong is evidence, too,
+    unless what was asked for cannot be done (of one branch among several it is)."""
+    verdict, whole, bench = None, True, None
     try:
-        verdict = run_suite(run, prepare_guests(run))
+        bench = prepare_guests(run)
+        verdict = run_suite(run, bench)
     except (PatchError, BuildError) as error:
         run.progress.note(str(error))
         if isinstance(error, PatchError) and not _is_told(run):
@@ -108,7 +118,7 @@ def judge_run(run: Run) -> tuple[Verdict, bool]:
     run.record = replace(run.record, durations_s=spent.durations_s, cpu_s=spent.cpu_s)
     stored.save_run(run.folder, run.record)
     report = stored.write_reports(run.folder, run.record, run.recorded_guests, verdict)
-    return report.verdict, whole
+    return Judged(report.verdict, whole, bench)
 
 
 def _note_trouble(run: Run, stage: str, text: str) -> None:

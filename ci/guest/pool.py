@@ -2,8 +2,9 @@
 """Several guests at once. Which one runs when is a matter of speed only: no result can depend on
 it."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ def each_job(
     made: dict[int, Made] = {}
     with ThreadPoolExecutor(max_workers=vm.guests_at_once(jobs[0].mode.machine)) as pool:
         pending: dict[Future[Made], int] = {}
-        try:
+        with ending_guests(lambda: pending, pool):
             for number in sorted(range(len(jobs)), key=cost_s, reverse=True):
                 pending[pool.submit(work, jobs[number])] = number
             while pending:
@@ -65,15 +66,24 @@ def each_job(
                     number = pending.pop(future)
                     made[number] = future.result()
                     tell(jobs[number], made[number])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            # More than once: where one failed, its thread may have begun the next by now, whose
-            # command has yet to start.
-            while not all(future.done() for future in pending):
-                processes.abort()
-                time.sleep(ABORT_EVERY_S)
-            raise
     return [made[number] for number in range(len(jobs))]
+
+
+@contextlib.contextmanager
+def ending_guests(
+    pending: Callable[[], Iterable[Future[Made]]], pool: ThreadPoolExecutor
+) -> Iterator[None]:
+    """Whatever ends what is inside ends the guests of all that is ``pending`` in the pool."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # More than once: where one failed, its thread may have begun the next by now, whose
+        # command has yet to start.
+        while not all(future.done() for future in pending()):
+            processes.abort()
+            time.sleep(ABORT_EVERY_S)
+        raise
 
 
 def _line(job: Job, run: GuestRun) -> str:

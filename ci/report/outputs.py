@@ -12,9 +12,10 @@ from ci.base.text import printable
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import State
 from ci.report import branches, junit, summary
+from ci.report import proof as proof_text
 from ci.report.branches import BranchesReport
 from ci.report.record import RunRecord
-from ci.verdict import judge
+from ci.verdict import judge, proof
 from ci.verdict.evidence import Evidence
 from ci.verdict.judge import Verdict
 
@@ -59,6 +60,19 @@ def _ktap_text(result: ScriptResult) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _proof_files(report: RunReport) -> Mapping[str, str]:
+    found = report.record.proof
+    if not found:
+        return {}
+    return {"proof.json": _json(proof.to_json(found)), "proof.diff": proof_text.diff_text(found)}
+
+
+def _summary(report: RunReport) -> str:
+    found = report.record.proof
+    page = summary.markdown_text(report.verdict, replay=report.record.replay)
+    return page + (proof_text.markdown_text(found) if found else "")
+
+
 def _json(facts: Mapping[str, object]) -> str:
     return json.dumps(facts, indent=1) + "\n"
 
@@ -69,8 +83,9 @@ OUTPUTS = (
         lambda run: {"junit.xml": junit.render_verdict(run.verdict, prefix=run.record.prefix)},
         lambda all_: {"junit.xml": branches.junit_text(all_)},
     ),
+    Output(_proof_files, lambda _: {}),
     Output(
-        lambda run: {"summary.md": summary.markdown_text(run.verdict, replay=run.record.replay)},
+        lambda run: {"summary.md": _summary(run)},
         lambda all_: {"summary.md": branches.markdown_text(all_)},
     ),
     # The last: it means done.

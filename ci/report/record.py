@@ -12,6 +12,7 @@ from ci.base.sides import Side
 from ci.guest.modes import Mode
 from ci.logs.ending import GuestEnd
 from ci.verdict.evidence import BuildRow, PatchRow, Trouble
+from ci.verdict.proof import Proof
 
 SCHEMA = 3
 
@@ -85,7 +86,8 @@ class GuestRow:
 class RunRecord:
     """The whole run. What a stage has not reached is ``None`` or empty. ``config`` names the
     kernels' configuration, ``must_flip`` are (script, case), ``guards`` (number, script, case): a
-    patch and a case that must flip by it; ``versions`` those of the tools,
+    patch and a case that must flip by it; ``proof`` is what `inv prove` found out; ``versions``
+    those of the tools,
     ``packages`` those of the guest's root, ``prefix`` begins each class name in JUnit; ``replay``
     is the command that runs the same again in virtual time, but for its suite."""
 
@@ -102,6 +104,7 @@ class RunRecord:
     kernels: Mapping[Side, KernelRow] = field(default_factory=dict)
     guests: tuple[GuestRow, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    proof: Proof | None = None
     prefix: str = "unknown.guest"
     replay: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

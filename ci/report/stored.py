@@ -146,6 +146,7 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
         notes=_notes(record),
         max_slowdown=record.suite.max_slowdown if record.suite else None,
         troubles=record.troubles,
+        proved=tuple(record.proof.findings()) if record.proof else (),
     )
 
 

@@ -235,7 +235,7 @@ def _adapted_patches(verdict: Verdict) -> list[str]:
     lines: list[str] = []
     for patch in verdict.patches:
         if patch.adapted:
-            rows = [_diff_line(row) for row in patch.adapted.split("\n")]
+            rows = [diff_line(row) for row in patch.adapted.split("\n")]
             more = [f"| and {len(rows) - MAX_DIFF} more lines"] if len(rows) > MAX_DIFF else []
             lines += [
                 "",
@@ -247,7 +247,7 @@ def _adapted_patches(verdict: Verdict) -> list[str]:
     return lines
 
 
-def _diff_line(text: str, limit: int = 200) -> str:
+def diff_line(text: str, limit: int = 200) -> str:
     """A line of a diff as it can be shown in a fence: its blanks are kept, a tab is eight."""
     shown = escape_controls(text.expandtabs()[:limit])[:limit]
     return shown.replace("##[", "# #[").replace("`", "'")

@@ -75,6 +75,22 @@ class Tree:
         tree_id = self.source.git.line("rev-parse", f"{commit}^{{tree}}")
         return _on_ground(replace(self, commit=commit, tree_id=tree_id), self.ground or self)
 
+    def with_file(self, name: str, text: str | None) -> "Tree":
+        """The tree with a file's text, ``None`` to remove it. The lock of the slot's trees is the
+        caller's."""
+        git = self.source.git
+        with tempfile.TemporaryDirectory() as scratch:
+            index = Index(git, Path(scratch) / "index", self.tree_id)
+            if text is None:
+                git.run("update-index", "--force-remove", "--", name, env=index.env)
+            else:
+                blob = git.run("hash-object", "-w", "--stdin", stdin=text).stdout.strip()
+                rows = git.run("ls-tree", self.commit, "--", name).stdout.split()
+                row = f"{rows[0] if rows else '100644'},{blob},{name}"
+                git.run("update-index", "--add", "--cacheinfo", row, env=index.env)
+            made = index.write()
+        return self.with_commit(_commit(git, made, self.commit, f"with another {name}"))
+
 
 @dataclass(frozen=True)
 class Conflict:

@@ -296,6 +296,7 @@ def _own_rows(evidence: Evidence) -> Iterator[Finding]:
         tried = build.base if build.patched is not State.MISSING else State.MISSING
         before = State.ERROR if failed else tried
         yield Finding("build", build.name, before, build.patched, build.detail, story)
+    yield from evidence.proved
 
 
 def _all_rows(evidence: Evidence) -> Iterator[Finding]:

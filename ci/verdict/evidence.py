@@ -11,6 +11,7 @@ from ci.logs.health import Health
 from ci.logs.ktap import ScriptResult
 from ci.logs.outcome import State
 from ci.logs.splats import Splat
+from ci.verdict.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Evidence:
     (script, case) -> why the series may remove the case, or change what the base tree's script says
     of it; an empty case stands for the whole script. ``notes``: how the series was
     read, for people; no part of the verdict. ``max_slowdown``: by how many percent the CPU time of
-    a script may grow; none where nothing is known of it.
+    a script may grow; none where nothing is known of it. ``proved``: what was found out of each
+    patch by itself.
     """
 
     series: str
@@ -118,3 +120,4 @@ class Evidence:
     troubles: tuple[Trouble, ...] = ()
     notes: tuple[str, ...] = ()
     max_slowdown: int | None = None
+    proved: tuple[Finding, ...] = ()

@@ -1,15 +1,48 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is known of each patch of a series by itself: whether the series builds up to it, and what
-tells when it is left out. Pure."""
+"""What is known of each patch of a series by itself: whether the series builds up to it, what tells
+when it is left out, and a word for each of its lines. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from ci.logs.outcome import State
+from ci.base.words import Outcome, Word
+from ci.logs.outcome import State, tidy
 from ci.verdict.evidence import PatchRow
+from ci.verdict.finding import Finding
 from ci.verdict.judge import CaseVerdict, Change, Verdict
 
-SCHEMA = 1
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class DiffLine:
+    """A line of a patch as the tree has it: ``sign`` is +, - or a blank, ``line`` its number in the
+    file with the patch, without it for -. A changed one has a :class:`Word`, ``by`` the case that
+    guards it or the scripts that run it, and ``why`` it is not more. ``head`` begins a hunk."""
+
+    file: str
+    sign: str
+    line: int
+    text: str
+    word: str = ""
+    by: str = ""
+    why: str = ""
+    head: str = ""
+
+
+@dataclass(frozen=True)
+class MutantRow:
+    """A part of a patch that was taken back: the lines that it ``added`` and ``removed``, the
+    outcome, and ``by`` which case it was noticed, or why it was not tried."""
+
+    number: int
+    file: str
+    grain: str
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    outcome: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,28 +57,57 @@ class PatchProof:
     noticed: tuple[str, ...] = ()
     tried: bool = True
     why: str = ""
+    lines: tuple[DiffLine, ...] = ()
 
     @property
     def guarded(self) -> bool:
         """Whether something tells when it is left out."""
         return bool(self.noticed)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Its changed lines by their words."""
+        seen = Counter(one.word for one in self.lines)
+        return {word.value: seen[word.value] for word in Word}
+
 
 @dataclass(frozen=True)
 class Proof:
-    """Of each patch that was put on, in their order."""
+    """Of each patch that was put on, in their order. ``strict``: what nothing tells of rejects.
+    ``note`` says why nothing is known of the lines, where it is so."""
 
     patches: tuple[PatchProof, ...]
+    mutants: tuple[MutantRow, ...] = ()
+    strict: bool = False
+    note: str = ""
 
     @property
-    def broken(self) -> tuple[PatchProof, ...]:
-        """The patches up to which the series does not build: it cannot be bisected."""
-        return tuple(one for one in self.patches if one.step)
+    def whole(self) -> bool:
+        """Whether all was tried."""
+        tried = all(one.tried for one in self.patches)
+        return (
+            tried
+            and not self.note
+            and all(one.outcome != Outcome.NOT_TRIED for one in self.mutants)
+        )
 
-    @property
-    def unguarded(self) -> tuple[PatchProof, ...]:
-        """The patches that nothing notices."""
-        return tuple(one for one in self.patches if one.tried and not one.guarded)
+    def findings(self) -> Iterator[Finding]:
+        """A case for each patch: whether it is guarded; and one where the series does not build up
+        to it, as nobody can bisect across it then."""
+        for one in self.patches:
+            name = tidy(f"{one.number}: {one.title}"[:200])
+            if one.step:
+                step = f"up to patch {one.number}"
+                yield Finding("build", step, State.PASS, State.FAIL, one.step, one.step[:300])
+            state, story = State.PASS, "; ".join(one.noticed[:1])
+            if not one.tried:
+                state, story = State.ERROR, one.why or "it was not found out"
+            elif not one.guarded:
+                state, story = State.FAIL, "nothing tells that it is left out"
+            if state is not State.PASS and not self.strict:
+                state = State.SKIP
+            before = State.PASS if state is State.FAIL else state
+            yield Finding("guarded", name, before, state, story, story)
 
 
 def put_on(patches: Sequence[PatchRow]) -> tuple[PatchRow, ...]:
@@ -53,13 +115,13 @@ def put_on(patches: Sequence[PatchRow]) -> tuple[PatchRow, ...]:
     return tuple(row for row in patches if row.state is State.PASS)
 
 
-def find_telling(whole: Verdict, without: Verdict) -> tuple[str, ...]:
+def find_noticed(whole: Verdict, without: Verdict) -> tuple[str, ...]:
     """The cases that tell that a patch was left out: of the verdict on the series, and of that on
     the series without it."""
-    return tuple(f"{one.group}: {one.name}" for one in _telling(whole, without))
+    return tuple(f"{one.group}: {one.name}" for one in _noticed(whole, without))
 
 
-def _telling(whole: Verdict, without: Verdict) -> Iterator[CaseVerdict]:
+def _noticed(whole: Verdict, without: Verdict) -> Iterator[CaseVerdict]:
     before = {(case.group, case.name): case for case in whole.cases}
     for case in without.cases:
         known = before.get((case.group, case.name))
@@ -74,5 +136,21 @@ def _telling(whole: Verdict, without: Verdict) -> Iterator[CaseVerdict]:
 
 
 def to_json(proof: Proof) -> dict[str, object]:
-    """``proof.json``: the same in each run."""
-    return {"schema": SCHEMA, "patches": [asdict(one) for one in proof.patches]}
+    """``proof.json``, schema 2: the same in each run. Its lines are the changed ones."""
+    return {
+        "schema": SCHEMA,
+        "patches": [
+            asdict(one)
+            | {
+                "counts": dict(one.counts),
+                "lines": [
+                    {name: value for name, value in asdict(line).items() if name != "head"}
+                    for line in one.lines
+                    if line.word
+                ],
+            }
+            for one in proof.patches
+        ],
+        "mutants": [asdict(one) for one in proof.mutants],
+        "note": proof.note,
+    }

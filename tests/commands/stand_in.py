@@ -8,7 +8,8 @@ import shutil
 import tarfile
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Collection as Names
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,15 +17,19 @@ import pytest
 
 from ci.base.errors import BuildError
 from ci.base.progress import Progress
+from ci.base.seals import write_digests
 from ci.base.workspace import Workspace, digest
-from ci.guest import rootfs, selftests, vm
+from ci.guest import rootfs, selftests, tracing, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
+from ci.guest.run_cache import Job
 from ci.guest.selftests import GUEST_SELFTESTS
+from ci.guest.tracing import Ran
 from ci.guest.vm import GuestRun
-from ci.kernel import build
+from ci.kernel import build, traced
 from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.configuration import Configuration
+from ci.kernel.traced import Lines
 from ci.logs.ending import Ended, GuestEnd
 from ci.suites.collection import Collection, Script
 from ci.trees.tree import Tree
@@ -39,6 +44,7 @@ SELFTESTS = {
     f"{MPTCP}/config": "CONFIG_MPTCP=y\n",
 }
 DOES_NOT_COMPILE = "#error"
+LINES = range(1, 100)
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,15 @@ FAIL = Answer("userspace_pm.early-fail.log", 1)
 class StandIn:
     """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``, where there are
     several runs ``6.1/patched/userspace_pm``; a guest that is not named passes. ``asked`` are the
-    guests that ran, as (folder, seed); ``config`` is that of the kernels."""
+    guests that ran, as (folder, seed); ``config`` is that of the kernels; ``dead`` are lines that
+    no script runs."""
 
     answers: dict[str, Answer] = field(default_factory=lambda: defaultdict(Answer))
     asked: list[tuple[str, int]] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
     config: str = "CONFIG_MPTCP=y\n"
     lock: threading.Lock = field(default_factory=threading.Lock)
+    dead: frozenset[int] = frozenset()
 
     def run(
         self,
@@ -113,6 +121,25 @@ class StandIn:
         (folder / "config").write_text(self.config, encoding="utf-8")
         return Kernel(folder, build_id, "6.12.1", build_id, digest(build_id), ())
 
+    def build_traced(
+        self,
+        tree: Tree,
+        workspace: Workspace,
+        tools: Toolchain,
+        collection: Collection,
+        progress: Progress,
+        log: Path,
+        config: Configuration,
+        traced: Names[str],
+    ) -> tuple[Kernel, Lines]:
+        kernel = self.build(tree, workspace, tools, collection, progress, log, config)
+        lines = {name.replace(".o", ".c"): {line: [line] for line in LINES} for name in traced}
+        return kernel, Lines(lines, {name: list(LINES) for name in lines})
+
+    def trace(self, jobs: Sequence[Job], workspace: Workspace) -> list[Ran]:
+        """Each script runs each line but those that are dead."""
+        return [Ran([line for line in LINES if line not in self.dead]) for _ in jobs]
+
     def selftests(
         self,
         tree: Tree,
@@ -131,6 +158,7 @@ class StandIn:
             path = folder / GUEST_SELFTESTS / name.removeprefix("tools/testing/selftests/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(tree.source.git.text(tree.commit, name) or "", encoding="utf-8")
+        write_digests(folder)
         return folder
 
 
@@ -153,6 +181,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
         (vm, "run_guest", made.run),
         (vm, "guests_at_once", one_at_a_time),
         (build, "build_kernel", made.build),
+        (traced, "build_traced", made.build_traced),
+        (tracing, "trace_jobs", made.trace),
         (selftests, "install_selftests", made.selftests),
     ):
         monkeypatch.setattr(module, name, value)

@@ -4,31 +4,12 @@ mutants were noticed. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from ci.base.words import Outcome, Word
 from ci.series.mutants import Changed, Mutant
 from ci.series.outline import SHELL, Outline
 
 BACK = 40  # So many lines before it may tell of a line that has no code of its own.
-
-
-class Word(StrEnum):
-    """What holds of a changed line, the strongest first."""
-
-    GUARDED = "guarded"
-    EXECUTED = "executed"
-    COMPILED = "compiled"
-    NOT_COMPILED = "not compiled"
-    NOT_CODE = "not code"
-
-
-class Outcome(StrEnum):
-    """How a mutant came out."""
-
-    NOTICED = "noticed"
-    UNNOTICED = "unnoticed"
-    EQUIVALENT = "equivalent"
-    NOT_TRIED = "not tried"
 
 
 @dataclass(frozen=True)
