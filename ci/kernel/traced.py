@@ -24,7 +24,7 @@ FACTS = "lines.json"
 LIMIT_S = 600.0
 MOST_PREPROCESSED, MOST_ROWS, MOST_OBJECTS = 256 << 20, 2_000_000, 20
 # objdump --dwarf=decodedline: "pm.c    18  0xffffffff8150  1  x"; before a file's rows its name.
-ROW = re.compile(r"\S.*?\s(\d{1,9})\s+(0x[0-9a-f]{1,16})(?:\s+\d+)?\s+x(?:\s+END)?")
+ROW = re.compile(r"\S.*?\s(\d{1,9})\s+(0x[0-9a-f]{1,16}|0)(?:\s+\d+)?\s+x(?:\s+END)?")
 HEAD = re.compile(r"(?:CU: )?(\S[^\n]*?)(?:\[\+\+\])?:")
 MARKER = re.compile(r'# (\d{1,9}) "([^"]*)"')  # # 12 "net/mptcp/pm.c" 2
 Rows = Mapping[str, Mapping[int, Sequence[int]]]
@@ -65,7 +65,8 @@ class NameFile:
     def __call__(self, name: str) -> str:
         path = os.path.normpath(name if name.startswith("/") else self.src / self.folder / name)
         root = f"{self.src}/"
-        return path.removeprefix(root) if path.startswith(root) else ""
+        known = path.startswith(root) and not name.startswith("<")  # <built-in>
+        return path.removeprefix(root) if known else ""
 
 
 def parse_active(lines: Iterable[str], name_file: NameFile) -> Mapping[str, set[int]]:

@@ -3,8 +3,9 @@
 # first serial port before it runs for the first time in a process.
 set -T
 declare -A patchverdict_ran=()
-# shellcheck disable=SC2154 # it is bash that sets them
-trap '[[ ${patchverdict_ran[${BASH_SOURCE-}:$LINENO]-} ]] || {
-	patchverdict_ran[${BASH_SOURCE-}:$LINENO]=1
-	printf "ran %s:%s\n" "${BASH_SOURCE-}" "$LINENO"
-} >/dev/ttyS0' DEBUG
+patchverdict_tell() {
+	[[ ${patchverdict_ran[$1]-} ]] && return
+	patchverdict_ran[$1]=1
+	echo "ran $1" >/dev/ttyS0
+}
+trap 'patchverdict_tell "${BASH_SOURCE-}:$LINENO"' DEBUG
