@@ -83,11 +83,11 @@ OUTPUTS = (
         lambda run: {"junit.xml": junit.render_verdict(run.verdict, prefix=run.record.prefix)},
         lambda all_: {"junit.xml": branches.junit_text(all_)},
     ),
-    Output(_proof_files, lambda _: {}),
     Output(
         lambda run: {"summary.md": _summary(run)},
         lambda all_: {"summary.md": branches.markdown_text(all_)},
     ),
+    Output(_proof_files, lambda _: {}),
     # The last: it means done.
     Output(
         lambda run: {"verdict.json": _json(judge.to_json(run.verdict))},

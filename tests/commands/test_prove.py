@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
-from ci.commands import prove
+from ci.commands import prove, validate
 from ci.logs.ending import Ended
 from tests.commands.stand_in import DOES_NOT_COMPILE, FAIL, SELFTESTS, Answer, StandIn, stand_in
 from tests.conftest import DEMO_C, commit, git, write
@@ -51,7 +52,7 @@ def proved(
     git(kernel_tree, "reset", "-q", "--hard", "HEAD~2")
 
     def made(
-        *, strict: bool = False, **options: str | bool
+        *, strict: bool = False, budget_s: float = float("inf"), **options: str | bool
     ) -> tuple[int, dict[int, dict[str, Any]]]:
         wanted: dict[str, str | bool] = {
             "tree": str(kernel_tree),
@@ -59,7 +60,7 @@ def proved(
             "suite": "userspace_pm",
         }
         settings = settings_for(**(wanted | {"mode": "virtual"} | options))
-        code = prove.prove_series(settings, Progress(), strict=strict)
+        code = prove.prove_series(settings, Progress(), strict=strict, budget_s=budget_s)
         file = workspace.latest() / "proof.json"
         facts = json.loads(file.read_bytes())["patches"] if file.exists() else []
         return code, {row["number"]: row for row in facts}
@@ -167,3 +168,63 @@ def test_what_is_rejected_is_not_proved(
         guests.answers[f"patched/userspace_pm{suffix}"] = FAIL
         guests.answers[f"base/userspace_pm{suffix}"] = Answer()
     assert proved() == (1, {})
+
+
+def words(patches: dict[int, dict[str, Any]]) -> list[tuple[int, str, int, str, str]]:
+    return [
+        (number, one["sign"], one["line"], one["word"], one["by"])
+        for number, patch in patches.items()
+        for one in patch["lines"]
+    ]
+
+
+def test_each_changed_line_has_a_word(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]],
+    guests: StandIn,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each patch is a mutant, too: it was left out before."""
+    fails_without(guests, 2)
+    code, patches = proved()
+    case = f"userspace_pm: {FLIP}"
+    assert code == 0 and words(patches) == [
+        (1, "-", 5, "executed", "userspace_pm"),
+        (1, "+", 5, "executed", "userspace_pm"),
+        (2, "-", 35, "guarded", case),
+        (2, "+", 35, "guarded", case),
+    ]
+    assert patches[1]["counts"]["executed"] == 2 and patches[2]["counts"]["guarded"] == 2
+    run = workspace.latest()
+    diff = (run / "proof.diff").read_text(encoding="utf-8")
+    assert f"G +int line35 = 1;  <-- {case}\n" in diff
+    assert "E +int line5 = 1;  <-- userspace_pm\n" in diff
+    assert "E +int line5 = 1;" in (run / "summary.md").read_text(encoding="utf-8")
+    assert "| G +int line35 = 1;" in capsys.readouterr().out
+    assert 'classname="v6.12.guest.guarded" name="1: demo: line 5"' in (
+        run / "junit.xml"
+    ).read_text(encoding="utf-8")
+    mutants = json.loads((run / "proof.json").read_bytes())["mutants"]
+    assert [(one["number"], one["outcome"]) for one in mutants] == [
+        (1, "unnoticed"),
+        (2, "noticed"),
+    ]
+    # A stored run has all of it again.
+    before = {path.name: path.read_bytes() for path in run.glob("*.*")}
+    assert validate.show_run(run) == 0
+    assert {path.name: path.read_bytes() for path in run.glob("*.*")} == before
+
+
+def test_a_dead_line_and_one_that_nobody_had_time_for(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]], guests: StandIn
+) -> None:
+    guests.dead = frozenset({5})
+    _, patches = proved(budget_s=-1)
+    rows = {(one["word"], one["why"]) for patch in patches.values() for one in patch["lines"]}
+    assert rows == {
+        ("compiled", "not tried: the budget is spent"),
+        ("executed", "not tried: the budget is spent"),
+    }
+    assert not any("mutants" in name for name, _ in guests.asked)
+    _, patches = proved()  # what was not whole is not kept
+    assert [word for _, _, _, word, _ in words(patches)] == ["compiled"] * 2 + ["executed"] * 2

@@ -186,7 +186,7 @@ def test_what_is_hidden_is_shown_in_one_way() -> None:
     """The name that a patch's title gives, in all outputs."""
     hidden, shown = "a\u202eb\x07c\u2028d", r"a\u202eb\x07c\u2028d"
     report = report_of(hidden)
-    files = {**OUTPUTS[1].of_run(report), **OUTPUTS[2].of_run(report), **OUTPUTS[0].of_run(report)}
+    files = dict(row for output in OUTPUTS for row in output.of_run(report).items())
     files["console"] = summary.console_text(report.verdict, width=200, color=False)
     for name in ("junit.xml", "summary.md", "patched/s.ktap", "console"):
         assert shown in files[name], name
