@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The selftests of a tree, as its own Makefiles install them for the guest."""
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,24 +52,15 @@ def install_selftests(
     segments = place_programs(tree, collection) if traced else {}
     src, home = tree.source.slot / "src", objects.home_folder(tree, workspace)
 
-    def run_make(words: list[str | Path], *mounts: Mount) -> None:
-        build.run_make(words, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
-
-    def make_headers(obj: Path) -> None:
-        words = build.make_words(tree, workspace, f"-j{sandbox.CORES}", "headers")
-        run_make(words, build.object_mount(tree, workspace, obj))
-
     def make(fresh: Path) -> None:
         out = tree.source.slot / "selftests"
-        with objects.object_folder(tree, workspace) as obj, fresh_folder(out):
-            objects.use_objects(tree, build.objects_key(tools), make_headers, obj, home)
+        with headers(tree, workspace, tools, log, LIMIT_S) as obj, fresh_folder(out):
             for name in ("made", "installed"):
                 (out / name).mkdir()
-            run_make(
-                _install_words(collection, src, home, out, segments),
-                build.object_mount(tree, workspace, obj, writable=False),
-                Mount(out, out, writable=True),
-            )
+            words = _install_words(collection, src, home, out, segments)
+            seen = build.object_mount(tree, workspace, obj, writable=False)
+            mounts = (seen, Mount(out, out, writable=True))
+            build.run_make(words, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
             own = src / SELFTESTS / collection.target
             made = ((out / "made", (out, src, home)), (own, (src, home)))
             _take_over(out / "installed", fresh / GUEST_SELFTESTS, made, log)
@@ -91,6 +83,23 @@ def _take_over(
     if stray := stray_files.find_stray(installed) or stray_files.find_leading_out(made):
         raise BuildError("build", f"the selftests cannot go into a guest: {stray}", log=log)
     copy_tree(installed, target, MOST_INSTALLED)
+
+
+@contextlib.contextmanager
+def headers(
+    tree: Tree, workspace: Workspace, tools: Toolchain, log: Path, limit_s: float
+) -> Iterator[Path]:
+    """The object directory of ``tree`` with its uapi headers, as long as it is needed."""
+
+    def make(obj: Path) -> None:
+        words = build.make_words(tree, workspace, f"-j{sandbox.CORES}", "headers")
+        mounts = [build.object_mount(tree, workspace, obj)]
+        build.run_make(words, tree, workspace, tools, mounts, timeout_s=limit_s, log=log)
+
+    home = objects.home_folder(tree, workspace)
+    with objects.object_folder(tree, workspace) as obj:
+        objects.use_objects(tree, build.objects_key(tools), make, obj, home)
+        yield obj
 
 
 def script_digest(installed: Path, script: Script) -> str:

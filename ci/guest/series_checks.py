@@ -9,7 +9,7 @@ from ci.base.errors import BuildError
 from ci.base.sandbox import Mount
 from ci.base.untrusted import copy_below, fresh_folder
 from ci.base.workspace import Workspace, digest
-from ci.guest.selftests import GUEST_SELFTESTS, TRACED, place_programs, segment_words
+from ci.guest.selftests import GUEST_SELFTESTS, TRACED, headers, place_programs, segment_words
 from ci.kernel import build, objects
 from ci.kernel.build import Toolchain
 from ci.series.check_files import PROGRAM, SCRIPT
@@ -85,13 +85,7 @@ def _compile(
     src, home = tree.source.slot / "src", objects.home_folder(tree, workspace)
     own, out = src / SELFTESTS / collection.target, tree.source.slot / "checks"
 
-    def make_headers(obj: Path) -> None:
-        words = build.make_words(tree, workspace, "headers")
-        mounts = [build.object_mount(tree, workspace, obj)]
-        build.run_make(words, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
-
-    with objects.object_folder(tree, workspace) as obj, fresh_folder(out):
-        objects.use_objects(tree, build.objects_key(tools), make_headers, obj, home)
+    with headers(tree, workspace, tools, log, LIMIT_S) as obj, fresh_folder(out):
         (out / "made").mkdir()
         for name, data in files.items():
             (out / name).write_bytes(data)

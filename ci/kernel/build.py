@@ -343,13 +343,27 @@ def build_kernel(
 
     entry = workspace.entry("kernels", key)
     if tree.ground and not objects.is_trusted(tree, workspace) and not entry.exists():
-        plain = replace(config, traced=())
-        ground = kernel_key(workspace, tree.ground, tools, collection, plain)
-        if not objects.are_there(objects.home_folder(tree, workspace), objects_key(tools)):
-            remove_tree(workspace.entry("kernels", ground))
-        with suppress(BuildError):  # what it has compiled till then is as good
-            build_kernel(tree.ground, workspace, tools, collection, progress, log, plain)
+        _build_ground(tree, tree.ground, workspace, tools, collection, progress, log, config)
     return load_kernel(workspace.keep(entry, tree.checked_out(workspace), make))
+
+
+def _build_ground(
+    tree: Tree,
+    ground: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    progress: Progress,
+    log: Path,
+    config: Configuration,
+) -> None:
+    """See that the object directory that stays holds what ``tree`` can begin with."""
+    plain = replace(config, traced=())
+    if not objects.are_there(objects.home_folder(tree, workspace), objects_key(tools)):
+        key = kernel_key(workspace, ground, tools, collection, plain)
+        remove_tree(workspace.entry("kernels", key))
+    with suppress(BuildError):  # what it has compiled till then is as good
+        build_kernel(ground, workspace, tools, collection, progress, log, plain)
 
 
 def _compile(
