@@ -226,7 +226,7 @@ OPTIONS = (
         helps={"bench": "how often (default: 3)"},
         defaults={"bench": 3},
     ),
-    Option("strict", "a patch that nothing tells of when it is left out rejects", False),
+    Option("strict", "a patch that nothing tells of rejects, and what tools find does", False),
     Option("budget", "such as 20m: what was not tried of the lines by then is told as such"),
     Option("seeds", "a range such as 1..10: the suite once for each seed"),
     Option("rows", f"what to measure (default: {BENCH_ROWS})", BENCH_ROWS),

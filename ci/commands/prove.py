@@ -14,6 +14,7 @@ from ci.base.settings import Settings
 from ci.base.sides import Side
 from ci.base.workspace import digest, file_digest
 from ci.commands import stages
+from ci.commands.findings import find_findings
 from ci.commands.lines import Proved, Step, Subject, prove_lines
 from ci.commands.stages import Run, bring_checked
 from ci.commands.trials import Bench
@@ -26,6 +27,7 @@ from ci.series.patches import Series
 from ci.trees.tree import Tree
 from ci.verdict import judge, proof
 from ci.verdict.evidence import PatchRow
+from ci.verdict.patch_findings import PatchFinding
 from ci.verdict.proof import DiffLine, MutantRow, PatchProof, Proof
 
 FACTS = "proof.json"
@@ -112,6 +114,9 @@ class _Prover:
                 return Proof(tuple(made), note="a patch cannot be put on after those before it")
             chain.append(Step(row.number, before, self.trees[row.number]))
             before = self.trees[row.number]
+        made = [
+            replace(one, findings=self._find(step)) for one, step in zip(made, chain, strict=True)
+        ]
         until = time.monotonic() + self.budget_s
         words = (self.run, self.series, self.bench, self.verdict)
         try:
@@ -128,6 +133,15 @@ class _Prover:
             for one, step in zip(made, chain, strict=True)
         )
         return Proof(tuple(whole), _mutant_rows(found))
+
+    def _find(self, step: Step) -> tuple[PatchFinding, ...]:
+        """What tools say of a patch."""
+        (patch,) = (one for one in self.series.patches if one.number == step.number)
+        bench, run = self.bench, self.run
+        trusted = step.after.ground or step.after
+        trees = (step.before, step.after, trusted, run.workspace)
+        words = (bench.tools, bench.suite.collection, bench.config, run.progress)
+        return find_findings(patch, *trees, *words, run.folder / "findings.log")
 
     def _part(self, name: str, left_out: frozenset[int], suite: str = "") -> Run:
         """A run without some patches, by itself."""

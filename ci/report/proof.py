@@ -64,6 +64,10 @@ def console_lines(proof: Proof) -> Iterator[str]:
         yield printable(f"{word:<11}patch {patch.number}: {_story(patch)}")
         if patch.step:
             yield printable(f"broken:    patch {patch.number}: up to it, {patch.step}")
+        for found in patch.findings[:MOST_NAMED]:
+            yield printable(f"finding:   patch {patch.number}: {found}")
+        if len(patch.findings) > MOST_NAMED:
+            yield f"finding:   patch {patch.number}: and {len(patch.findings) - MOST_NAMED} more"
     if proof.note:
         yield printable(f"lines:     {proof.note}")
     rows = list(diff_lines(proof))
@@ -89,6 +93,9 @@ def markdown_text(proof: Proof) -> str:
         title, story = code_span(patch.title), code_span(_story(patch), 600)
         counts = " | ".join(str(patch.counts[word]) if patch.lines else "" for word in words)
         lines.append(f"| {patch.number} | {title} | {builds} | {story} | {counts} |")
+    for patch in proof.patches:
+        rows = [f"- patch {patch.number}: {code_span(str(one), 600)}" for one in patch.findings]
+        lines += ["", *rows] if rows else []
     if proof.note:
         lines += ["", f"Nothing is known of the lines: {code_span(proof.note, 600)}."]
     rows = list(diff_lines(proof))

@@ -51,6 +51,10 @@ class PatchFinding:
     line: int
     text: str
 
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (self.kind, place, self.text) if part)
+
 
 def make_finding(kind: str, text: str, file: str = "", line: int = 0) -> PatchFinding:
     """A finding whose text, and whose file's name, may be anything."""

@@ -11,6 +11,7 @@ from ci.logs.outcome import State, tidy
 from ci.verdict.evidence import PatchRow
 from ci.verdict.finding import Finding
 from ci.verdict.judge import CaseVerdict, Change, Verdict
+from ci.verdict.patch_findings import PatchFinding
 
 SCHEMA = 2
 
@@ -49,7 +50,8 @@ class MutantRow:
 class PatchProof:
     """A patch that was put on. ``step`` is empty where base with the patches up to this one builds,
     else why it does not. ``noticed`` are the cases that tell when it is left out, as ``script:
-    case``; ``tried`` says whether that is known, and ``why`` why not."""
+    case``; ``tried`` says whether that is known, and ``why`` why not. ``findings`` are what tools
+    say of it."""
 
     number: int
     title: str
@@ -58,6 +60,7 @@ class PatchProof:
     tried: bool = True
     why: str = ""
     lines: tuple[DiffLine, ...] = ()
+    findings: tuple[PatchFinding, ...] = ()
 
     @property
     def guarded(self) -> bool:
@@ -73,7 +76,8 @@ class PatchProof:
 
 @dataclass(frozen=True)
 class Proof:
-    """Of each patch that was put on, in their order. ``strict``: what nothing tells of rejects.
+    """Of each patch that was put on, in their order. ``strict``: what nothing tells of rejects, and
+    what tools find does.
     ``note`` says why nothing is known of the lines, where it is so."""
 
     patches: tuple[PatchProof, ...]
@@ -92,8 +96,8 @@ class Proof:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """A case for each patch: whether it is guarded; and one where the series does not build up
-        to it, as nobody can bisect across it then."""
+        """A case for each patch: whether it is guarded; one where the series does not build up to
+        it, as nobody can bisect across it then; and one where tools found something."""
         for one in self.patches:
             name = tidy(f"{one.number}: {one.title}"[:200])
             if one.step:
@@ -108,6 +112,10 @@ class Proof:
                 state = State.SKIP
             before = State.PASS if state is State.FAIL else state
             yield Finding("guarded", name, before, state, story, story)
+            if one.findings:
+                text = "\n".join(map(str, one.findings))
+                sides = (State.PASS, State.FAIL) if self.strict else (State.SKIP, State.SKIP)
+                yield Finding("findings", name, *sides, text, str(one.findings[0]))
 
 
 def put_on(patches: Sequence[PatchRow]) -> tuple[PatchRow, ...]:

@@ -19,6 +19,7 @@ from ci.base.errors import BuildError
 from ci.base.progress import Progress
 from ci.base.seals import write_digests
 from ci.base.workspace import Workspace, digest
+from ci.commands import prove
 from ci.guest import rootfs, selftests, tracing, vm
 from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
@@ -31,8 +32,10 @@ from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.configuration import Configuration
 from ci.kernel.traced import Lines
 from ci.logs.ending import Ended, GuestEnd
+from ci.series.patch import Patch
 from ci.suites.collection import Collection, Script
 from ci.trees.tree import Tree
+from ci.verdict.patch_findings import PatchFinding
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests/data"
@@ -68,7 +71,7 @@ class StandIn:
     """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``, where there are
     several runs ``6.1/patched/userspace_pm``; a guest that is not named passes. ``asked`` are the
     guests that ran, as (folder, seed); ``config`` is that of the kernels; ``dead`` are lines that
-    no script runs."""
+    no script runs, ``findings`` what tools say of patch 1."""
 
     answers: dict[str, Answer] = field(default_factory=lambda: defaultdict(Answer))
     asked: list[tuple[str, int]] = field(default_factory=list)
@@ -76,6 +79,7 @@ class StandIn:
     config: str = "CONFIG_MPTCP=y\n"
     lock: threading.Lock = field(default_factory=threading.Lock)
     dead: frozenset[int] = frozenset()
+    findings: tuple[PatchFinding, ...] = ()
 
     def run(
         self,
@@ -136,6 +140,9 @@ class StandIn:
         lines = {name.replace(".o", ".c"): {line: [line] for line in LINES} for name in traced}
         return kernel, Lines(lines, {name: list(LINES) for name in lines})
 
+    def find(self, patch: Patch, *more: object) -> tuple[PatchFinding, ...]:
+        return self.findings if patch.number == 1 else ()
+
     def trace(self, jobs: Sequence[Job], workspace: Workspace) -> list[Ran]:
         """Each script runs each line but those that are dead."""
         return [Ran([line for line in LINES if line not in self.dead]) for _ in jobs]
@@ -183,6 +190,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> StandIn:
         (build, "build_kernel", made.build),
         (traced, "build_traced", made.build_traced),
         (tracing, "trace_jobs", made.trace),
+        (prove, "find_findings", made.find),
         (selftests, "install_selftests", made.selftests),
     ):
         monkeypatch.setattr(module, name, value)

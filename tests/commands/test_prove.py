@@ -15,6 +15,7 @@ from ci.base.settings import Settings
 from ci.base.workspace import Workspace
 from ci.commands import prove, validate
 from ci.logs.ending import Ended
+from ci.verdict.patch_findings import make_finding
 from tests.commands.stand_in import DOES_NOT_COMPILE, FAIL, SELFTESTS, Answer, StandIn, stand_in
 from tests.conftest import DEMO_C, commit, git, write
 
@@ -186,7 +187,9 @@ def test_each_changed_line_has_a_word(
 ) -> None:
     """Each patch is a mutant, too: it was left out before."""
     fails_without(guests, 2)
+    guests.findings = (make_finding("checkpatch", "too long", "net/demo.c", 5),)
     code, patches = proved()
+    assert patches[1]["findings"][0]["text"] == "too long" and not patches[2]["findings"]
     case = f"userspace_pm: {FLIP}"
     assert code == 0 and words(patches) == [
         (1, "-", 5, "executed", "userspace_pm"),

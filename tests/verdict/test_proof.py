@@ -10,6 +10,7 @@ from ci.logs.outcome import State
 from ci.report.proof import console_lines, diff_text, markdown_text
 from ci.verdict.evidence import Evidence, PatchRow
 from ci.verdict.judge import decide
+from ci.verdict.patch_findings import make_finding
 from ci.verdict.proof import DiffLine, MutantRow, PatchProof, Proof, put_on, to_json
 
 HOSTILE = "\x1b[31m`x` ::error::##[group] | "
@@ -28,7 +29,8 @@ UNKNOWN = PatchProof(3, "three", tried=False, why="no guest")
 def code(proof: Proof) -> ExitCode:
     row = PatchRow(1, "one", "d", "applies")
     cases = decide(Evidence("s", "", (row,), proved=tuple(proof.findings()))).cases
-    codes = {case.exit_code for case in cases if case.group in ("guarded", "build")}
+    groups = ("guarded", "build", "findings")
+    codes = {case.exit_code for case in cases if case.group in groups}
     return max(codes)
 
 
@@ -43,6 +45,16 @@ def code(proof: Proof) -> ExitCode:
 )
 def test_what_a_proof_calls_for(patches: tuple[PatchProof, ...], lax: int, strict: int) -> None:
     assert code(Proof(patches)) == lax and code(Proof(patches, strict=True)) == strict
+
+
+def test_what_tools_find_rejects_where_that_is_asked_for() -> None:
+    found = make_finding("warning", "unused variable 'x'", "net/a.c", 3)
+    proof = Proof((replace(GUARDED, findings=(found,) * 7),))
+    assert (code(proof), code(replace(proof, strict=True))) == (0, 1)
+    said = list(console_lines(proof))
+    assert "finding:   patch 1: warning: net/a.c:3: unused variable 'x'" in said
+    assert "finding:   patch 1: and 2 more" in said
+    assert "- patch 1: `warning: net/a.c:3: unused variable 'x'`" in markdown_text(proof)
 
 
 def test_a_case_for_each_patch() -> None:
