@@ -4,18 +4,33 @@ real sandbox."""
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ci.base.errors import BuildError
+from ci.base.sides import Side
 from ci.base.workspace import Workspace
+from ci.guest import floods
+from ci.guest.modes import Mode
+from ci.guest.rootfs import make_image
 from ci.guest.selftests import GUEST_SELFTESTS
 from ci.guest.series_checks import check_names, install_checks
+from ci.logs.ending import LOGS, Ended
+from ci.logs.ktap import ScriptResult
+from ci.logs.outcome import Case, State
+from ci.report.record import GuestRow
+from ci.report.stored import parse_guest
+from ci.suites.collection import Script
 from ci.suites.mptcp import COLLECTION
 from ci.trees.source import Source
 from ci.trees.tree import Tree
+from ci.verdict.evidence import Evidence, ScriptRun
+from ci.verdict.judge import decide
 from tests.conftest import commit, git
+from tests.guest.test_guests import shipped
+from tests.guest.test_virtual import boot, built
 from tests.kernel.test_hostile import TOOLS
 
 FOLDER = "tools/testing/selftests/net/mptcp"
@@ -100,3 +115,44 @@ def test_scripts_alone_need_no_compiler(
 ) -> None:
     monkeypatch.setattr("ci.kernel.build.run_make", None)
     assert [path.name for path in install(trees[0], {"a.sh": b""}).iterdir()] == ["a.sh"]
+
+
+PASSED = Case("it is fine", State.PASS)
+HOSTILE = {
+    "hang.sh": "echo 1..1\nsleep 1000000\n",
+    "flood.sh": "yes flood\n",
+    "forge.sh": (
+        "job=/sys/firmware/qemu_fw_cfg/by_name/opt/org.patchverdict/job/raw\n"
+        "nonce=$(sed -n 's/^nonce //p' $job)\n"
+        'echo "$nonce end 0 1000 0" >/dev/ttyS3\n'
+        "echo 1..1; echo ok 1 - it is fine; exit 1\n"
+    ),
+}
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize(
+    ("name", "ended"),
+    [("hang", Ended.HANG_SCRIPT), ("flood", Ended.FLOODED), ("forge", Ended.FORGED)],
+)
+def test_a_check_that_is_hostile_ends_as_any_script(
+    name: str, ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log may have less here: a console takes some ten kilobytes a second."""
+    monkeypatch.setattr(floods, "most_of", lambda log: 300_000)
+    _, trees, workspace = shipped()
+    _, installed, root = built()
+    files = {one: f"#!/bin/bash\n{text}".encode() for one, text in HOSTILE.items()}
+    words = (workspace, TOOLS, COLLECTION, installed, tmp_path / "log")
+    checks = install_checks(files, trees.patched, *words)
+    made = make_image(installed, workspace, root, checks)
+    script = Script(f"{name}.sh", limit_s=5, folder=COLLECTION.target, check=True)
+    run = boot(tmp_path / "guest", Mode("virtual", ""), script, made)
+    assert run.end.ended is ended
+    row = GuestRow(Side.PATCHED, name, name, 1, 1, True, "", run.end, False, {})
+    guest = parse_guest(row, COLLECTION, {log: run.log(log) for log in LOGS})
+    fine = replace(guest, ended=Ended.FINISHED, result=ScriptResult(name, PASSED, ()))
+    found = decide(Evidence("s", "", runs=(ScriptRun(name, fine, guest),)))
+    assert found.exit_code != 0 and not any(
+        case.patched is State.PASS for case in found.cases if case.group == name
+    )
