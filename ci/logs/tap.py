@@ -33,6 +33,8 @@ _PLAN = re.compile(r"( *)1\.\.([0-9]{1,9}) *(?:# *skip\b.*)?$", re.I)
 # "not ok 2 - userspace_pm: ADD_ADDR 10.0.2.2 (ns2) => ns1, invalid token # time=34ms", "ok 1-a",
 # "not ok"
 _RESULT = re.compile(r"( *)(not )?ok\b(?: *([0-9]+))?(.*)$")
+# "    # Subtest: mptcp-token"
+_SUBTEST = re.compile(r"( *)# Subtest: (.+)$")
 # " - name", "-name", " name"
 _DASH = re.compile(r"-| *-(?: +|$)| +")
 # "Bail out! no network namespaces"
@@ -69,10 +71,12 @@ def parse_result(script: str, negative: bool, number: int, text: str) -> Case:
 
 @dataclass
 class _Level:
-    """The results at one indentation, while they come in; ``count`` includes those that are not
-    kept, ``before`` is what it was when the plan came."""
+    """The results at one indentation, while they come in; ``test`` is the one that they belong to,
+    where it said so before. ``count`` includes those that are not kept, ``before`` is what it was
+    when the plan came."""
 
     indent: int
+    test: str = ""
     planned: int | None = None
     plans: int = 0
     begun: bool = False
@@ -124,6 +128,8 @@ class TapReader:
             why = tidy(bail[1]) or "without a reason"
             self._complain(f"it bailed out: {why}")
         else:
+            if self.begun and first == "#" and (named := _SUBTEST.match(line[: 2 * MAX_LINE])):
+                self._level(len(named[1])).test = named[2]
             if self.begun and first and len(self.notes) <= DETAIL_LINES:
                 self.notes.append(clip(line))
             return False
@@ -142,7 +148,7 @@ class TapReader:
         """The cases in their order; what is short or long is added to ``problems``."""
         if not self.levels:
             return []
-        orphans = self._close_above(self.levels[0].indent)
+        orphans = self._close_above(self.levels[0].indent, ended=False)
         if orphans:
             self._complain(f"{len(orphans)} subtests have no result of their test")
         self._check(self.levels[0])
@@ -239,14 +245,16 @@ class TapReader:
                 return level
         return self.levels[0]
 
-    def _close_above(self, indent: int) -> list[Case]:
-        """Take away the levels deeper than this: they are the subtests of the result that is
-        due."""
+    def _close_above(self, indent: int, *, ended: bool = True) -> list[Case]:
+        """Take away the levels deeper than this: they are the subtests of the result that is due,
+        which names them. One that never comes has named itself before, or not at all."""
         below: list[Case] = []
         while self.levels[-1].indent > indent:
             level = self.levels.pop()
             self._check(level)
             below = _flat(level) + below
+            if level.test and not ended:
+                below = _named(level.test, below)
         return below
 
     def _check(self, level: _Level) -> None:
@@ -270,6 +278,10 @@ def _flat(level: _Level) -> list[Case]:
     """A level's cases, the subtests of each before it, named ``test.subtest``."""
     cases: list[Case] = []
     for case, below in level.cases:
-        cases += [replace(sub, name=tidy(f"{case.name}.{sub.name}")) for sub in below]
-        cases.append(case)
+        cases += [*_named(case.name, below), case]
     return cases
+
+
+def _named(test: str, below: list[Case]) -> list[Case]:
+    """The subtests of a test."""
+    return [replace(sub, name=tidy(f"{test}.{sub.name}")) for sub in below]

@@ -133,6 +133,16 @@ def test_a_text(text: str, states: list[State], problem: str) -> None:
         assert read(text, 1).own.state is F
 
 
+def test_subtests_of_a_test_that_never_ends_have_its_name() -> None:
+    """As those of one that ends have: by a comment before them, where there is one."""
+    inner = "    # Subtest: token\n    1..2\n    ok 1 a\n        # Subtest: b\n        ok 1 one\n"
+    result = read(f"KTAP version 1\n1..2\n    # Subtest: other\n    ok 1 a\nok 1 crypto\n{inner}")
+    assert told(result) == [("crypto.a", P), ("crypto", P), ("token.a", P), ("token.b.one", P)]
+    assert "3 subtests have no result of their test" not in result.problems
+    assert "2 subtests have no result of their test" in result.problems
+    assert told(read("1..1\n  # Subtest:\n  ok 1 a\n")) == [("a", P)]
+
+
 def test_tap_of_another_script_is_not_of_that_script() -> None:
     """The cases of a script are those that its own guest showed, under its own name."""
     text = "TAP version 13\n1..2\nok 1 - mptcp_join: no JOIN\nok 2 - userspace_pm: MP_PRIO TX\n"
