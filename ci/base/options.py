@@ -165,6 +165,6 @@ def check_suite(name: str, where: str) -> None:
     if name and not SUITE.fullmatch(name):
         raise StageError(
             "options",
-            f"{where}: give smoke, default, full, or names of scripts separated by commas, as in "
-            "userspace_pm,mptcp_join:d; net: before them names another collection",
+            f"{where}: give smoke, default, full, kunit, or names of scripts separated by commas,"
+            " as in userspace_pm,mptcp_join:d; net: before them names another collection",
         )

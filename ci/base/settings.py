@@ -137,8 +137,8 @@ OPTIONS = (
     ),
     Option(
         "suite",
-        "smoke, default, full, or scripts and parts such as diag,mptcp_join:d (default: what the"
-        " series says)",
+        "smoke, default, full, kunit, or scripts and parts such as diag,mptcp_join:d (default: what"
+        " the series says)",
         read=options.read_suite,
         replay=lambda asked: asked.suite,
     ),

@@ -177,7 +177,7 @@ class _Prover:
         self.trees[number] = trees.patched
         suite = stages.choose_suite(run, series, trees)
         try:
-            stages.build_sides(run, trees, suite.collection, tools, config)
+            stages.build_sides(run, trees, suite, tools, config)
         except BuildError as error:
             return f"it does not build: {error.message}"
         return ""

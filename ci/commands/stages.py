@@ -27,6 +27,7 @@ from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.suites import selection
 from ci.suites.collection import Collection, Script
+from ci.suites.kunit import KUNIT
 from ci.suites.selection import Suite
 from ci.trees import fetch, tree
 from ci.trees.source import Source
@@ -87,11 +88,12 @@ def _replay(settings: Settings) -> str:
 
 @dataclass(frozen=True)
 class Sides:
-    """What was built on one side."""
+    """What was built on one side, as far as the suite needs it: the kernel, that with its own tests
+    (True), the selftests."""
 
     tree: Tree
-    kernel: Kernel
-    selftests: Path
+    kernels: Mapping[bool, Kernel]
+    selftests: Path | None
 
 
 def bring_checked(settings: Settings, progress: Progress) -> Series:
@@ -231,7 +233,8 @@ def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
     own = trees.base if trees.conflict else trees.patched
     base = None if run.tests else trees.base
     checks = series.checks_for({state.patch.number for state in trees.states if state.affected})
-    suite = selection.select_suite(name, run.tests or own, base, checks)
+    kernels = (trees.base, own)
+    suite = selection.select_suite(name, run.tests or own, base, checks, kernels)
     if run.tests and run.tests.tree_id != own.tree_id:
         # Scripts that are newer than the kernel skip what it does not have.
         scripts = tuple(replace(script, all_features=False) for script in suite.scripts)
@@ -268,8 +271,11 @@ def keep_changed(suite: Suite, sides: Mapping[Side, Sides]) -> Suite:
     def changed(old: Script) -> bool:
         now = new.get(old.label)
         before, after = (
-            one and selftests.script_digest(sides[side].selftests, one)
-            for side, one in ((Side.BASE, old), (Side.PATCHED, now))
+            one and folder and selftests.script_digest(folder, one)
+            for folder, one in (
+                (sides[Side.BASE].selftests, old),
+                (sides[Side.PATCHED].selftests, now),
+            )
         )
         return now != old or before != after
 
@@ -286,16 +292,16 @@ def make_checks(
 ) -> Mapping[Side, Image]:
     """Where the series brings checks that run: the patched tree's selftests with them, their
     programs compiled for each side."""
-    if not suite.checks:
-        return {}
     images, own = {}, sides[Side.PATCHED].selftests
+    if not suite.checks or not own:
+        return {}
     with run.progress.stage("checks", f"of {series.name}: {len(suite.checks)}"):
         with _recorded(run, "checks", Side.PATCHED):
             series_checks.check_names(series.checks, suite.collection, own)
         for side, one in sides.items():
             with _recorded(run, "checks", side):
                 log = run.folder / side / "build.log"
-                words = (run.workspace, tools, suite.collection, one.selftests, log)
+                words = (run.workspace, tools, suite.collection, one.selftests or own, log)
                 made = series_checks.install_checks(series.checks, one.tree, *words)
             images[side] = rootfs.make_image(own, run.workspace, root, made)
     return images
@@ -315,19 +321,23 @@ def make_root(run: Run) -> Path:
 
 
 def build_sides(
-    run: Run, trees: Trees, collection: Collection, tools: Toolchain, config: Configuration
+    run: Run, trees: Trees, suite: Suite, tools: Toolchain, config: Configuration
 ) -> Mapping[Side, Sides]:
-    """Kernel and selftests of both sides for a collection; base is built first, and what does not
-    build is recorded."""
+    """Kernels and selftests of both sides for a suite; base is built first, and what does not build
+    is recorded."""
     of_side = {Side.BASE: trees.base, Side.PATCHED: trees.patched}
+    configs = {False: config} if suite.installed else {}
+    if suite.built_in and suite.collection.kunit:
+        configs[True] = config.with_tests(suite.collection.kunit.symbols)
     keys = [
-        build.kernel_key(run.workspace, one, tools, collection, config) for one in of_side.values()
+        build.kernel_key(run.workspace, tree, tools, suite.collection, one)
+        for tree in of_side.values()
+        for one in configs.values()
     ]
     if not all(run.workspace.entry("kernels", key).exists() for key in keys):
         _demand_room(run.workspace)
     return {
-        side: _build_side(run, side, one, collection, tools, config)
-        for side, one in of_side.items()
+        side: _build_side(run, side, one, suite, tools, configs) for side, one in of_side.items()
     }
 
 
@@ -335,25 +345,38 @@ def _build_side(
     run: Run,
     side: Side,
     made: Tree,
-    collection: Collection,
+    suite: Suite,
     tools: Toolchain,
-    config: Configuration,
+    configs: Mapping[bool, Configuration],
 ) -> Sides:
-    log = run.folder / side / "build.log"
+    log, collection = run.folder / side / "build.log", suite.collection
     what = f"{made.version[0]}.{made.version[1]}, tree {made.tree_id[:12]}"
+    kernels, installed = dict[bool, Kernel](), None
     with run.progress.stage(f"build {side}", what):
-        with _recorded(run, "kernel", side):
-            kernel = build.build_kernel(
-                made, run.workspace, tools, collection, run.progress, log, config
-            )
-        with _recorded(run, "selftests", side):
-            installed = selftests.install_selftests(made, run.workspace, tools, collection, log)
-        run.progress.note(f"kernel {kernel.release}, build id {kernel.build_id[:12]}")
+        for tested, config in configs.items():
+            name = "kunit kernel" if tested else "kernel"
+            with _recorded(run, name, side):
+                kernels[tested] = build.build_kernel(
+                    made, run.workspace, tools, collection, run.progress, log, config
+                )
+            _note_kernel(run, side, name, kernels[tested])
+        if suite.installed:
+            with _recorded(run, "selftests", side):
+                installed = selftests.install_selftests(made, run.workspace, tools, collection, log)
+    return Sides(made, kernels, installed)
+
+
+def _note_kernel(run: Run, side: Side, name: str, kernel: Kernel) -> None:
+    """A kernel that was built, in the record, and its configuration beside the log."""
+    run.progress.note(f"{name} {kernel.release}, build id {kernel.build_id[:12]}")
     settled = (kernel.folder / "config").read_text(encoding="utf-8")
-    write_text(run.folder / side / "config", settled)
-    row = KernelRow(kernel.release, kernel.build_id, kernel.image_digest)
-    run.record = replace(run.record, kernels={**run.record.kernels, side: row})
-    return Sides(made, kernel, installed)
+    row = {side: KernelRow(kernel.release, kernel.build_id, kernel.image_digest)}
+    if name == "kernel":
+        write_text(run.folder / side / "config", settled)
+        run.record = replace(run.record, kernels={**run.record.kernels, **row})
+    else:
+        write_text(run.folder / side / "kunit.config", settled)
+        run.record = replace(run.record, kunit={**run.record.kunit, **row})
 
 
 @contextlib.contextmanager
@@ -386,35 +409,37 @@ def make_images(
     """The guest's root with each side's selftests, or with those of another tree."""
     folders = {side: one.selftests for side, one in sides.items()}
     with run.progress.stage("image", "guest root with the selftests"):
-        if run.tests:
+        if run.tests and all(folders.values()):
             log = run.folder / "image.log"
             foreign = selftests.install_selftests(run.tests, run.workspace, tools, collection, log)
             folders = dict.fromkeys(folders, foreign)
         images = {
             side: rootfs.make_image(folder, run.workspace, root) for side, folder in folders.items()
         }
-    kernels = {
-        side: replace(row, root_digest=images[side].image_digest)
-        for side, row in run.record.kernels.items()
-    }
+    kernels, kunit = (
+        {side: replace(row, root_digest=images[side].image_digest) for side, row in rows.items()}
+        for rows in (run.record.kernels, run.record.kunit)
+    )
     packages = images[Side.PATCHED].packages
-    run.record = replace(run.record, kernels=kernels, packages=packages)
+    run.record = replace(run.record, kernels=kernels, kunit=kunit, packages=packages)
     return images
 
 
 def decode_splats(run: Run, sides: Mapping[Side, Sides]) -> None:
     """Beside each kernel.log that has a stack trace its complaints with files and lines, where the
     kernel has debug info: for people, the verdict does not ask."""
-    for side, one in sides.items():
+    built = [(side, *row) for side, one in sides.items() for row in one.kernels.items()]
+    for side, tested, kernel in built:
         texts = {
             run.folder / row.folder / "decoded.log": traces
             for row, guest in zip(run.record.guests, run.recorded_guests, strict=True)
-            if row.side.kernel is side and (traces := _traces(guest))
+            if row.side.kernel is side and (row.script == KUNIT) is tested
+            if (traces := _traces(guest))
         }
-        if not texts or not decode.has_debug_info(one.kernel):
+        if not texts or not decode.has_debug_info(kernel):
             continue
         try:
-            for log, text in decode.decode_traces(texts, one.tree, one.kernel, run.workspace):
+            for log, text in decode.decode_traces(texts, sides[side].tree, kernel, run.workspace):
                 write_text(log, text)
                 run.progress.note(f"decoded: {log}")
         except (BuildError, StageError) as error:

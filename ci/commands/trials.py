@@ -15,7 +15,7 @@ from ci.guest.modes import Mode
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
 from ci.guest.vm import GuestRun
-from ci.kernel.build import Toolchain
+from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.configuration import Configuration
 from ci.logs.ending import LOGS, Ended
 from ci.report import stored
@@ -54,6 +54,10 @@ class Bench:
     tools: Toolchain
     config: Configuration
     root: Path
+
+    def kernel(self, side: Side, script: Script) -> Kernel:
+        """The kernel that a script runs on."""
+        return self.sides[side.kernel].kernels[script.built_in]
 
     def image(self, side: Side, script: Script) -> Image:
         """What a guest boots for a script."""
@@ -141,7 +145,7 @@ def _run_guests(
     jobs = []
     for side, script in wanted:
         folder = run.folder / side / f"{script.label}{suffix}"
-        kernel, image = bench.sides[side.kernel].kernel, bench.image(side, script)
+        kernel, image = bench.kernel(side, script), bench.image(side, script)
         jobs.append(Job(side, kernel, image, script, mode, folder))
     guests = pool.run_jobs(jobs, run.workspace, run.progress, again=run.settings.rerun)
     trials = [

@@ -55,7 +55,7 @@ def prepare_guests(run: Run) -> Bench:
     suite = stages.choose_suite(run, series, trees)
     stages.demand_whole(trees)
     root = stages.make_root(run)
-    sides = stages.build_sides(run, trees, suite.collection, tools, config)
+    sides = stages.build_sides(run, trees, suite, tools, config)
     images = stages.make_images(run, sides, root, suite.collection, tools)
     checks = stages.make_checks(run, series, suite, sides, root, tools)
     suite = stages.keep_changed(suite, sides)
@@ -207,7 +207,7 @@ def build_only(settings: Settings, progress: Progress) -> ExitCode:
         trees = stages.derive_trees(run, series, stages.fetch_source(run, series))
         stages.demand_whole(trees)
         suite = stages.choose_suite(run, series, trees)
-        stages.build_sides(run, trees, suite.collection, tools, config)
+        stages.build_sides(run, trees, suite, tools, config)
 
     return _run_part("build", settings, progress, work)
 
@@ -231,7 +231,7 @@ def open_shell(settings: Settings, progress: Progress) -> ExitCode:
         # In virtual time the guest's clock runs on while it waits for a key.
         mode = Mode("tcg", f"a shell waits for people; {mode.why}")
     progress.note(f"the kernel's log: {folder / 'kernel.log'}")
-    kernel, script = bench.sides[Side.PATCHED].kernel, bench.suite.new[0]
-    image = bench.image(Side.PATCHED, script)
+    script = bench.suite.new[0]
+    kernel, image = bench.kernel(Side.PATCHED, script), bench.image(Side.PATCHED, script)
     code = vm.open_shell(kernel, image, script, mode, settings.workspace, folder)
     return ExitCode.ACCEPTED if code in (0, 255) else ExitCode.UNKNOWN

@@ -75,9 +75,9 @@ def _read_states(bench: Bench, runs: Runs, name: str) -> dict[tuple[str, str], S
     states: dict[tuple[str, str], State] = {}
     for script in bench.suite.scripts:
         run = runs[name, script.label]
-        result = bench.suite.collection.parse_log(
+        result = bench.suite.collection.parse_logs(
             script.name,
-            run.log(bench.suite.collection.results),
+            {name: run.log(name) for name in LOGS},
             run.end.exit_status,
             expect_tap=bench.taps[Side.PATCHED],
         )
@@ -113,11 +113,10 @@ def _prepare(settings: Settings, progress: Progress) -> tuple[Run, Bench]:
 
 def _run_each(run: Run, bench: Bench, modes: Mapping[str, Mode], *, again: bool) -> Runs:
     """The suite once for each named mode on the patched kernel; (name, script's label) -> run."""
-    kernel = bench.sides[Side.PATCHED].kernel
     jobs = [
         Job(
             name,
-            kernel,
+            bench.kernel(Side.PATCHED, script),
             bench.image(Side.PATCHED, script),
             script,
             mode,

@@ -119,23 +119,19 @@ def make_root(workspace: Workspace, log: Path) -> Path:
 
 
 def make_image(
-    selftests_folder: Path, workspace: Workspace, root_folder: Path, checks: Path | None = None
+    selftests_folder: Path | None,
+    workspace: Workspace,
+    root_folder: Path,
+    checks: Path | None = None,
 ) -> Image:
-    """One cpio of the packages, the files under ``images/guest``, the selftests and the ``checks``
-    of a series, named by its inputs."""
+    """One cpio of the packages, the files under ``images/guest``, the selftests, where there are
+    any, and the ``checks`` of a series, named by its inputs."""
     recipe = read_recipe(workspace)
     guest = workspace.root / "images" / "guest"
+    folders = [one for one in (selftests_folder, checks) if one]
     ours = sorted((entry.path, entry.mode, entry.data.hex()) for entry in cpio.tree_entries(guest))
-    key = digest(
-        "image",
-        root_folder.name,
-        selftests_folder.name,
-        ours,
-        recipe.links,
-        asdict(recipe.trim),
-        EMPTY,
-        *((checks.name,) if checks else ()),
-    )
+    root = (root_folder.name, recipe.links, asdict(recipe.trim), EMPTY)
+    key = digest("image", root, ours, [one.name for one in folders])
 
     def make(fresh: Path) -> None:
         entries = (
@@ -144,8 +140,11 @@ def make_image(
             *cpio.link_entries(recipe.links),
             *cpio.tree_entries(guest),
             *cpio.folder_entries((GUEST_SELFTESTS,)),
-            *cpio.tree_entries(selftests_folder / GUEST_SELFTESTS, GUEST_SELFTESTS),
-            *(cpio.tree_entries(checks / GUEST_SELFTESTS, GUEST_SELFTESTS) if checks else ()),
+            *(
+                e
+                for one in folders
+                for e in cpio.tree_entries(one / GUEST_SELFTESTS, GUEST_SELFTESTS)
+            ),
         )
         with (fresh / "root.cpio").open("wb") as out:
             cpio.write_archive(entries, out)

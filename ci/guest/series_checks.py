@@ -14,6 +14,7 @@ from ci.kernel import build, objects
 from ci.kernel.build import Toolchain
 from ci.series.check_files import PROGRAM, SCRIPT
 from ci.suites.collection import SELFTESTS, Collection
+from ci.suites.kunit import KUNIT
 from ci.trees.tree import Tree
 
 LIMIT_S = 300.0
@@ -60,10 +61,12 @@ def install_checks(
 
 
 def check_names(files: Mapping[str, bytes], collection: Collection, installed: Path) -> None:
-    """A :class:`BuildError` where a check has the name of a selftest that is ``installed``."""
+    """A :class:`BuildError` where a check has the name of a selftest that is ``installed``, or of
+    the kernel's own tests."""
     folder = installed / GUEST_SELFTESTS / collection.target
     for name in files:
-        if (folder / name.removesuffix(PROGRAM)).exists() or (folder / name).exists():
+        there = (folder / name.removesuffix(PROGRAM)).exists() or (folder / name).exists()
+        if there or name.removesuffix(SCRIPT) == KUNIT:
             raise BuildError("build", f"checks/{name}: a selftest of the tree has that name")
 
 

@@ -39,6 +39,8 @@ SHUTDOWN_LIMIT_S = 60.0
 WALL_FACTOR = 3.0
 # For how long memory is left to come back, before it is counted.
 SETTLE_S = 10
+# A program of the guest that does nothing.
+NOTHING = "usr/bin/true"
 # What the selftests know of us, besides whether all features are expected.
 SELFTEST_ENVIRONMENT = {"NO_COLOR": "1"}
 
@@ -64,12 +66,15 @@ def job_text(script: Script, nonce: str, mode: Mode) -> str:
     """The text that the guest's init reads: what to run, or a shell beside it. Memory is counted
     where waiting for what still frees some costs nothing, and on no kernel that keeps freed memory
     back to find who uses it."""
-    lines = [f"nonce {nonce}", f"dir /{GUEST_SELFTESTS}/{script.folder}"]
+    where = "" if script.built_in else f"{GUEST_SELFTESTS}/{script.folder}"
+    lines = [f"nonce {nonce}", f"dir /{where}"]
     variables = {**script.environment, **SELFTEST_ENVIRONMENT, **mode.needs.environment}
     lines += [f"env {name}={value}" for name, value in variables.items()]
     if mode.interactive:
         return "".join(f"{line}\n" for line in [*lines, "shell yes"])
     lines += [f"limit_s {limit_s(script, mode)}"]
+    if script.built_in:  # the kernel has run them when init comes
+        return "".join(f"{line}\n" for line in [*lines, f"program {NOTHING}"])
     counts = mode.machine.repeatable and mode.needs == PLAIN
     lines += [f"settle_s {SETTLE_S}"] if counts else []
     lines += [f"probe {script.probe}"] if script.probe else []

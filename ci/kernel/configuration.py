@@ -55,6 +55,13 @@ class Configuration:
         # A kernel that is traced is built in a copy, whoever's tree it is of.
         return replace(tree, ground=tree.ground or tree) if self.traced else tree
 
+    def with_tests(self, symbols: str) -> "Configuration":
+        """The same with the kernel's own tests, which these ``symbols`` ask for. Most objects are
+        others then, so they have a directory of their own."""
+        tests = kconfig.parse_fragment(symbols, "the symbols of KUnit")
+        fragments = (*self.fragments, tests)
+        return replace(self, fragments=fragments, folder=f"{self.folder}-kunit")
+
 
 NORMAL = Configuration()
 

@@ -32,6 +32,7 @@ TAINTS = (
     ("N", "test of the kernel"),
     ("J", "firmware call"),
 )
+_TESTED = 1 << [letter for letter, _ in TAINTS].index("N")
 # What kernel/panic.c counts in warn_count: "WARNING: CPU: 0 PID: 412 at net/x.c:8 f+0x1/0x2", since
 # 6.18 "WARNING: net/x.c:8 at f+0x1/0x2", and what else calls check_panic_on_warn().
 _COUNTED = re.compile(
@@ -102,6 +103,15 @@ def flag_name(bit: int) -> str:
     """``taint W (warning)``."""
     letter, what = TAINTS[bit] if bit < len(TAINTS) else (f"bit {bit}", "unknown")
     return f"taint {letter} ({what})"
+
+
+def without_tests(health: Health) -> Health:
+    """The same of a kernel that ran its own tests: they set a flag, and the guest has no script
+    whose time could be compared."""
+    before, after = (
+        one and replace(one, taint=one.taint & ~_TESTED) for one in (health.before, health.after)
+    )
+    return replace(health, before=before, after=after, script_ms=None)
 
 
 def least_measured(attempts: Sequence[Health]) -> tuple[Health, ...]:

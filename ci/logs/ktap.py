@@ -70,10 +70,25 @@ class ScriptResult:
     problems: tuple[str, ...] = ()
 
 
-def without_stamps(console: str) -> str:
-    """A console's text without the time that the kernel puts before each line: KTAP of its own
-    (KUnit) counts the blanks that follow."""
-    return _STAMP.sub("", console)
+def parse_kernel(script: str, console: str) -> ScriptResult:
+    """The result of the kernel's own tests (KUnit), from all that its console shows. They have no
+    exit status: ``own`` fails where a case does, is skipped where the kernel has no test, and is an
+    ERROR where the plan is short, long or missing."""
+    tap = TapReader(script)
+    # KTAP counts the blanks behind the time of each line.
+    last = _feed(_STAMP.sub("", console), tap, None, expect_tap=True)
+    cases = tap.finish()
+    limits = _limits(console, cases, full=tap.full)
+    unplanned = [] if tap.planned else ["the kernel's console shows no plan of its tests"]
+    problems = (*unplanned, *tap.problems, *limits)
+    failed = [case.name for case in cases if case.state is State.FAIL]
+    if problems:
+        own = Case(script, State.ERROR, bounded([*problems, *last]))
+    elif failed:
+        own = Case(script, State.FAIL, bounded(failed))
+    else:
+        own = Case(script, State.PASS if cases else State.SKIP)
+    return ScriptResult(script, own, unique(cases, script), problems)
 
 
 def parse_script(
@@ -117,13 +132,13 @@ def parse_script(
     return ScriptResult(script, Case(script, state, detail), tuple(cases), problems)
 
 
-def _feed(text: str, tap: TapReader, live: LineReader, *, expect_tap: bool) -> list[str]:
+def _feed(text: str, tap: TapReader, live: LineReader | None, *, expect_tap: bool) -> list[str]:
     """Give the lines to their readers; the last of them, for people. TAP is the last act of a
     script that prints it, but a script without any may start a program that does."""
     last: list[str] = []
     whole = text[:MAX_TEXT]
     for line in each_line(whole):
-        if not tap.feed(line) and not (tap.begun and expect_tap):
+        if not tap.feed(line) and live and not (tap.begun and expect_tap):
             live.feed(clip(line))
         if line and not line.isspace():
             last.append(line)

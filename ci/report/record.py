@@ -86,10 +86,10 @@ class GuestRow:
 class RunRecord:
     """The whole run. What a stage has not reached is ``None`` or empty. ``config`` names the
     kernels' configuration, ``must_flip`` are (script, case), ``guards`` (number, script, case): a
-    patch and a case that must flip by it; ``proof`` is what `inv prove` found out; ``versions``
-    those of the tools,
-    ``packages`` those of the guest's root, ``prefix`` begins each class name in JUnit; ``replay``
-    is the command that runs the same again in virtual time, but for its suite."""
+    patch and a case that must flip by it; ``kunit`` are the kernels that have their own tests,
+    ``proof`` is what `inv prove` found out, ``versions`` are those of the tools, ``packages`` those
+    of the guest's root; ``prefix`` begins each class name in JUnit; ``replay`` is the command that
+    runs the same again in virtual time, but for its suite."""
 
     schema: int
     series: SeriesRow
@@ -102,6 +102,7 @@ class RunRecord:
     guards: tuple[tuple[int, str, str], ...] = ()
     builds: tuple[BuildRow, ...] = ()
     kernels: Mapping[Side, KernelRow] = field(default_factory=dict)
+    kunit: Mapping[Side, KernelRow] = field(default_factory=dict)
     guests: tuple[GuestRow, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     proof: Proof | None = None

@@ -17,13 +17,14 @@ from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
 from ci.logs.control import read_control
 from ci.logs.ending import LOGS, Ended
-from ci.logs.health import read_health
+from ci.logs.health import read_health, without_tests
 from ci.logs.outcome import tidy
 from ci.report.branches import BranchesReport
 from ci.report.outputs import OUTPUTS, RunReport
 from ci.report.record import SCHEMA, GuestRow, RunRecord
 from ci.suites import selection
 from ci.suites.collection import Collection
+from ci.suites.kunit import KUNIT
 from ci.verdict import combine, judge
 from ci.verdict.evidence import Evidence, Guest, ScriptRun
 from ci.verdict.judge import Verdict
@@ -99,12 +100,12 @@ def parse_guest(row: GuestRow, collection: Collection, logs: Mapping[str, str]) 
     console, output, control = (logs[name] for name in LOGS)
     status, result = row.end.exit_status, None
     said = read_control(control)
+    health = read_health(said)
     complaints = splats.unite_scans(
         splats.scan_console(console), splats.scan_console(said.log.text)
     )
-    text = console if collection.results == "kernel" else output
-    if output or status is not None:
-        result = collection.parse_log(row.script, text, status, expect_tap=row.tap)
+    if output or status is not None or (row.script == KUNIT and console):
+        result = collection.parse_logs(row.script, logs, status, expect_tap=row.tap)
     note = "the script was stopped at its time limit" if row.end.timed_out else ""
     return Guest(
         result,
@@ -112,7 +113,7 @@ def parse_guest(row: GuestRow, collection: Collection, logs: Mapping[str, str]) 
         complaints,
         bool(console.strip()) and row.end.ended is not Ended.FLOODED,
         note,
-        health=(read_health(said),),
+        health=(without_tests(health) if row.script == KUNIT else health,),
     )
 
 
@@ -136,7 +137,9 @@ def gather_evidence(record: RunRecord, guests: Sequence[Guest]) -> Evidence:
         patches=record.patches,
         builds=record.builds,
         runs=tuple(
-            ScriptRun(script, *(whole.get((script, side)) for side in Side))
+            ScriptRun(
+                script, *(whole.get((script, side)) for side in Side), built_in=script == KUNIT
+            )
             for script in dict.fromkeys(script for script, _ in whole)
         ),
         must_flip=record.must_flip,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ci.logs import ktap
 from ci.logs.ktap import LineReader, ScriptResult
+from ci.suites.kunit import KUNIT, KernelTests
 
 SELFTESTS = "tools/testing/selftests"
 
@@ -32,6 +33,11 @@ class Script:
     features: str = ""
     probe: str = ""
     check: bool = False
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is the kernel's own tests: the guest has nothing to run."""
+        return self.program == KUNIT
 
     @property
     def name(self) -> str:
@@ -67,10 +73,9 @@ class Collection:
     are further words for the selftests' make. ``features`` is the variable that asks the scripts to
     fail instead of to skip. ``reader`` makes the reader of what a script prints besides TAP, and
     ``tap`` is a file of the folder with a word in it that tells whether the tree's scripts end with
-    TAP; empty: none does. ``results`` is the log that holds the results: ``tests``, or ``kernel``
-    where the kernel itself prints them (KUnit). ``probe`` is a program below images/guest/probes
-    that is run before each script, for what it costs; ``max_slowdown`` is by how many percent that,
-    or a script, may cost more on patched.
+    TAP; empty: none does. ``kunit`` are the kernel's own tests of the same code. ``probe`` is a
+    program below images/guest/probes that is run before each script, for what it costs;
+    ``max_slowdown`` is by how many percent that, or a script, may cost more on patched.
 
     ``tables`` are suites by their names. ``groups`` says of a program how it lists the parts that
     can run by themselves: ``letter@name`` words in the pattern's first group, where ``#`` begins a
@@ -88,7 +93,7 @@ class Collection:
     variables: tuple[str, ...] = ()
     features: str = ""
     tap: tuple[str, str] | None = None
-    results: str = "tests"
+    kunit: KernelTests | None = None
     groups: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     limits: tuple[tuple[str, int], ...] = ()
     known: tuple[tuple[str, str, str], ...] = ()
@@ -115,12 +120,13 @@ class Collection:
             probe=self.probe,
         )
 
-    def parse_log(
-        self, script: str, text: str, exit_status: int | None, *, expect_tap: bool
+    def parse_logs(
+        self, script: str, logs: Mapping[str, str], exit_status: int | None, *, expect_tap: bool
     ) -> ScriptResult:
-        """What a script printed, read by this collection's reader; ``script`` has no ``.sh``."""
-        if self.results == "kernel":
-            text = ktap.without_stamps(text)
+        """What a guest's logs say of its script, which has no ``.sh`` here: what it printed, read
+        by this collection's reader, or what the kernel printed of its own tests."""
+        if script == KUNIT:
+            return ktap.parse_kernel(script, logs["kernel"])
         return ktap.parse_script(
-            script, text, exit_status, self.reader(script), expect_tap=expect_tap
+            script, logs["tests"], exit_status, self.reader(script), expect_tap=expect_tap
         )

@@ -4,6 +4,7 @@
 import re
 
 from ci.suites.collection import Collection, Row
+from ci.suites.kunit import KernelTests
 from ci.suites.mptcp_lines import LiveReader
 
 SMOKE = (Row("userspace_pm.sh"), Row("mptcp_join.sh", "deny_join_id0_tests"))
@@ -21,11 +22,25 @@ BALANCE = (
     "simult_flows compares transfer times with a limit of its own; the script itself marks this one"
     " as flaky"
 )
+# What allnoconfig leaves out although its default is yes, and the tests' own symbol.
+KUNIT_SYMBOLS = """\
+CONFIG_KUNIT=y  # what runs the tests, as the kernel boots
+CONFIG_KUNIT_DEFAULT_ENABLED=y  # [where known] without it they are compiled and not run, since 6.1
+CONFIG_KUNIT_AUTORUN_ENABLED=y  # [where known] likewise, since 6.16
+CONFIG_MPTCP_KUNIT_TEST=y  # [where known] the tests
+CONFIG_MPTCP_KUNIT_TESTS=y  # [where known] their older name, before 5.12
+"""
 COLLECTION = Collection(
     name="mptcp",
     target="net/mptcp",
     configs=("tools/testing/selftests/net/mptcp/config",),
     reader=LiveReader,
+    kunit=KernelTests(
+        symbols=KUNIT_SYMBOLS,
+        kconfig="net/mptcp/Kconfig",
+        entry="config MPTCP_KUNIT_TEST",
+        sources="net/mptcp/*_test.c",
+    ),
     probe="mptcp",
     features="SELFTESTS_MPTCP_LIB_EXPECT_ALL_FEATURES",
     # Since v6.6 its library has the function.

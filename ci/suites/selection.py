@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.suites.collection import Collection, Row, Script
+from ci.suites.kunit import KUNIT, choose_tests
 from ci.trees.tree import Tree
 
 DEFAULT = "mptcp"
@@ -42,6 +43,16 @@ class Suite:
     def labels(self) -> Sequence[str]:
         """Every label, of new scripts and old ones."""
         return list(dict.fromkeys(one.label for one in (*self.new, *self.old)))
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the kernel's own tests are among it."""
+        return any(one.built_in for one in self.scripts)
+
+    @property
+    def installed(self) -> bool:
+        """Whether anything else is, which needs selftests."""
+        return not all(one.built_in for one in (*self.new, *self.old))
 
     def words_for(self, scripts: Sequence[Script]) -> str:
         """What --suite says for some of the scripts."""
@@ -99,6 +110,8 @@ def list_programs(collection: Collection, tree: Tree) -> tuple[str, ...]:
     if bad := [name for name in names if not PROGRAM.fullmatch(name)]:
         # A run's folder is named by it.
         raise StageError("run", f"{where}: TEST_PROGS names {bad[0]!r}, which is no file name")
+    if bad := [name for name in names if name.removesuffix(".sh") == KUNIT]:
+        raise StageError("run", f"{where}: TEST_PROGS names {bad[0]!r}; here, that is KUnit")
     return names
 
 
@@ -162,9 +175,10 @@ def _unknown(collection: Collection, tree: Tree, word: str) -> StageError:
         text = f"the tree has none of {names}; --suite names scripts that it has: {programs}"
         return StageError("options", text)
     others = ", ".join(sorted(set(all_collections()) - {collection.name}))
+    whole = ", ".join([*collection.tables, "full", *([KUNIT] if collection.kunit else ())])
     return StageError(
         "options",
-        f"suite {word!r}: there are {', '.join(collection.tables)}, full, and scripts of the tree"
+        f"suite {word!r}: there are {whole}, and scripts of the tree"
         f" separated by commas: {programs} (collection {collection.name}; others, as NAME:script:"
         f" {others})",
     )
@@ -207,16 +221,23 @@ def _choose_checks(
 
 
 def select_suite(
-    name: str, tree: Tree, base: Tree | None = None, checks: Sequence[str] = ()
+    name: str,
+    tree: Tree,
+    base: Tree | None = None,
+    checks: Sequence[str] = (),
+    kernels: Sequence[Tree] = (),
 ) -> Suite:
     """The suite ``name`` for a tree: one of a collection's tables, ``full``, or names of scripts,
-    ``checks`` of the series among them. With ``base``, it is chosen from that tree, and what
-    ``tree`` has besides comes to it: a series cannot take a script out of its own suite unseen."""
+    ``checks`` of the series and the tests of the ``kernels`` (none: of these trees) among them.
+    With ``base``, it is chosen from that tree, and what ``tree`` has besides comes to it: a series
+    cannot take a script out of its own suite unseen."""
     collection, words = split_name(name)
+    own = kernels or tuple(filter(None, (base, tree)))
+    has_tests, words, notes = choose_tests(collection.kunit, words, own)
     ours, words = _choose_checks(collection, words, checks)
+    tests = (collection.script(KUNIT),) if has_tests else ()
     if not words:
-        return Suite(name, collection, (), checks=ours)
-    notes: list[str] = []
+        return Suite(name, collection, tests, checks=ours, notes=tuple(notes))
     chosen: Mapping[str, tuple[Script, ...]] = {}
     before = _choose(collection, base, words) if base else chosen
     try:
@@ -231,4 +252,5 @@ def select_suite(
     old = tuple(dict.fromkeys(one for scripts in before.values() for one in scripts))
     new = tuple(dict.fromkeys(one for scripts in chosen.values() for one in scripts))
     notes += _lacking(collection, words, new if base is None else old)
-    return Suite(name, collection, tuple(_as_labelled(new, old)), old, ours, tuple(notes))
+    scripts = (*_as_labelled(new, old), *tests)
+    return Suite(name, collection, scripts, old, ours, tuple(notes))

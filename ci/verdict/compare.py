@@ -155,6 +155,8 @@ def _script_rows(run: ScriptRun, wanted: list[str]) -> Iterator[Finding]:
     own = _side(run.script, run.base_old, None) if run.base_old else None
     ended = run.removed or _finished(run.patched)
     old = _side(run.script, run.patched_old, run.base_old) if run.patched_old and ended else None
+    if run.built_in and ended:
+        old = base
     if own and run.removed:
         gone = Case(run.script, State.MISSING, "the series takes the script out of the suite")
         base, patched = own, _Side(gone, {}, State.MISSING)

@@ -63,13 +63,15 @@ class ScriptRun:
     """A script on both kernels; a side that was not run at all is None. ``base_old`` and
     ``patched_old`` are the two with the script of the base tree, where that is another. The first
     stands in for the cases that the patched tree's script did not reach on base; the two together
-    show what the series does to the kernel, whatever it does to the tests."""
+    show what the series does to the kernel, whatever it does to the tests. ``built_in``: the script
+    is the kernel's own tests, and so each kernel ran those of its own tree."""
 
     script: str
     base: Guest | None
     patched: Guest | None
     base_old: Guest | None = None
     patched_old: Guest | None = None
+    built_in: bool = field(default=False, kw_only=True)
 
     @property
     def removed(self) -> bool:

@@ -119,7 +119,7 @@ class StandIn:
         if DOES_NOT_COMPILE in (tree.source.git.text(tree.commit, "net/demo.c") or ""):
             log.write_text("net/demo.c:1:2: error: #error\n", encoding="utf-8")
             raise BuildError("build", "net/demo.c:1:2: error: #error", log=log)
-        build_id = digest(tree.tree_id)[:40]
+        build_id = digest(tree.tree_id, config.folder.endswith("-kunit"))[:40]
         folder = workspace.entry("kernels", build_id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config").write_text(self.config, encoding="utf-8")

@@ -102,6 +102,8 @@ def test_what_has_the_name_of_a_selftest_or_does_not_compile(
     check_names(FILES, COLLECTION, installed)
     with pytest.raises(BuildError, match=r"checks/mptcp_join\.sh: a selftest of the tree has"):
         check_names({"mptcp_join.sh": b"exit 0\n"}, COLLECTION, installed)
+    with pytest.raises(BuildError, match=r"checks/kunit\.sh: a selftest of the tree has"):
+        check_names({"kunit.sh": b"exit 0\n"}, COLLECTION, installed)
     with pytest.raises(BuildError, match=r"loud\.c:1:") as caught:
         install(trees[1], FILES | {"loud.c": b"int main(void) { return x; }\n"})
     assert "undeclared" in caught.value.message

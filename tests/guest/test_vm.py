@@ -25,6 +25,7 @@ from ci.kernel.build import Kernel
 from ci.logs.ending import LOGS, Ended, GuestEnd
 from ci.report import stored
 from ci.report.record import GuestRow
+from ci.suites.kunit import KUNIT
 from ci.suites.mptcp import COLLECTION
 from ci.verdict import judge
 from ci.verdict.evidence import Evidence, ScriptRun
@@ -177,6 +178,13 @@ def test_the_job_names_everything_and_nothing_twice() -> None:
     assert vm.job_text(SCRIPT, NONCE, shell).endswith("env NO_COLOR=1\nshell yes\n")
     # Where time is the host's, nobody waits for memory to come back.
     assert "settle_s 10\n" in vm.job_text(SCRIPT, NONCE, Mode("virtual", ""))
+
+
+def test_beside_the_kernels_own_tests_the_guest_does_nothing() -> None:
+    script = COLLECTION.script(KUNIT)
+    lines = vm.job_text(script, NONCE, Mode("virtual", "")).splitlines()
+    assert lines[1] == "dir /" and lines[-2:] == ["limit_s 600", "program usr/bin/true"]
+    assert not [line for line in lines if line.startswith(("probe", "settle_s"))]
 
 
 def test_the_kernels_command_line_has_no_value_of_the_host(workspace: Workspace) -> None:

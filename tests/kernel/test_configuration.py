@@ -83,6 +83,19 @@ def test_each_has_an_object_directory_and_a_name_of_its_own(
     assert before.folder == after.folder and before.fragments != after.fragments
 
 
+def test_with_the_kernels_own_tests_it_has_a_directory_more(
+    workspace: Workspace, file: Path
+) -> None:
+    assert COLLECTION.kunit
+    symbols = COLLECTION.kunit.symbols
+    for words in ("", "debug", f"debug,{file}"):
+        plain = chosen(words, workspace)
+        tested = plain.with_tests(symbols)
+        assert (tested.name, tested.needs) == (plain.name, plain.needs)
+        assert tested.fragments[:-1] == plain.fragments and tested.fragments[-1].text == symbols
+        assert tested.folder == f"{plain.folder}-kunit"
+
+
 def test_a_file_comes_last_and_has_the_needs_of_ours_before_it(
     workspace: Workspace, file: Path
 ) -> None:

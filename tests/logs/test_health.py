@@ -14,6 +14,7 @@ from ci.logs.health import (
     flag_name,
     least_measured,
     read_health,
+    without_tests,
 )
 from ci.logs.memory import Growth
 from ci.logs.splats import scan_console
@@ -41,6 +42,16 @@ def test_a_clean_log() -> None:
     none = Troubles(0, 0, 0)
     assert found == Health(none, none, 0, 0, ended=True, script_ms=3020)
     assert (found.taint, found.cleared, found.hidden) == (0, "", 0)
+
+
+def test_of_the_kernels_own_tests_the_flag_that_they_set_is_nothing() -> None:
+    said = CLEAN.replace(" before 0 ", f" before {1 << 18} ").replace(
+        " after 0 ", f" after {1 << 18 | 1 << 9} "
+    )
+    found = without_tests(read_health(read_control(said)))
+    assert [flag_name(bit) for bit in bits(found.taint)] == ["taint W (warning)"]
+    assert found.script_ms is None and found.cleared == ""
+    assert without_tests(Health()) == Health()
 
 
 def test_records_are_inits_and_the_first_of_a_kind_counts() -> None:

@@ -390,24 +390,3 @@ def test_heavy_input_takes_linear_time(kind: str) -> None:
     begin = time.process_time()
     parse_script("mptcp_join", HEAVY[kind], 0)
     assert time.process_time() - begin < 4
-
-
-def test_ktap_of_the_kernels_own_console() -> None:
-    """KUnit's form: a test of a suite is indented, and a time stands before each line."""
-    console = (
-        "[    0.311046] KTAP version 1\n"
-        "[    0.311398][    T1] 1..1\n"
-        "[    0.312101]     KTAP version 1\n"
-        "[    0.312480]     # Subtest: mptcp-crypto\n"
-        "[    0.312900]     1..2\n"
-        "[    0.313370]     ok 1 hmac of zero bytes\n"
-        "[    0.314002]     not ok 2 hmac of one block\n"
-        "[    0.314388] not ok 1 mptcp-crypto\n"
-    )
-    result = parse_script("kunit", ktap.without_stamps(console), 1)
-    assert [(case.name, case.state) for case in result.cases] == [
-        ("mptcp-crypto.hmac of zero bytes", P),
-        ("mptcp-crypto.hmac of one block", F),
-        ("mptcp-crypto", F),
-    ]
-    assert result.problems == ()

@@ -145,7 +145,7 @@ def test_scripts_by_name(made: Tree) -> None:
 
 @pytest.mark.parametrize("name", ["huge", "diag:x", "diag,", "mptcp_join:q", "../x"])
 def test_a_name_that_is_none_lists_what_there_is(name: str, made: Tree) -> None:
-    with pytest.raises(StageError, match="smoke, default, full, and scripts of the tree"):
+    with pytest.raises(StageError, match="smoke, default, full, kunit, and scripts of the tree"):
         selection.select_suite(name, made)
 
 
@@ -268,7 +268,7 @@ netns-name.sh\t\t\t[  OK  ]
 
 
 def test_the_lines_of_nets_scripts() -> None:
-    result = NET.parse_log("s", LOG, 1, expect_tap=False)
+    result = NET.parse_logs("s", {"tests": LOG}, 1, expect_tap=False)
     assert [(case.name, str(case.state)) for case in result.cases] == [
         ("Configuring interfaces: valid gw", "pass"),
         ("Configuring interfaces: gw in another table", "fail"),
@@ -278,8 +278,8 @@ def test_the_lines_of_nets_scripts() -> None:
     ]
     assert result.cases[1].detail.startswith("RTNETLINK answers: Invalid argument\nTEST: gw in")
     assert (str(result.own.state), result.problems) == ("fail", ())
-    assert NET.parse_log("s", LOG, 0, expect_tap=False).problems
-    assert NET.parse_log("s", "", 0, expect_tap=False).problems
+    assert NET.parse_logs("s", {"tests": LOG}, 0, expect_tap=False).problems
+    assert NET.parse_logs("s", {"tests": ""}, 0, expect_tap=False).problems
 
 
 def at(tree: Tree, kernel_tree: Path, **changes: str) -> Tree:

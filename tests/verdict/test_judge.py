@@ -464,6 +464,35 @@ def test_what_the_series_removes_from_its_tests_rejects_unless_it_is_allowed() -
     assert judge(new, new, old, known=known).exit_code == 1
 
 
+def test_what_the_series_removes_from_the_kernels_own_tests() -> None:
+    """Each kernel runs those of its own tree, so base alone shows what there was."""
+
+    def judged(base: Guest, patched: Guest, *allowed: str) -> Verdict:
+        run = ScriptRun("s", base, patched, built_in=True)
+        named = {("s", name): "renamed" for name in allowed}
+        return decide(Evidence("x", "", runs=(run,), allowed=named))
+
+    before, after = fine(a=P, b=P, c=F, d=P), guest(result(a=P, b=S, e=P))
+    verdict = judged(before, after)
+    assert verdict.exit_code == 1 and of(verdict) == {
+        "s": Change.KEPT,
+        "a": Change.KEPT,
+        "b": Change.REMOVED,
+        "c": Change.REMOVED,
+        "d": Change.REMOVED,
+        "e": Change.NEW,
+    }
+    assert judged(before, after, *"bcd").exit_code == 0
+    # All of them gone, the first ones brought, and a kernel that dies while it runs them.
+    nothing = guest(result(own=S))
+    assert of(judged(before, nothing))["s"] is Change.REMOVED
+    assert judged(nothing, fine(a=P)).exit_code == 0
+    dead = judged(before, guest(result(own=E, a=P), Ended.PANIC))
+    assert dead.exit_code == 1 and Change.REMOVED not in of(dead).values()
+    # What cannot be believed is no removal.
+    assert judged(before, guest(result(own=E, a=P))).exit_code == 3
+
+
 def test_what_base_already_marks_or_skips_is_not_removed() -> None:
     old = guest(result(a=P, b=S, c=K))
     assert judge(old, old, old).exit_code == 0
