@@ -26,9 +26,9 @@ BALANCE = (
 KUNIT_SYMBOLS = """\
 CONFIG_KUNIT=y  # what runs the tests, as the kernel boots
 CONFIG_KUNIT_DEFAULT_ENABLED=y  # [where known] without it they are compiled and not run, since 6.1
-CONFIG_KUNIT_AUTORUN_ENABLED=y  # [where known] likewise, since 6.16
+CONFIG_KUNIT_AUTORUN_ENABLED=y  # [where known] likewise, since 6.14
 CONFIG_MPTCP_KUNIT_TEST=y  # [where known] the tests
-CONFIG_MPTCP_KUNIT_TESTS=y  # [where known] their older name, before 5.12
+CONFIG_MPTCP_KUNIT_TESTS=y  # [where known] their name in older trees
 """
 COLLECTION = Collection(
     name="mptcp",
