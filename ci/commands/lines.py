@@ -73,6 +73,22 @@ class Subject:
         """The tree with the whole series."""
         return self.bench.sides[Side.PATCHED].tree
 
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        """What can be watched: not the tests that are in another kernel."""
+        return tuple(one for one in self.bench.suite.new if not one.built_in)
+
+    def kernel(self, side: Side) -> Kernel:
+        """The kernel that scripts run on."""
+        return self.bench.sides[side].kernels[False]
+
+    @property
+    def installed(self) -> Path:
+        """The patched tree's selftests."""
+        folder = self.bench.sides[Side.PATCHED].selftests
+        assert folder
+        return folder
+
 
 @dataclass(frozen=True)
 class Proved:
@@ -134,7 +150,7 @@ class _Tracer:
             names = self.last.keys()
             every = {name: of for name, of in {**lines.rows, **rows}.items() if name in names}
             addresses = [one for of in every.values() for line in of.values() for one in line]
-            scripts = self.bench.suite.new
+            scripts = self.subject.scripts
             mode = tracing.trace_mode(self.bench.mode, addresses)
             images = self._images(installed, scripts)
             jobs = [
@@ -169,7 +185,7 @@ class _Tracer:
         home = objects.home_folder(bench.config.place_objects(tree), workspace)
         wanted = traced.list_objects(tree, home, names)
         if not wanted:
-            return bench.sides[Side.PATCHED].kernel, Lines()
+            return self.subject.kernel(Side.PATCHED), Lines()
         words = (tree, workspace, bench.tools, bench.suite.collection, self.run.progress)
         return traced.build_traced(*words, self.log, bench.config, wanted)
 
@@ -178,7 +194,7 @@ class _Tracer:
         tables of those programs."""
         names = [name for name in self.last if _is_test(name) and name.endswith((".c", ".h"))]
         if not names:
-            return self.bench.sides[Side.PATCHED].selftests, {}
+            return self.subject.installed, {}
         tree, collection = self.subject.patched, self.bench.suite.collection
         words = (tree, self.run.workspace, self.bench.tools, collection, self.log)
         installed = selftests.install_selftests(*words, traced=True)
@@ -309,7 +325,7 @@ class _Trials:
 
     def _scripts(self, labels: Sequence[str] | None) -> tuple[Script, ...]:
         """Those that run it, the longest last; all where nobody can tell."""
-        wanted = [one for one in self.bench.suite.new if labels is None or one.label in labels]
+        wanted = [one for one in self.subject.scripts if labels is None or one.label in labels]
         cost = {one: run_cache.cost_s(one, self.bench.mode, self.workspace) for one in wanted}
         return tuple(sorted(wanted, key=lambda one: (cost[one], one.label)))
 
@@ -319,7 +335,7 @@ class _Trials:
         return digest(
             "trial",
             tree.tree_id,
-            [(one.tree.tree_id, one.kernel.key) for one in sides.values()],
+            [(one.tree.tree_id, self.subject.kernel(side).key) for side, one in sides.items()],
             [image.image_digest for image in self.bench.images.values()],
             [image.image_digest for image in self.bench.checks.values()],
             sorted(one.label for one in scripts),
@@ -332,16 +348,18 @@ class _Trials:
         self, mutant: Mutant, tree: Tree, scripts: tuple[Script, ...], key: str
     ) -> "_Built | Told":
         bench, workspace = self.bench, self.workspace
-        own, collection = bench.sides[Side.PATCHED], bench.suite.collection
-        kernel, installed, is_test = own.kernel, own.selftests, _is_test(mutant.file)
+        own, collection = self.subject.kernel(Side.PATCHED), bench.suite.collection
+        kernel, installed, is_test = own, self.subject.installed, _is_test(mutant.file)
         words = (tree, workspace, bench.tools, collection)
         if not is_test:
             progress = self.run_.progress
             kernel = build.build_kernel(*words, progress, self.log, bench.config)
         if is_test or mutant.file.startswith("include/uapi/"):
             installed = selftests.install_selftests(*words, self.log)
-        same = installed == own.selftests or _contents(installed) == _contents(own.selftests)
-        if kernel.build_id == own.kernel.build_id and same:
+        same = installed == self.subject.installed or _contents(installed) == _contents(
+            self.subject.installed
+        )
+        if kernel.build_id == own.build_id and same:
             return self._keep(key, Told(Outcome.EQUIVALENT))
         if not scripts:
             self._forget(kernel)
@@ -354,7 +372,7 @@ class _Trials:
                     self.subject.series.checks, *words, installed, self.log
                 )
                 images[True] = rootfs.make_image(installed, workspace, bench.root, made)
-        base = bench.sides[Side.BASE].kernel if is_test else None
+        base = self.subject.kernel(Side.BASE) if is_test else None
         return _Built(mutant, key, scripts, kernel, images, base)
 
     def _own_images(self) -> Iterator[Image]:
@@ -422,7 +440,7 @@ class _Trials:
 
     def _forget(self, kernel: Kernel) -> None:
         """A mutant's kernel is not needed again: how it came out is kept."""
-        if kernel.key not in {one.kernel.key for one in self.bench.sides.values()}:
+        if kernel.key not in {self.subject.kernel(side).key for side in self.bench.sides}:
             remove_tree(kernel.folder)
 
     def _note(self, text: str) -> None:

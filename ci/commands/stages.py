@@ -48,7 +48,8 @@ PATCH_STATES = {
 class Run:
     """A run under way: what was asked for, where its logs go, and its record so far. ``tests`` is
     another tree whose selftests both kernels run instead of the patched tree's; ``branch`` is what
-    the run is known by; ``loaded`` is the series where it was brought already. ``guests`` are what
+    the run is known by; ``loaded`` is the series where it was brought already; ``once``: nothing
+    runs again where the first time would be the same. ``guests`` are what
     the guests of the record showed, row by row."""
 
     def __init__(
@@ -60,9 +61,10 @@ class Run:
         tests: Tree | None = None,
         branch: str = "",
         loaded: Series | None = None,
+        once: bool = False,
     ) -> None:
         self.settings, self.progress, self.folder = settings, progress, folder
-        self.tests, self.branch, self.loaded = tests, branch, loaded
+        self.tests, self.branch, self.loaded, self.once = tests, branch, loaded, once
         self.record = RunRecord(
             SCHEMA, SeriesRow(Path(settings.series).name), replay=_replay(settings)
         )

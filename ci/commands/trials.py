@@ -92,7 +92,8 @@ def run_suite(run: Run, bench: Bench) -> Verdict:
     what = f"suite {bench.suite.name}, {count} guests on two kernels, {width} at once"
     with run.progress.stage("run", what):
         verdict, doubtful = _attempt(run, bench, labels, 1)
-        for attempt in range(2, FLAKY_ATTEMPTS + 1):
+        once = run.once and bench.mode.machine.repeatable
+        for attempt in range(2, 2 if once else FLAKY_ATTEMPTS + 1):
             if doubtful and (attempt <= ATTEMPTS or _is_flaky(verdict)):
                 run.progress.note(f"again, attempt {attempt}: {', '.join(doubtful)}")
                 verdict, doubtful = _attempt(run, bench, doubtful, attempt)
