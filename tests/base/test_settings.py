@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ci.base.errors import StageError
+from ci.base.options import read_budget
 from ci.base.settings import OPTIONS, Settings, cache_folder, make_settings
 from tests.conftest import ROOT
 
@@ -125,3 +126,16 @@ def test_a_run_without_the_sandbox_is_one_in_its_replay() -> None:
     made = make_settings(ROOT, no_sandbox=True, suite="smoke")
     assert not made.workspace.confined and make_settings(ROOT).workspace.confined
     assert made.command("run") == "inv run --suite smoke --no-sandbox"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("2h", 7200), ("", float("inf"))]
+)
+def test_a_budget_is_a_time(text: str, seconds: float) -> None:
+    assert read_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["20", "m", "-5m", "1.5h", "20 m", "999999h", "٢m"])
+def test_what_is_no_budget_is_told(text: str) -> None:
+    with pytest.raises(StageError, match=r"--budget .*: give seconds, minutes or hours"):
+        read_budget(text)

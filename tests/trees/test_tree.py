@@ -250,6 +250,22 @@ def test_a_link_in_the_place_of_a_source_is_not_inert(kernel_tree: Path) -> None
     assert not is_inert(kernel_tree, {"net/more.c": "text\n"})
 
 
+def test_a_tree_with_another_text_of_a_file(derive: Callable[..., Trees]) -> None:
+    patched = derive().patched
+    show = patched.source.git.text
+    made = patched.with_file("net/demo.c", "int other;\n")
+    assert show(made.commit, "net/demo.c") == "int other;\n"
+    assert show(made.commit, "net/other.c") == show(patched.commit, "net/other.c")
+    assert made.ground == patched.ground and made.inert
+    assert patched.with_file("net/demo.c", show(patched.commit, "net/demo.c")).tree_id == (
+        patched.tree_id
+    )
+    gone = patched.with_file("net/demo.c", None)
+    assert show(gone.commit, "net/demo.c") is None
+    assert patched.with_file("net/new.c", "\udcff\n").inert
+    assert not patched.with_file("Makefile", "VERSION = 6\n").inert
+
+
 def is_inert(folder: Path, files: dict[str, str]) -> bool:
     """Whether a tree is that has these files more than its ground."""
     before = git(folder, "rev-parse", "HEAD")
