@@ -152,11 +152,13 @@ def check() -> int:
     return checks.check_project(ROOT, Progress())
 
 
-@task("unit k")
-def test(unit: bool, k: str) -> int:
-    """All checks and tests; with --unit only what takes seconds and boots no guest, with --k EXPR
-    pytest's choice."""
-    return checks.check_project(ROOT, Progress()) or checks.run_tests(ROOT, unit=unit, choice=k)
+@task("unit long k")
+def test(unit: bool, long: bool, k: str) -> int:
+    """All checks and tests; with --unit only what takes seconds and boots no guest, with --long
+    those of further kernels, too, with --k EXPR pytest's choice."""
+    return checks.check_project(ROOT, Progress()) or checks.run_tests(
+        ROOT, unit=unit, long=long, choice=k
+    )
 
 
 @task("cache")

@@ -241,6 +241,7 @@ OPTIONS = (
     ),
     Option("run", "folder of a stored run (default: results/latest)"),
     Option("unit", "only what takes seconds and boots no guest", False),
+    Option("long", "also what builds kernels of another configuration from nothing", False),
     Option("k", "pytest's choice of tests, as in -k 'series or tree'"),
     Option("cache", "also what was downloaded and built", False),
 )

@@ -70,17 +70,18 @@ def _is_shell(path: Path) -> bool:
         return file.readline(40).rstrip() in (b"#!/bin/sh", b"#!/bin/bash")
 
 
-def run_tests(root: Path, *, unit: bool, choice: str) -> ExitCode:
+def run_tests(root: Path, *, unit: bool, long: bool, choice: str) -> ExitCode:
     """pytest: what takes seconds on all cores; unless ``unit``, then what runs many whole commands,
     likewise, and what boots guests, one after another, for those use all cores themselves.
-    ``choice`` is pytest's -k. 0 only when every test passed.
+    ``long`` adds those of further kernels, ``choice`` is pytest's -k. 0 only when each test passed.
     """
     chosen = ["-k", choice] if choice else []
     # A worker that has nothing left takes tests from the others: some take seconds. Many wait for
     # a limit or a clock, so there are two for each core.
     spread = ["--dist", "worksteal", "-n", str(2 * len(os.sched_getaffinity(0)))]
     rows = [["-m", "not guest and not whole", *spread]]
-    rows += [] if unit else [["-m", "whole", *spread], ["-m", "guest", "--durations=25"]]
+    guest = "guest" if long else "guest and not long"
+    rows += [] if unit else [["-m", "whole", *spread], ["-m", guest, "--durations=25"]]
     print(f"tests of {root}", flush=True)  # a stdout that is full is no failed test
     codes = [
         subprocess.run(

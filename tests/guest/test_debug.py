@@ -32,7 +32,7 @@ from tests.conftest import ROOT
 from tests.guest.test_guests import JOIN, SOURCE, inv, patch, shipped
 from tests.guest.test_virtual import with_script
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.long]
 __all__ = ["inv"]
 # A guest's script and its kernel cost a minute of CPU: so one kernel has all the faults, and the
 # script makes three connections and ends.

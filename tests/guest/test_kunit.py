@@ -13,7 +13,7 @@ from tests.commands.test_tasks import Done
 from tests.conftest import write
 from tests.guest.test_guests import SOURCE, inv, patch, verdict
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.long]
 __all__ = ["inv"]
 HMAC = "mptcp-crypto.mptcp_crypto_test_basic"
 GONE = "mptcp-token.mptcp_token_test_destroyed"
