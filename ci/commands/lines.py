@@ -105,9 +105,10 @@ def prove_lines(subject: Subject) -> Proved:
     if not any(one.is_code for one in changed):
         judge = LineJudge(Traces({}), ())
         return Proved(tuple(map(judge.judge, changed)))
-    traces = _Tracer(subject, files).trace()
+    tracer = _Tracer(subject, files)
+    traces = tracer.trace()
     mutants = [mutant for file in files for mutant in list_mutants(file)]
-    trials = _Trials(subject, traces, changed).run(mutants)
+    trials = _Trials(subject, traces, changed, tracer.objects).run(mutants)
     judge = LineJudge(traces, trials)
     return Proved(tuple(map(judge.judge, changed)), tuple(trials))
 
@@ -142,6 +143,7 @@ class _Tracer:
         self.subject, self.run, self.bench = subject, subject.run, subject.bench
         self.last = {file.name: file.last for file in files}
         self.log = self.run.folder / "traced.log"
+        self.objects: tuple[str, ...] = ()
 
     def trace(self) -> Traces:
         with self.run.progress.stage("trace", "what the scripts run of the series"):
@@ -183,7 +185,7 @@ class _Tracer:
         tree, bench, workspace = self.subject.patched, self.bench, self.run.workspace
         names = [name for name in self.last if not _is_test(name)]
         home = objects.home_folder(bench.config.place_objects(tree), workspace)
-        wanted = traced.list_objects(tree, home, names)
+        self.objects = wanted = traced.list_objects(tree, home, names)
         if not wanted:
             return self.subject.kernel(Side.PATCHED), Lines()
         words = (tree, workspace, bench.tools, bench.suite.collection, self.run.progress)
@@ -244,7 +246,13 @@ class _Built:
 class _Trials:
     """Mutants, built one after another while guests of the earlier ones run."""
 
-    def __init__(self, subject: Subject, traces: Traces, changed: Sequence[Changed]) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        traces: Traces,
+        changed: Sequence[Changed],
+        objects_: Sequence[str],
+    ) -> None:
         self.subject, self.run_, self.bench = subject, subject.run, subject.bench
         self.traces, self.changed = traces, [one for one in changed if one.is_code]
         self.workspace = self.run_.workspace
@@ -254,7 +262,7 @@ class _Trials:
             if row.attempt == 1
         }
         self.log = self.run_.folder / "mutants.log"
-        self.count = 0
+        self.objects, self.count = objects_, 0
 
     def run(self, mutants: Sequence[Mutant]) -> list[Trial]:
         """First those that hold no smaller one, then those of the others that may tell more: a line
@@ -353,6 +361,8 @@ class _Trials:
         words = (tree, workspace, bench.tools, collection)
         if not is_test:
             progress = self.run_.progress
+            if mutant.file.endswith(".h") and tree.ground and self.objects:
+                traced.try_objects(*words, self.log, bench.config, self.objects)
             kernel = build.build_kernel(*words, progress, self.log, bench.config)
         if is_test or mutant.file.startswith("include/uapi/"):
             installed = selftests.install_selftests(*words, self.log)

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from ci.base import sandbox
 from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
 from ci.base.sandbox import Mount
 from ci.base.untrusted import open_below
 from ci.base.workspace import Workspace
-from ci.kernel import build
+from ci.kernel import build, objects
 from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.configuration import Configuration
 from ci.suites.collection import Collection
@@ -156,6 +157,32 @@ def build_traced(
         tree, workspace, tools, collection, progress, log, config, more=tell
     )
     return kernel, from_json((kernel.folder / FACTS).read_bytes(), Lines)
+
+
+def try_objects(
+    tree: Tree,
+    workspace: Workspace,
+    tools: Toolchain,
+    collection: Collection,
+    log: Path,
+    config: Configuration,
+    names: Sequence[str],
+) -> None:
+    """Compile some objects of a kernel and no others: a :class:`BuildError` comes soon then, where
+    a header that many take in is wrong."""
+    tree = config.place_objects(tree)
+    home = objects.home_folder(tree, workspace)
+
+    def work(obj: Path) -> None:
+        build.configure_kernel(tree, workspace, tools, collection, obj, log, config)
+        words = build.make_words(tree, workspace, f"-j{sandbox.CORES}", *names)
+        mounts = [build.object_mount(tree, workspace, obj)]
+        build.run_make(
+            words, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log, kernel=True
+        )
+
+    with tree.checked_out(workspace), objects.object_folder(tree, workspace) as obj:
+        objects.use_objects(tree, build.objects_key(tools), work, obj, home)
 
 
 def _is_source(tree: Tree, name: str) -> bool:

@@ -7,6 +7,7 @@ patches, :mod:`ci.trees.carry` does it for one.
 """
 
 import contextlib
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from ci.trees.index import Index
 from ci.trees.source import Source
 from ci.trees.states import PatchState, Replay
 
+LONG_AGO = 946_684_800  # 2000-01-01
 HISTORY = 1000  # commits: more than a series has patches
 # Sources of which a build makes nothing but objects of the kernel: no program that it runs, no rule
 # of make's, no header that it generates for such a program.
@@ -56,10 +58,18 @@ class Tree:
     @contextlib.contextmanager
     def checked_out(self, workspace: Workspace) -> Iterator[None]:
         """The source's work tree holds this commit inside, under a lock; only files that differ are
-        written."""
+        written. They are dated long ago: to make, no source is new but those that
+        :mod:`ci.kernel.objects` dates so, as they differ from what the objects were made of."""
         with workspace.lock(f"work-{self.source.slot.name}", stage="build", timeout_s=4 * 3600):
             remove_stale(self.source.slot / "src/.git", "*.lock")
-            self.source.git.run("checkout", "-q", "--force", "--detach", self.commit)
+            git, src = self.source.git, self.source.slot / "src"
+            git.run("update-index", "-q", "--refresh", ok=(0, 1))
+            words = ("--name-only", "--no-renames", "-z", self.commit)
+            written = git.run("diff-index", *words).stdout.split("\0")
+            git.run("checkout", "-q", "--force", "--detach", self.commit)
+            for name in filter(None, written):
+                if os.path.lexists(src / name):
+                    os.utime(src / name, (LONG_AGO, LONG_AGO), follow_symlinks=False)
             # what a build without the sandbox, or a user, has left among the sources
             self.source.git.run("clean", "-q", "-ffdx")
             yield

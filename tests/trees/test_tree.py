@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ci.trees.tree: taking out, putting on and refusing, on real repositories."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ci.base.workspace import Workspace
 from ci.series.patches import load_series
 from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
-from ci.trees.tree import Tree, Trees, derive_trees
+from ci.trees.tree import LONG_AGO, Tree, Trees, derive_trees
 from tests.conftest import DEMO_C, commit, git, write
 
 NONE: frozenset[int] = frozenset()
@@ -178,20 +179,22 @@ def test_a_patch_that_is_edited_takes_the_place_of_the_one_in_the_tree(
     assert "int line10 = 1;" in shown and "int line30 = 7;" in shown
 
 
-def test_work_tree_files_that_do_not_differ_keep_their_times(
+def test_of_the_work_tree_only_what_differs_is_written_and_nothing_is_new(
     derive: Callable[..., Trees], workspace: Workspace
 ) -> None:
+    """To make, which goes by times; also where somebody dated a file in between."""
     trees = derive()
-    src = trees.base.source.slot / "src"
-    with trees.base.checked_out(workspace):
-        before = {name: (src / name).stat().st_mtime_ns for name in ("net/demo.c", "net/other.c")}
-    with trees.patched.checked_out(workspace):
-        after = {name: (src / name).stat().st_mtime_ns for name in before}
-        assert "int line30 = 3;" in (src / "net/demo.c").read_text(encoding="utf-8")
-    assert (
-        after["net/other.c"] == before["net/other.c"]
-        and after["net/demo.c"] != before["net/demo.c"]
-    )
+    src, seen = trees.base.source.slot / "src", []
+    for tree in (trees.base, trees.patched, trees.base):
+        with tree.checked_out(workspace):
+            files = {name: (src / name).stat() for name in ("net/demo.c", "net/other.c")}
+            text = (src / "net/demo.c").read_text(encoding="utf-8")
+            assert ("int line30 = 3;" in text) == (tree is trees.patched)
+            assert files["net/demo.c"].st_mtime == LONG_AGO
+            seen.append(files["net/other.c"].st_mtime)
+            os.utime(src / "net/demo.c")
+            os.utime(src / "net/other.c", (1e9, 1e9))
+    assert seen == [LONG_AGO, 1e9, 1e9]
 
 
 def test_the_same_input_gives_the_same_commits(derive: Callable[..., Trees]) -> None:
