@@ -23,6 +23,7 @@ from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.text import marked_lines
 from ci.commands import bench as bench_stage
+from ci.commands import bisect as bisect_stage
 from ci.commands import checks
 from ci.commands import doctor as doctor_stage
 from ci.commands import plan as plan_stage
@@ -107,6 +108,12 @@ def verify(settings: Settings, times: int, seeds: str) -> int:
     if seeds:
         return verify_stage.try_seeds(settings, Progress(), seed_range(seeds, "--seeds"))
     return verify_stage.repeat_suite(settings, Progress(), max(times, 2))
+
+
+@task("tree good bad case selftests mode seed layout rerun timings cpus qemu config no_sandbox")
+def bisect(settings: Settings, good: str, bad: str, case: str, selftests: str) -> int:
+    """Which commit of --tree made a case fail? git bisects from --good to --bad: 0 found, 3 not."""
+    return bisect_stage.find_commit(settings, Progress(), good, bad, case, selftests)
 
 
 @task("branches series source suite on format shards tree only adapt config")

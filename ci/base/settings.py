@@ -238,7 +238,14 @@ OPTIONS = (
         "selftests",
         "own or newest: the branch's scripts, or the newest branch's on all (default: own)",
         "own",
+        helps={
+            "bisect": "bad or own: those of the bad end on all, or each commit's (default: bad)"
+        },
+        defaults={"bisect": "bad"},
     ),
+    Option("good", "commit of --tree at which the case passes"),
+    Option("bad", "commit of --tree at which it fails (default: HEAD)", "HEAD"),
+    Option("case", 'what to look at, "SCRIPT: CASE", as a verdict names it'),
     Option("run", "folder of a stored run (default: results/latest)"),
     Option("unit", "only what takes seconds and boots no guest", False),
     Option("long", "also what builds kernels of another configuration from nothing", False),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A kernel from the user's own checkout (``--tree``), in which nothing is written."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ci.base.errors import StageError
@@ -17,17 +18,14 @@ def from_checkout(settings: Settings, series: Series, progress: Progress) -> Sou
     whose objects a repository in the cache borrows."""
     assert settings.tree
     user = Git(settings.tree, "fetch")
-    head, top = _head_commit(settings, user), Path(user.line("rev-parse", "--show-toplevel"))
+    head, top = _head_commit(settings, user), _top(user)
     if not (top / "Kconfig").is_file():
         raise StageError(
             "fetch",
             f"--tree {settings.tree}: {top} does not look like a kernel tree (no Kconfig)",
             asked=True,
         )
-    slot = slot_folder(settings.workspace, "tree", str(top))
-    git = slot_repository(settings.workspace, slot)
-    remove_stale(git.folder / ".git", "refs/source.lock", "objects/pack/tmp_*", "shallow*.lock")
-    borrow_objects(user, git.folder / ".git")
+    git = _borrowing(settings, user, top)
     commit, why = head, "--tree"
     if series.base_from == TRAILER and git.has(series.base_commit):
         commit, why = series.base_commit, "--tree, at the base-commit of the series' trailer"
@@ -35,9 +33,38 @@ def from_checkout(settings: Settings, series: Series, progress: Progress) -> Sou
         progress.note(
             f"base-commit {series.base_commit} of the trailer: not in --tree; taking HEAD, {commit}"
         )
-    _complete_clone(user, top, git, commit, progress)
+    complete_clone(user, git, commit, progress)
     git.run("update-ref", "refs/source", commit)
-    return Source(f"tree:{commit}", slot, commit, why)
+    return Source(f"tree:{commit}", git.folder.parent, commit, why)
+
+
+def from_names(settings: Settings, names: Mapping[str, str]) -> tuple[Source, Sequence[str]]:
+    """The commits that options name in the user's checkout, whatever that has checked out, and a
+    source of the first one; :func:`complete_clone` sees to the files of each."""
+    assert settings.tree
+    user, commits = Git(settings.tree, "fetch"), []
+    for option, name in names.items():
+        words = ("rev-parse", "--verify", "-q", f"{name}^{{commit}}")
+        # What begins with a dash would be an option of git's.
+        found = "" if name.startswith("-") else user.run(*words, ok=None).stdout.strip()
+        if not found:
+            text = f"{option} {name}: no commit of --tree {settings.tree}"
+            raise StageError("fetch", text, asked=True)
+        commits.append(found)
+    git = _borrowing(settings, user, _top(user))
+    return Source(f"tree:{commits[0]}", git.folder.parent, commits[0], "--tree"), commits
+
+
+def _top(user: Git) -> Path:
+    return Path(user.line("rev-parse", "--show-toplevel"))
+
+
+def _borrowing(settings: Settings, user: Git, top: Path) -> Git:
+    """The repository of the cache that borrows the objects of the user's."""
+    git = slot_repository(settings.workspace, slot_folder(settings.workspace, "tree", str(top)))
+    remove_stale(git.folder / ".git", "refs/source.lock", "objects/pack/tmp_*", "shallow*.lock")
+    borrow_objects(user, git.folder / ".git")
+    return git
 
 
 def _head_commit(settings: Settings, user: Git) -> str:
@@ -78,7 +105,7 @@ def _without_filters(user: Git) -> dict[str, str]:
     return numbered | {"GIT_CONFIG_COUNT": str(len(rows))}
 
 
-def _complete_clone(user: Git, top: Path, git: Git, commit: str, progress: Progress) -> None:
+def complete_clone(user: Git, git: Git, commit: str, progress: Progress) -> None:
     """Fetch the files of ``commit`` that a partial clone of the user's has left with its remote,
     into our repository."""
     promisors = user.run(
@@ -90,6 +117,7 @@ def _complete_clone(user: Git, top: Path, git: Git, commit: str, progress: Progr
     missing = [line[1:] for line in listed.splitlines() if line.startswith("?")]
     if not missing:
         return
+    top = _top(user)
     name = promisors[0].partition(" ")[0].removeprefix("remote.").removesuffix(".promisor")
     url = user.line("config", "--get", f"remote.{name}.url")
     progress.note(

@@ -54,7 +54,9 @@ def verdict(project: Path) -> dict[str, object]:
 def test_the_list_reads_like_a_manual(inv: Callable[..., Done]) -> None:
     done = inv("--list")
     assert done.returncode == 0
-    for name in "apply boot build check clean doctor fetch image report run test validate".split():
+    for (
+        name
+    ) in "apply bisect boot build check clean doctor fetch image report run test validate".split():
         assert f"\n  {name} " in done.stdout
 
 
