@@ -96,10 +96,9 @@ def read_outline(name: str, text: str) -> Outline:
         return Outline("", frozenset(rows - remarks))
     data = text.encode("utf-8", "surrogateescape")
     root = Parser(Language(_GRAMMARS[language].language())).parse(data).root_node
-    leaves = [node for node in _walk(root) if not node.child_count]
+    leaves = (node for node in _walk(root) if not node.child_count and node.type != "comment")
     code = {n for leaf in leaves if leaf.end_byte > leaf.start_byte for n in _lines_of(leaf)}
-    said = {n for node in _walk(root) if node.type == "comment" for n in _lines_of(node)}
-    code = {n for n in code & written if n not in said or _bare(lines[n - 1], language).strip()}
+    code &= written
     conditions = dict(_conditions(lines, code)) if language == C else {}
     return Outline(
         language,

@@ -7,7 +7,8 @@ from ci.series.outline import SHELL, C, Outline, read_outline
 
 PROGRAM = """\
 /* a
- * b */ int z; /* c */
+ * b, c(); d.
+ * e */ int z; /* f */
 #define TWO(x) \\
 	do { x; x; } while (0)
 
@@ -77,14 +78,14 @@ def told(outline: Outline, text: str) -> set[str]:
 def test_what_the_lines_of_c_are() -> None:
     outline = read_outline("net/a.c", PROGRAM)
     assert outline.language == C
-    assert set(range(1, 33)) - outline.code == {1, 5, 9, 10}
-    assert outline.directives == {3, 4, 19, 21, 23, 25, 26}
-    assert outline.closing == {7, 16, 18, 33}
-    assert {7, 33} < outline.code
+    assert set(range(1, 34)) - outline.code == {1, 2, 6, 10, 11}
+    assert outline.directives == {4, 5, 20, 22, 24, 26, 27}
+    assert outline.closing == {8, 17, 19, 34}
+    assert {8, 34} < outline.code
     assert outline.conditions == {
-        20: ("#ifdef CONFIG_X",),
-        22: ("#ifdef CONFIG_X", "#if FOO > 1"),
-        24: ("#ifdef CONFIG_X", "#else of #if FOO > 1"),
+        21: ("#ifdef CONFIG_X",),
+        23: ("#ifdef CONFIG_X", "#if FOO > 1"),
+        25: ("#ifdef CONFIG_X", "#else of #if FOO > 1"),
     }
 
 
@@ -105,9 +106,9 @@ def test_the_statements_of_c() -> None:
         "two();",
         "return b;",
     }
-    found = outline.statement_at(15)
-    assert found and (found.first, found.last) == (14, 15)
-    assert outline.statement_at(2) is None
+    found = outline.statement_at(16)
+    assert found and (found.first, found.last) == (15, 16)
+    assert outline.statement_at(3) is None
 
 
 def test_what_the_lines_of_a_script_are() -> None:
