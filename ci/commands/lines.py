@@ -2,6 +2,7 @@
 """What `inv prove` finds out of each changed line: the last tree is traced, then each part of the
 series is taken back and the scripts that run it are asked."""
 
+import itertools
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -262,7 +263,7 @@ class _Trials:
             if row.attempt == 1
         }
         self.log = self.run_.folder / "mutants.log"
-        self.objects, self.count = objects_, 0
+        self.objects, self.numbers = objects_, itertools.count(1)
 
     def run(self, mutants: Sequence[Mutant]) -> list[Trial]:
         """First those that hold no smaller one, then those of the others that may tell more: a line
@@ -332,10 +333,12 @@ class _Trials:
             return Told(Outcome.NOT_TRIED, error.message.splitlines()[0])
 
     def _scripts(self, labels: Sequence[str] | None) -> tuple[Script, ...]:
-        """Those that run it, the longest last; all where nobody can tell."""
+        """Those that run it, the longest last in the guest's time, which is the same each time; all
+        where nobody can tell."""
+        rows = self.run_.record.guests
+        took = {row.part: row.end.guest_ms for row in rows if row.side is Side.PATCHED}
         wanted = [one for one in self.subject.scripts if labels is None or one.label in labels]
-        cost = {one: run_cache.cost_s(one, self.bench.mode, self.workspace) for one in wanted}
-        return tuple(sorted(wanted, key=lambda one: (cost[one], one.label)))
+        return tuple(sorted(wanted, key=lambda one: (took.get(one.label, 0), one.label)))
 
     def _key(self, tree: Tree, scripts: Sequence[Script]) -> str:
         """Digest of all that the outcome depends on."""
@@ -432,8 +435,7 @@ class _Trials:
         return found.pop() if len(found) == 1 else ""
 
     def _guest(self, made: _Built, script: Script, side: Side, kernel: Kernel) -> Guest:
-        self.count += 1
-        folder = self.run_.folder / "mutants" / f"{self.count}-{script.label}"
+        folder = self.run_.folder / "mutants" / f"{next(self.numbers)}-{script.label}"
         image = made.images[script.check]
         job = Job(f"mutant on {side}", kernel, image, script, self.bench.mode, folder)
         again = self.run_.settings.rerun
