@@ -85,10 +85,10 @@ class Tester:
         self._fetch_files(commit)
         return self.good.with_commit(commit)
 
-    def _script(self, tests: Tree) -> tuple[Collection, Script]:
-        """The one script that runs. One that is another tree's skips what a kernel does not
-        have."""
-        suite = selection.select_suite(self.word, tests)
+    def _script(self, tree: Tree) -> tuple[Collection, Script]:
+        """The one script that runs on a tree's kernel. One that is another tree's skips what a
+        kernel does not have."""
+        suite = selection.select_suite(self.word, self.tests or tree, kernels=(tree,))
         if len(suite.scripts) != 1:
             names = ", ".join(
                 f"{one.name}:{one.part} ({one.group})" if one.part else one.name
@@ -100,13 +100,15 @@ class Tester:
 
     def _run_guest(self, commit: str, folder: Path) -> Guest:
         run, tree = self.run, self._tree(commit)
-        tests, log = self.tests or tree, folder / "build.log"
-        collection, script = self._script(tests)
-        words = (run.workspace, self.tools, collection)
-        kernel = build.build_kernel(tree, *words, run.progress, log, self.config)
-        image = rootfs.make_image(
-            selftests.install_selftests(tests, *words, log), run.workspace, self.root
-        )
+        tests, log, config = self.tests or tree, folder / "build.log", self.config
+        collection, script = self._script(tree)
+        words, installed = (run.workspace, self.tools, collection), None
+        if script.built_in and collection.kunit:
+            config = config.with_tests(collection.kunit.symbols)
+        kernel = build.build_kernel(tree, *words, run.progress, log, config)
+        if not script.built_in:
+            installed = selftests.install_selftests(tests, *words, log)
+        image = rootfs.make_image(installed, run.workspace, self.root)
         job = Job(commit[:12], kernel, image, script, self.mode, folder / script.label)
         (ran,) = pool.run_jobs([job], run.workspace, run.progress, again=run.settings.rerun)
         return _read_guest(

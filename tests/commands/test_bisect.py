@@ -30,6 +30,7 @@ from tests.commands.stand_in import (
 )
 from tests.commands.test_tasks import Done, env, inv
 from tests.conftest import DEMO_C, commit, fingerprint, git, write
+from tests.suites.test_kunit import TESTS
 
 __all__ = ["env", "inv"]  # fixtures
 pytestmark = pytest.mark.whole
@@ -367,3 +368,20 @@ def test_the_task_ends_with_3_for_what_is_no_commit(
         done = inv(*words, good)
         assert done.returncode == 3 and said in done.stderr and done.stdout == ""
     assert fingerprint(kernel_tree) == before
+
+
+def test_a_test_of_the_kernels_own_can_be_the_case(
+    run: Bisect, guests: StandIn, kernel_tree: Path, workspace: Workspace
+) -> None:
+    """Each commit runs its own, on a kernel that has them."""
+    made = [commit(kernel_tree, TESTS, "tests")]
+    made += [
+        commit(kernel_tree, {"net/other.c": f"int other{n};\n"}, f"other: {n}") for n in range(8)
+    ]
+    for place, one in enumerate(made):
+        console = "kunit.fail.log" if place >= 5 else "kunit.pass.log"
+        guests.answers[f"{one[:12]}/kunit"] = Answer("/dev/null", console=console)
+    case = "kunit: mptcp-crypto.mptcp_crypto_test_basic"
+    assert run(good=made[0], case=case) == 0
+    assert record(workspace)["candidates"] == [made[5]]
+    assert not (workspace.cache / "selftests").exists()

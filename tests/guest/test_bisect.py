@@ -23,7 +23,7 @@ FIX = ROOT / "kernel-patches/deny-join-id0/0001-mptcp-set-remote_deny_join_id0-o
 TITLE = 'Revert "mptcp: set remote_deny_join_id0 on SYN recv"'
 PACKAGE = "linux-source-6.12"
 FEWEST = 16
-PLACE = 11
+PLACE = 5
 
 
 def older_files(folder: Path) -> dict[str, str]:
