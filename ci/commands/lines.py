@@ -21,9 +21,10 @@ from ci.guest import pool, rootfs, run_cache, selftests, series_checks, tracing,
 from ci.guest.rootfs import Image
 from ci.guest.run_cache import Job
 from ci.guest.selftests import GUEST_SELFTESTS
+from ci.guest.series_checks import list_programs
 from ci.kernel import build, objects, traced
 from ci.kernel.build import Kernel
-from ci.kernel.traced import Lines, Rows
+from ci.kernel.traced import Lines
 from ci.series.changed_lines import ChangedLine, LineJudge, Traces, Trial, place_fate
 from ci.series.diff import FileDiff, parse_diff
 from ci.series.mutants import Changed, Mutant, Patched, list_changed, list_mutants
@@ -149,13 +150,13 @@ class _Tracer:
     def trace(self) -> Traces:
         with self.run.progress.stage("trace", "what the scripts run of the series"):
             kernel, lines = self._kernel()
+            scripts = self.subject.scripts
             installed, rows = self._selftests()
+            images = self._images(installed, scripts, rows)
             names = self.last.keys()
             every = {name: of for name, of in {**lines.rows, **rows}.items() if name in names}
             addresses = [one for of in every.values() for line in of.values() for one in line]
-            scripts = self.subject.scripts
             mode = tracing.trace_mode(self.bench.mode, addresses)
-            images = self._images(installed, scripts)
             jobs = [
                 Job("traced", kernel, images[one.check], one, mode, self._folder(one))
                 for one in scripts
@@ -192,7 +193,7 @@ class _Tracer:
         words = (tree, workspace, bench.tools, bench.suite.collection, self.run.progress)
         return traced.build_traced(*words, self.log, bench.config, wanted)
 
-    def _selftests(self) -> tuple[Path, Rows]:
+    def _selftests(self) -> tuple[Path, dict[str, dict[int, list[int]]]]:
         """The installed selftests, to be watched where the series changes a program; the line
         tables of those programs."""
         names = [name for name in self.last if _is_test(name) and name.endswith((".c", ".h"))]
@@ -206,10 +207,15 @@ class _Tracer:
             for name in selftests.place_programs(tree, collection)
             if f"{collection.folder}/{name}.c" in names or any(one.endswith(".h") for one in names)
         ]
-        return installed, self._rows(installed, programs)
+        found: dict[str, dict[int, list[int]]] = {}
+        self._add_rows(found, installed, programs)
+        return installed, found
 
-    def _rows(self, folder: Path, programs: Iterable[str]) -> Rows:
-        collection, found = self.bench.suite.collection, dict[str, dict[int, list[int]]]()
+    def _add_rows(
+        self, found: dict[str, dict[int, list[int]]], folder: Path, programs: Iterable[str]
+    ) -> None:
+        """The line tables of programs, several of which may have taken a file in."""
+        collection = self.bench.suite.collection
         for name in programs:
             path = folder / GUEST_SELFTESTS / collection.target / name
             if path.is_file():
@@ -217,10 +223,15 @@ class _Tracer:
                 for file, of in traced.read_rows(*words, path, collection.folder, self.log).items():
                     for line, addresses in of.items():
                         found.setdefault(file, {}).setdefault(line, []).extend(addresses)
-        return found
 
-    def _images(self, installed: Path, scripts: Sequence[Script]) -> Mapping[bool, Image]:
-        """The roots for the tree's own scripts, and for the checks of the series."""
+    def _images(
+        self,
+        installed: Path,
+        scripts: Sequence[Script],
+        rows: dict[str, dict[int, list[int]]],
+    ) -> Mapping[bool, Image]:
+        """The roots for the tree's own scripts, and for the checks of the series, whose programs
+        may have taken in sources of the tree: their ``rows`` are added."""
         workspace, root = self.run.workspace, self.bench.root
         images = {False: rootfs.make_image(installed, workspace, root)}
         if any(one.check for one in scripts):
@@ -228,6 +239,7 @@ class _Tracer:
             words = (self.subject.patched, workspace, tools, collection, installed, self.log)
             made = series_checks.install_checks(self.subject.series.checks, *words, traced=True)
             images[True] = rootfs.make_image(installed, workspace, root, made)
+            self._add_rows(rows, made, list_programs(self.subject.series.checks))
         return images
 
 
@@ -266,8 +278,8 @@ class _Trials:
         self.objects, self.numbers = objects_, itertools.count(1)
 
     def run(self, mutants: Sequence[Mutant]) -> list[Trial]:
-        """First those that hold no smaller one, then those of the others that may tell more: a line
-        that is guarded by itself is guarded with its hunk."""
+        """First those that hold no smaller one, then those of the others of which no line is
+        guarded so far: what is noticed alone is noticed with its hunk."""
         least = [one for one in mutants if not any(self._holds(one, other) for other in mutants)]
         found = dict(self._wave(least))
         guarded = {
@@ -279,8 +291,7 @@ class _Trials:
         rest = [
             one
             for one in mutants
-            if one not in found
-            and any(one.covers(line) and line not in guarded for line in self.changed)
+            if one not in found and not any(one.covers(line) for line in guarded)
         ]
         found |= dict(self._wave(rest))
         return [found[one] for one in mutants if one in found]

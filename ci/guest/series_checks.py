@@ -44,7 +44,7 @@ def install_checks(
         installed.name,
         *(["traced"] if traced else []),
     )
-    entry, programs = workspace.entry("checks", key), _programs(files)
+    entry, programs = workspace.entry("checks", key), list_programs(files)
 
     def make(fresh: Path) -> None:
         target = fresh / GUEST_SELFTESTS / collection.target
@@ -53,8 +53,7 @@ def install_checks(
             (target / name).write_bytes(files[name])
             (target / name).chmod(0o755)
         if programs:
-            names = [name.removesuffix(PROGRAM) for name in programs]
-            segments = place_programs(tree, collection, names) if traced else {}
+            segments = place_programs(tree, collection, programs) if traced else {}
             _compile(files, tree, workspace, tools, collection, target, log, segments)
 
     return workspace.keep(entry, tree.checked_out(workspace), make)
@@ -70,8 +69,9 @@ def check_names(files: Mapping[str, bytes], collection: Collection, installed: P
             raise BuildError("build", f"checks/{name}: a selftest of the tree has that name")
 
 
-def _programs(files: Mapping[str, bytes]) -> Sequence[str]:
-    return sorted(name for name in files if name.endswith(PROGRAM))
+def list_programs(files: Mapping[str, bytes]) -> Sequence[str]:
+    """The programs that the C files among the checks make."""
+    return sorted(name.removesuffix(PROGRAM) for name in files if name.endswith(PROGRAM))
 
 
 def _compile(
@@ -97,12 +97,11 @@ def _compile(
             Mount(out, out),
             Mount(out / "made", out / "made", writable=True),
         )
-        for name in _programs(files):
-            made = name.removesuffix(PROGRAM)
+        for made in list_programs(files):
             words = ["gcc", "-O2", "-Wall", "-static", f"-ffile-prefix-map={out}=."]
             at = segments.get(made)
             words += [*TRACED, *segment_words(at)] if at else ["-s"]
             words += [f"-I{own}", f"-isystem{home}/usr/include"]
-            argv: list[str | Path] = [*words, "-o", out / "made" / made, out / name]
+            argv: list[str | Path] = [*words, "-o", out / "made" / made, out / f"{made}{PROGRAM}"]
             build.run_make(argv, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
             copy_below(out / "made", made, target / made, MOST_BYTES)

@@ -256,6 +256,8 @@ def configure_kernel(
     """Write ``.config``: allnoconfig plus the fragments; what was asked for and lost is an
     error."""
     asked = kconfig.merge_fragments(read_fragments(workspace, tree, collection, config))
+    if _is_configured(tree, tools, obj, asked.text()):
+        return
     (obj / "asked.config").write_text(asked.text(), encoding="utf-8")
     seen = objects.home_folder(tree, workspace) / "asked.config"
     words = make_words(tree, workspace, f"KCONFIG_ALLCONFIG={seen}", "allnoconfig")
@@ -271,6 +273,19 @@ def configure_kernel(
     if lost := kconfig.find_lost(short, final, _definitions(tree, short)):
         message = "the configuration lost what was asked for:\n" + "\n".join(map(str, lost))
         raise failed_build(message, done.stdout + done.stderr, obj, log)
+
+
+def _is_configured(tree: Tree, tools: Toolchain, obj: Path, asked: str) -> bool:
+    """Whether ``.config`` is that of the ground for the same question, and the tree differs in
+    nothing that Kconfig reads."""
+    if not tree.ground or not tree.inert:
+        return False
+    try:
+        before = read_below(obj, "asked.config", MOST_CONFIG).decode("utf-8", "replace")
+    except BuildError:
+        return False
+    same = objects.made_of(objects_key(tools), obj) == [tree.ground.commit]
+    return same and before == asked and (obj / ".config").is_file()
 
 
 def _definitions(tree: Tree, symbols: Sequence[kconfig.Asked]) -> kconfig.Definitions:

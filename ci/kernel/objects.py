@@ -50,7 +50,7 @@ def home_folder(tree: Tree, workspace: Workspace) -> Path:
 
 def are_there(home: Path, key: str) -> bool:
     """Whether ``home`` holds objects that were made with ``key``."""
-    return bool(_made_of(key, home))
+    return bool(made_of(key, home))
 
 
 def is_trusted(tree: Tree, workspace: Workspace) -> bool:
@@ -114,7 +114,7 @@ def _ready(tree: Tree, key: str, obj: Path, home: Path) -> tuple[list[str], dict
     """Leave nothing in ``obj`` that make would wrongly take for finished: the commits that what
     stays was made of, its files, and the time now."""
     obj.mkdir(exist_ok=True)
-    commits = _made_of(key, obj)
+    commits = made_of(key, obj)
     changed = _changed(tree, commits)
     if commits and changed is not None and _undo(obj, home) and _is_whole(obj):
         before = _times(obj)
@@ -151,7 +151,7 @@ def _end(obj: Path, home: Path, before: dict[str, int], begin: int, made_of: lis
         (obj / BUILDING).unlink(missing_ok=True)
 
 
-def _made_of(key: str, obj: Path) -> list[str]:
+def made_of(key: str, obj: Path) -> list[str]:
     """The commits that the objects in ``obj`` were made of; none where nothing there can be
     used."""
     try:

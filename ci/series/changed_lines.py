@@ -88,9 +88,10 @@ class Traces:
         lines = range(own.first, own.last + 1) if line not in outline.closing else ()
         known = [one for one in lines if one in rows]
         before = next((one for one in range(line - 1, max(0, line - BACK), -1) if one in rows), 0)
-        if not known and not before:
-            return Fate(Word.COMPILED, None)
-        return self._of_lines(file, known or [before])
+        # Where gcc made one of it and another, nobody can tell which of them ran.
+        if known or (before and (own.declares or line in outline.closing)):
+            return self._of_lines(file, known or [before])
+        return Fate(Word.COMPILED, None)
 
     def _of_lines(self, file: str, lines: Iterable[int]) -> Fate:
         addresses = {one for line in lines for one in self.rows[file][line]}

@@ -47,12 +47,14 @@ _ASKED = ("condition", "value", "initializer", "update", "name")
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement: bytes from ``start`` to before ``end``, lines from ``first`` to ``last``."""
+    """A statement: bytes from ``start`` to before ``end``, lines from ``first`` to ``last``;
+    ``declares`` tells whether it is a declaration."""
 
     start: int
     end: int
     first: int
     last: int
+    declares: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def _statements(root: Node, language: str) -> Iterator[Statement]:
         for node in body.children:
             if node.type in kinds and node.id not in asked and not node.has_error:
                 first, last = node.start_point[0] + 1, node.end_point[0] + 1
-                yield Statement(node.start_byte, node.end_byte, first, last)
+                declares = node.type == "declaration"
+                yield Statement(node.start_byte, node.end_byte, first, last, declares)
 
 
 def _tested(node: Node) -> set[int]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.base.errors import StageError
+from ci.base.errors import BuildError, StageError
 from ci.base.progress import Progress
 from ci.base.settings import Settings, make_settings
 from ci.base.workspace import Workspace
-from ci.kernel import build, make_progress
+from ci.kernel import build, kconfig, make_progress, objects
 from ci.kernel.build import Toolchain
 from ci.kernel.configuration import NORMAL, read_configuration
 from ci.series.patches import load_series
@@ -20,7 +20,7 @@ from ci.suites.collection import Collection
 from ci.suites.mptcp import COLLECTION
 from ci.trees.fetch import fetch_source
 from ci.trees.tree import Tree, derive_trees
-from tests.conftest import ROOT, commit
+from tests.conftest import ROOT, commit, write
 
 TOOLS = Toolchain("gcc 12", "ld 2.40")
 CONFIG = "tools/testing/selftests/net/mptcp/config"
@@ -180,3 +180,36 @@ def test_a_toolchain_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(StageError, match="install the package gcc"):
         build.find_toolchain()
+
+
+def test_a_kernel_is_not_configured_again_where_nothing_of_it_changed(
+    tree_with: Callable[..., Tree], workspace: Workspace, tmp_path: Path
+) -> None:
+    """The object directory is a copy of the ground's, and the tree has other C files at most."""
+    ground = tree_with({CONFIG: ""})
+    made = ground.with_file("net/demo.c", "int other;\n")
+    (obj := tmp_path / "obj").mkdir()
+    (log := tmp_path / "log").touch()
+    asked = kconfig.merge_fragments(build.read_fragments(workspace, made, COLLECTION)).text()
+    files = {
+        "asked.config": asked,
+        ".config": "CONFIG_MPTCP=y\n",
+        objects.MADE_OF: f"{build.objects_key(TOOLS)}\n{ground.commit}\n",
+    }
+
+    def configures(tree: Tree, **other: str) -> bool:
+        write(obj, files | {name.replace("_", "."): text for name, text in other.items()})
+        try:
+            build.configure_kernel(tree, workspace, TOOLS, COLLECTION, obj, log)
+        except BuildError:  # there is nothing that make could make
+            return True
+        return False
+
+    assert not configures(made)
+    assert configures(made, asked_config="CONFIG_OTHER=y\n")
+    assert configures(ground)
+    assert configures(ground.with_file("net/Kconfig", "config X\n"))
+    files[objects.MADE_OF] = f"{build.objects_key(TOOLS)}\n{'0' * 40}\n"
+    assert configures(made)
+    files[objects.MADE_OF] = f"another\n{ground.commit}\n"
+    assert configures(made)

@@ -29,6 +29,8 @@ static int f(int a)
 #ifdef CONFIG_Y
 	on();
 #endif
+	if (b)
+		goto out;
 	return b;
 }
 """
@@ -44,11 +46,11 @@ f()
 	fi
 }
 """
-ROWS = {C: {2: [1], 6: [2, 3], 7: [4], 10: [5], 16: [6], 18: [7], 19: [8]}}
+ROWS = {C: {2: [1], 6: [2, 3], 7: [4], 10: [5], 16: [6], 18: [7], 20: [8]}}
 TRACES = Traces(
     {C: read_outline(C, TEXT), SH: read_outline(SH, SCRIPT)},
     ROWS,
-    {C: frozenset({1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 16, 18, 19})},
+    {C: frozenset({1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 16, 18, 19, 20})},
     installed=frozenset({SH}),
     ran={"s": frozenset({1, 2, 4, 6}), "t": frozenset({1, 3, 7, 8})},
     shell={"s": {SH: [3, 4, 7]}, "t": {SH: [3, 4]}},
@@ -70,6 +72,8 @@ TRACES = Traces(
         (13, Word.NOT_COMPILED, ()),
         (16, Word.EXECUTED, ("s",)),
         (18, Word.EXECUTED, ("t",)),
+        (19, Word.COMPILED, None),  # made one with another by the compiler
+        (20, Word.EXECUTED, ("t",)),
     ],
 )
 def test_what_became_of_a_line_of_c(line: int, word: Word, scripts: tuple[str, ...] | None) -> None:
