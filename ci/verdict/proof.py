@@ -125,8 +125,9 @@ def put_on(patches: Sequence[PatchRow]) -> tuple[PatchRow, ...]:
 
 def find_noticed(whole: Verdict, without: Verdict) -> tuple[str, ...]:
     """The cases that tell that a patch was left out: of the verdict on the series, and of that on
-    the series without it."""
-    return tuple(f"{one.group}: {one.name}" for one in _noticed(whole, without))
+    the series without it. A script's own exit status says less than its cases, and comes last."""
+    found = sorted(_noticed(whole, without), key=lambda one: one.group == one.name)
+    return tuple(f"{one.group}: {one.name}" for one in found)
 
 
 def _noticed(whole: Verdict, without: Verdict) -> Iterator[CaseVerdict]:
