@@ -278,8 +278,8 @@ class _Trials:
         self.objects, self.numbers = objects_, itertools.count(1)
 
     def run(self, mutants: Sequence[Mutant]) -> list[Trial]:
-        """First those that hold no smaller one, then those of the others of which no line is
-        guarded so far: what is noticed alone is noticed with its hunk."""
+        """First those that hold no smaller one; then those that are the smallest for some line, and
+        those of which no line is guarded so far. What else there is, is noticed by its parts."""
         least = [one for one in mutants if not any(self._holds(one, other) for other in mutants)]
         found = dict(self._wave(least))
         guarded = {
@@ -288,10 +288,15 @@ class _Trials:
             for mutant, trial in found.items()
             if trial.outcome is Outcome.NOTICED and mutant.covers(line)
         }
+        smallest = set[Mutant]()
+        for line in self.changed:
+            of_line = [one for one in mutants if one.covers(line)]
+            smallest |= {min(of_line, key=lambda one: one.size)} if of_line else set()
         rest = [
             one
             for one in mutants
-            if one not in found and not any(one.covers(line) for line in guarded)
+            if one not in found
+            and (one in smallest or not any(one.covers(line) for line in guarded))
         ]
         found |= dict(self._wave(rest))
         return [found[one] for one in mutants if one in found]
