@@ -155,6 +155,4 @@ def test_a_check_that_is_hostile_ends_as_any_script(
     guest = parse_guest(row, COLLECTION, {log: run.log(log) for log in LOGS})
     fine = replace(guest, ended=Ended.FINISHED, result=ScriptResult(name, PASSED, ()))
     found = decide(Evidence("s", "", runs=(ScriptRun(name, fine, guest),)))
-    assert found.exit_code != 0 and not any(
-        case.patched is State.PASS for case in found.cases if case.group == name
-    )
+    assert found.exit_code != 0 and found.reasons[0].startswith(f"kernel: {name}: guest finished")
