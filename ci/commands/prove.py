@@ -110,8 +110,9 @@ class _Prover:
         made = [self._prove_one(row, steps[row.number]) for row in self.patches]
         chain, before = list[Step](), self.bench.sides[Side.BASE].tree
         for row in self.patches:
-            if row.number not in self.trees:
-                return Proof(tuple(made), note="a patch cannot be put on after those before it")
+            if steps[row.number] or row.number not in self.trees:
+                note = f"the series does not build up to patch {row.number}"
+                return Proof(tuple(made), note=note)
             chain.append(Step(row.number, before, self.trees[row.number]))
             before = self.trees[row.number]
         made = [

@@ -134,6 +134,7 @@ def test_a_series_that_does_not_build_up_to_a_patch_cannot_be_bisected(
     assert patches[2]["step"] == patches[3]["step"] == ""
     assert patches[1]["noticed"] == ["apply: 2: demo: mend it"]
     assert patches[2]["noticed"] == ["build: kernel"] and patches[3]["noticed"] == []
+    assert not any(one["lines"] for one in patches.values())
 
 
 def test_what_is_not_found_out_is_no_guard(
