@@ -117,21 +117,23 @@ def prove_lines(subject: Subject) -> Proved:
 
 def _changed_files(subject: Subject, step: Step) -> Iterator[Patched]:
     """The files that a step changes, as text."""
-    git, last = subject.patched.source.git, subject.patched.commit
-
-    def compare(before: str, after: str, context: int, *names: str) -> Sequence[FileDiff]:
-        words = ("diff-tree", "-p", f"-U{context}", "--no-renames", "--no-ext-diff")
-        return parse_diff(git.run(*words, before, after, "--", *names).stdout)
-
-    for change in compare(step.before.commit, step.after.commit, 3):
+    git, last = subject.patched.source.git, subject.patched
+    for change in compare_trees(step.before, step.after):
         if change.hunks:
             before, after, now = (
                 git.text(commit, change.name) or ""
-                for commit in (step.before.commit, step.after.commit, last)
+                for commit in (step.before.commit, step.after.commit, last.commit)
             )
-            later = compare(step.after.commit, last, 0, change.name)
+            later = compare_trees(step.after, last, change.name, context=0)
             hunks = later[0].hunks if later else ()
             yield Patched(step.number, change, before, after, now, hunks)
+
+
+def compare_trees(before: Tree, after: Tree, *names: str, context: int = 3) -> Sequence[FileDiff]:
+    """How files differ between two trees, all of them or those with ``names``."""
+    words = ("diff-tree", "-p", f"-U{context}", "--no-renames", "--no-ext-diff")
+    git = before.source.git
+    return parse_diff(git.run(*words, before.commit, after.commit, "--", *names).stdout)
 
 
 def _is_test(name: str) -> bool:

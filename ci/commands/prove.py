@@ -15,16 +15,14 @@ from ci.base.sides import Side
 from ci.base.workspace import digest, file_digest
 from ci.commands import stages
 from ci.commands.findings import find_findings
-from ci.commands.lines import Proved, Step, Subject, prove_lines
+from ci.commands.lines import Proved, Step, Subject, compare_trees, prove_lines
 from ci.commands.stages import Run, bring_checked
 from ci.commands.trials import Bench
 from ci.commands.validate import Judged, judge_run, new_run, print_verdict
 from ci.report import proof as text
 from ci.report import stored
 from ci.series.changed_lines import ChangedLine
-from ci.series.diff import parse_diff
 from ci.series.patches import Series
-from ci.trees.tree import Tree
 from ci.verdict import judge, proof
 from ci.verdict.evidence import PatchRow
 from ci.verdict.patch_findings import PatchFinding
@@ -214,7 +212,7 @@ def _diff_lines(
     step: Step, known: Mapping[tuple[int, str, str, int], ChangedLine]
 ) -> Iterator[DiffLine]:
     """The diff of a step, with the word of each changed line."""
-    for file in parse_diff(_diff(step.before, step.after)):
+    for file in compare_trees(step.before, step.after):
         for hunk in file.hunks:
             old, new, head = hunk.old, hunk.new, hunk.header
             for row in hunk.lines:
@@ -224,11 +222,6 @@ def _diff_lines(
                 yield DiffLine(file.name, sign, line, row[1:], *facts, head)
                 old, new = old + (sign != "+"), new + (sign != "-")
                 head = ""
-
-
-def _diff(before: Tree, after: Tree) -> str:
-    words = ("diff-tree", "-p", "-U3", "--no-renames", "--no-ext-diff")
-    return before.source.git.run(*words, before.commit, after.commit).stdout
 
 
 def _mutant_rows(found: Proved) -> tuple[MutantRow, ...]:

@@ -34,11 +34,10 @@ class Fate:
 
 @dataclass(frozen=True)
 class Traces:
-    """What is known of the last tree, by its names of files. ``rows``: file -> line -> addresses
-    (empty for a line of a script, which has none); ``ran``: label of a script -> addresses that
-    it ran; ``shell``: label -> file -> lines that it ran. ``active``: file -> lines that the
-    preprocessor leaves; ``absent``: C file -> why it is not compiled. ``labels`` are all scripts
-    that were traced."""
+    """What is known of the last tree, by its names of files. ``rows``: C file -> line -> addresses;
+    ``ran``: label of a script -> addresses that it ran; ``shell``: label -> file -> lines that it
+    ran. ``active``: file -> lines that the preprocessor leaves; ``absent``: C file -> why it is not
+    compiled; ``installed`` are the files of the selftests that guests have."""
 
     outlines: Mapping[str, Outline]
     rows: Mapping[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)

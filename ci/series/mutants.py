@@ -14,7 +14,6 @@ from enum import StrEnum
 from ci.series.diff import FileDiff, Hunk
 from ci.series.outline import C, Outline, read_outline
 
-EMPTY = {C: ";"}  # what stands for a statement that was taken back; in a shell script it is ":"
 Numbers = tuple[int, ...]
 
 
@@ -29,13 +28,12 @@ class Grain(StrEnum):
 @dataclass(frozen=True)
 class Changed:
     """A line that patch ``number`` adds or removes: ``sign`` is + or -, ``line`` its number in the
-    file after or before that patch, ``hunk`` the index of its hunk. ``at`` are the numbers, in the
-    file as the whole series leaves it, of the line itself, or of those around what was removed;
-    none where a later patch took it away again. ``is_code`` says whether it is no comment."""
+    file after or before that patch. ``at`` are the numbers, in the file as the whole series leaves
+    it, of the line itself, or of those around what was removed; none where a later patch took it
+    away again. ``is_code`` says whether it is no comment."""
 
     number: int
     file: str
-    hunk: int
     sign: str
     line: int
     text: str
@@ -163,18 +161,18 @@ def _around(run: _Run, file: Patched) -> Numbers:
 def list_changed(file: Patched) -> Iterator[Changed]:
     """The changed lines of a file, in the order of the patch."""
     before, after = (read_outline(file.name, text) for text in (file.before, file.after))
-    for index, hunk in enumerate(file.change.hunks):
+    for hunk in file.change.hunks:
         for run in _runs(hunk):
             added, removed = run.numbers
             around = _around(run, file)
             for number, text in zip(removed, run.removed, strict=True):
                 code = number in before.code
-                yield Changed(file.number, file.name, index, "-", number, text, around, code)
+                yield Changed(file.number, file.name, "-", number, text, around, code)
             for number, text in zip(added, run.added, strict=True):
                 at = carry_line(number, file.later)
                 own = (at,) if at else ()
                 code = number in after.code
-                yield Changed(file.number, file.name, index, "+", number, text, own, code)
+                yield Changed(file.number, file.name, "+", number, text, own, code)
 
 
 def list_mutants(file: Patched) -> tuple[Mutant, ...]:
@@ -185,7 +183,7 @@ def list_mutants(file: Patched) -> tuple[Mutant, ...]:
     found: dict[str | None, Mutant] = {}
     for hunk in file.change.hunks:
         runs = list(_runs(hunk))
-        made = [*_take_back(runs, file, Grain.HUNK)] if file.last or file.before else []
+        made = [*_take_back(runs, file, Grain.HUNK)]
         for run in runs:
             made += _take_back([run], file, Grain.RUN)
         made += _statements(runs, file, outline)
@@ -236,7 +234,8 @@ def _statements(runs: Sequence[_Run], file: Patched, outline: Outline) -> Iterat
         lines = tuple(range(one.first, one.last + 1))
         if not all(line in numbers for line in lines):
             continue
-        empty = EMPTY.get(outline.language, ":") + "\n" * (one.last - one.first)
+        # What stands for a statement that was taken back, in C and in a script.
+        empty = (";" if outline.language == C else ":") + "\n" * (one.last - one.first)
         text = data[: one.start] + empty.encode() + data[one.end :]
         yield Mutant(
             file.number,

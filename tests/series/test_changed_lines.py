@@ -114,7 +114,7 @@ def test_what_became_of_several_lines_is_the_strongest() -> None:
 
 
 def added(line: int, *, code: bool = True, at: bool = True) -> Changed:
-    return Changed(1, C, 0, "+", line, "", (line,) if at else (), code)
+    return Changed(1, C, "+", line, "", (line,) if at else (), code)
 
 
 def trial(lines: tuple[int, ...], outcome: Outcome, by: str = "") -> Trial:
