@@ -9,17 +9,15 @@ from pathlib import Path
 
 from ci.base.errors import BuildError, StageError
 from ci.base.git import Git
-from ci.base.sides import SIDES, Side
+from ci.base.sides import SIDES
 from ci.commands import stages
 from ci.commands.stages import Run
 from ci.guest import pool, rootfs, selftests
 from ci.guest.run_cache import Job
-from ci.guest.vm import GuestRun
 from ci.kernel import build
 from ci.logs.ending import LOGS, Ended
 from ci.logs.outcome import State, tidy
 from ci.report import stored
-from ci.report.record import GuestRow
 from ci.suites import selection
 from ci.suites.collection import Collection, Script
 from ci.trees.checkout import complete_clone
@@ -111,16 +109,9 @@ class Tester:
         image = rootfs.make_image(installed, run.workspace, self.root)
         job = Job(commit[:12], kernel, image, script, self.mode, folder / script.label)
         (ran,) = pool.run_jobs([job], run.workspace, run.progress, again=run.settings.rerun)
-        return _read_guest(
-            ran, collection, self.mode.seed, tap=selection.prints_tap(collection, tests)
-        )
-
-
-def _read_guest(ran: GuestRun, collection: Collection, seed: int, *, tap: bool) -> Guest:
-    script = ran.script
-    place = (Side.PATCHED, script.name, script.label, 1, seed, tap, ran.folder.name)
-    row = GuestRow(*place, ran.end, ran.from_record, {})
-    return stored.parse_guest(row, collection, {name: ran.log(name) for name in LOGS})
+        logs = {name: ran.log(name) for name in LOGS}
+        tap = selection.prints_tap(collection, tests)
+        return stored.parse_logs(script.name, ran.end, collection, logs, tap=tap)
 
 
 def read_case(guest: Guest, name: str) -> Outcome:

@@ -160,32 +160,26 @@ def _run_guests(
 
 
 def read_guest(bench: Bench, side: Side, ran: GuestRun) -> Guest:
-    """What a guest on ``side`` showed that is none of the record."""
-    row = _row(bench, side, 1, bench.mode.seed, ran, ran.folder.name)
-    return stored.parse_guest(row, bench.suite.collection, {name: ran.log(name) for name in LOGS})
+    """What a guest on ``side`` showed."""
+    tap = ran.script.check or bench.taps[side.scripts]
+    logs = {name: ran.log(name) for name in LOGS}
+    return stored.parse_logs(ran.script.name, ran.end, bench.suite.collection, logs, tap=tap)
 
 
-def _row(bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun, folder: str) -> GuestRow:
-    return GuestRow(
+def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun) -> Trial:
+    row = GuestRow(
         side=side,
         script=ran.script.name,
         part=ran.script.label,
         attempt=attempt,
         seed=seed,
         tap=ran.script.check or bench.taps[side.scripts],
-        folder=folder,
+        folder=str(ran.folder.relative_to(run.folder)),
         end=ran.end,
         from_record=ran.from_record,
         logs={name: file_digest(ran.folder / f"{name}.log") for name in LOGS},
     )
-
-
-def _trial(run: Run, bench: Bench, side: Side, attempt: int, seed: int, ran: GuestRun) -> Trial:
-    folder = str(ran.folder.relative_to(run.folder))
-    row = _row(bench, side, attempt, seed, ran, folder)
-    collection = bench.suite.collection
-    guest = stored.parse_guest(row, collection, {name: ran.log(name) for name in LOGS})
-    return Trial(ran.script, row, guest)
+    return Trial(ran.script, row, read_guest(bench, side, ran))
 
 
 def _is_doubtful(

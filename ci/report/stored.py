@@ -16,7 +16,7 @@ from ci.base.sides import Side
 from ci.base.workspace import file_digest, write_text
 from ci.logs import splats
 from ci.logs.control import read_control
-from ci.logs.ending import LOGS, Ended
+from ci.logs.ending import LOGS, Ended, GuestEnd
 from ci.logs.health import read_health, without_tests
 from ci.logs.outcome import tidy
 from ci.report.branches import BranchesReport
@@ -95,25 +95,32 @@ def _text(path: Path) -> str:
 
 
 def parse_guest(row: GuestRow, collection: Collection, logs: Mapping[str, str]) -> Guest:
+    """What a guest of the record showed."""
+    return parse_logs(row.script, row.end, collection, logs, tap=row.tap)
+
+
+def parse_logs(
+    script: str, end: GuestEnd, collection: Collection, logs: Mapping[str, str], *, tap: bool
+) -> Guest:
     """What one guest showed: the only place where logs are parsed. The kernel's complaints are
     looked for on its console and in its log, which shows them at any log level."""
     console, output, control = (logs[name] for name in LOGS)
-    status, result = row.end.exit_status, None
+    status, result = end.exit_status, None
     said = read_control(control)
     health = read_health(said)
     complaints = splats.unite_scans(
         splats.scan_console(console), splats.scan_console(said.log.text)
     )
-    if output or status is not None or (row.script == KUNIT and console):
-        result = collection.parse_logs(row.script, logs, status, expect_tap=row.tap)
-    note = "the script was stopped at its time limit" if row.end.timed_out else ""
+    if output or status is not None or (script == KUNIT and console):
+        result = collection.parse_logs(script, logs, status, expect_tap=tap)
+    note = "the script was stopped at its time limit" if end.timed_out else ""
     return Guest(
         result,
-        row.end.ended,
+        end.ended,
         complaints,
-        bool(console.strip()) and row.end.ended is not Ended.FLOODED,
+        bool(console.strip()) and end.ended is not Ended.FLOODED,
         note,
-        health=(without_tests(health) if row.script == KUNIT else health,),
+        health=(without_tests(health) if script == KUNIT else health,),
     )
 
 
