@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
-from ci.base.errors import BuildError
+from ci.base.errors import BuildError, StageError
 from ci.base.exit_codes import ExitCode
 from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
@@ -125,6 +125,8 @@ class _Prover:
         except BuildError as error:
             note = f"the series does not build to be watched: {error.message}"
             return Proof(tuple(made), note=note)
+        except StageError as error:  # of the patches much is known by now
+            return Proof(tuple(made), note=f"it was not found out: {error.message}")
         known = {
             (one.changed.number, one.changed.file, one.changed.sign, one.changed.line): one
             for one in found.lines

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ci.base.errors import StageError
 from ci.base.records import from_json, save_record
 from ci.base.workspace import Workspace, digest
 from ci.guest import pool, run_cache, vm
@@ -83,13 +84,17 @@ def _trace(job: Job, workspace: Workspace) -> Ran:
 
 
 def read_addresses(log: Path) -> Sequence[int]:
-    """The instructions in QEMU's log."""
+    """The instructions in QEMU's log; a :class:`StageError` where it can only tell their bytes."""
     found: set[int] = set()
     if log.exists():
         with log.open("rb") as file:
             for line in file:
                 if row := INSTRUCTION.match(line):
                     found.add(int(row[1], 16))
+    if not found and log.exists() and log.stat().st_size:
+        raise StageError(
+            "trace", "this QEMU was built without a disassembler (capstone): install another build"
+        )
     return sorted(found)
 
 

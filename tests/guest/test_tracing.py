@@ -6,6 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from ci.base.errors import StageError
 from ci.guest.modes import Mode, demand_repeatable
 from ci.guest.tracing import (
     LONGEST,
@@ -64,6 +67,9 @@ def test_instructions_in_a_log(tmp_path: Path) -> None:
     )
     assert read_addresses(log) == [0x12345, 0xFFFFFFFF81000010, 0xFFFFFFFF81000011]
     assert read_addresses(tmp_path / "none") == []
+    log.write_bytes(b"----------------\nIN: mptcp_f\nOBJD-T: 554889e5\n")
+    with pytest.raises(StageError, match="without a disassembler"):
+        read_addresses(log)
 
 
 def test_lines_are_told_by_bash_itself(tmp_path: Path) -> None:
