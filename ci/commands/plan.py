@@ -16,10 +16,11 @@ from ci.report.branches import BranchPlan, PatchPlan, plan_table
 from ci.series.locate import bring_series
 from ci.series.patches import Series
 from ci.suites import selection
+from ci.trees.derived import recall_trees
 from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
 from ci.trees.states import PatchState
-from ci.trees.tree import Trees, derive_trees
+from ci.trees.tree import Trees
 
 REACH_S = 10.0
 MAX_SHARDS = 64
@@ -147,12 +148,9 @@ def _one(
                 raise StageError("plan", trouble)
             found = fetch_source(replace(settings, source=spec, tree=None), wanted, progress)
             with settings.workspace.lock(f"trees-{found.slot.name}", stage="plan"):
-                return BranchTrees(
-                    branch.name,
-                    spec,
-                    found,
-                    derive_trees(wanted, found, settings.without, adapt=settings.adapt),
-                )
+                words = (settings.workspace, wanted, found, settings.without)
+                trees = recall_trees(*words, adapt=settings.adapt)
+                return BranchTrees(branch.name, spec, found, trees)
         except StageError as error:
             tries.append(error.message.splitlines()[0])
     return BranchTrees(branch.name, trouble="; ".join(tries) or "it has no source of this kind")

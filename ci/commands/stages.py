@@ -29,7 +29,8 @@ from ci.suites import selection
 from ci.suites.collection import Collection, Script
 from ci.suites.kunit import KUNIT
 from ci.suites.selection import Suite
-from ci.trees import fetch, tree
+from ci.trees import fetch
+from ci.trees.derived import recall_trees
 from ci.trees.source import Source
 from ci.trees.states import PatchState
 from ci.trees.tree import Tree, Trees
@@ -173,9 +174,8 @@ def derive_trees(run: Run, series: Series, fetched: Source) -> Trees:
     """Shipped, base and patched; a conflict is a record of it."""
     with run.progress.stage("apply", f"{series.name}, {len(series.patches)} patches"):
         with run.workspace.lock(f"trees-{fetched.slot.name}", stage="apply"):
-            trees = tree.derive_trees(
-                series, fetched, run.settings.without, adapt=run.settings.adapt
-            )
+            words = (run.workspace, series, fetched, run.settings.without)
+            trees = recall_trees(*words, adapt=run.settings.adapt)
         lines = [*trees.notes, *map(_state_line, trees.states)]
         if trees.conflict:
             lines.append(trees.conflict.text)

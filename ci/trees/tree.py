@@ -156,6 +156,16 @@ def _commit(git: Git, tree_id: str, parent: str, message: str) -> str:
     return git.line("commit-tree", tree_id, "-p", parent, "-m", message)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a series came to: the commits of base and patched, and each patch's state."""
+
+    base: str
+    patched: str
+    states: tuple[PatchState, ...]
+    notes: tuple[str, ...] = ()
+
+
 def derive_trees(
     series: Series, source: Source, without: frozenset[int], *, adapt: bool = False
 ) -> Trees:
@@ -163,34 +173,47 @@ def derive_trees(
     base plus the series in order, minus ``without``. What can be neither put on nor taken out is in
     ``conflict``; the others are tried all the same. With ``adapt``, a patch that does not apply as
     it is may be put on adapted. The lock of the slot's trees is the caller's."""
+    return trees_of(replay_series(series, source, without, adapt=adapt), source)
+
+
+def replay_series(
+    series: Series, source: Source, without: frozenset[int], *, adapt: bool
+) -> Outcome:
+    """Make base and patched; see :func:`derive_trees`."""
     git = source.git
     left = (*(f"refs/{side}.lock" for side in SIDES), "objects/*/tmp_obj_*")
     remove_stale(source.slot / "src/.git", *left)
     source.overrule_attributes()
     _check_numbers(series, without)
     version = version_of(git, source.commit)
-    shipped = Tree(
-        source, source.commit, git.line("rev-parse", f"{source.commit}^{{tree}}"), version
-    )
+    shipped = git.line("rev-parse", f"{source.commit}^{{tree}}")
     with tempfile.TemporaryDirectory() as scratch:
-        index = Index(git, Path(scratch) / "index", shipped.tree_id)
+        index = Index(git, Path(scratch) / "index", shipped)
         replay = Replay(series, source, version, index, adapt=adapt)
         states = _checked(git, replay, replay.patch_states(without))
-    base = patched = shipped
-    if replay.base != shipped.tree_id:
-        commit = _commit(git, replay.base, source.commit, "base: series taken out")
-        base = patched = replace(shipped, commit=commit, tree_id=replay.base)
+    base = source.commit
+    if replay.base != shipped:
+        base = _commit(git, replay.base, source.commit, "base: series taken out")
+    patched = base
     if any(state.on_patched for state in states):
         titles = "".join(f"{state.patch.title}\n" for state in states if state.on_patched)
-        commit = _commit(git, replay.index.tree, base.commit, f"patched: series put on\n\n{titles}")
-        patched = replace(base, commit=commit, tree_id=replay.index.tree)
+        patched = _commit(git, replay.index.tree, base, f"patched: series put on\n\n{titles}")
+    return Outcome(base, patched, tuple(states), tuple(replay.history.notes))
+
+
+def trees_of(outcome: Outcome, source: Source) -> Trees:
+    """The three trees of an outcome, and what they stand on."""
+    git, version = source.git, version_of(source.git, source.commit)
+    shipped, base, patched = (
+        Tree(source, commit, git.line("rev-parse", f"{commit}^{{tree}}"), version)
+        for commit in (source.commit, outcome.base, outcome.patched)
+    )
     for side, tree in ((Side.BASE, base), (Side.PATCHED, patched)):
         git.run("update-ref", f"refs/{side}", tree.commit)
     ground = _trusted(git, shipped, base)
     base, patched = (_on_ground(one, ground) for one in (base, patched))
-    return Trees(
-        shipped, base, patched, tuple(states), _conflict(states), tuple(replay.history.notes)
-    )
+    conflict = _conflict(outcome.states)
+    return Trees(shipped, base, patched, outcome.states, conflict, outcome.notes)
 
 
 def _checked(git: Git, replay: Replay, states: list[PatchState]) -> list[PatchState]:
