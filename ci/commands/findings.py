@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What tools say of one patch where it stands in its series: the compiler, sparse, checkpatch, the
-generator of netlink headers, and the history. What a tool cannot tell is a note, not a finding."""
+generator of netlink headers, and the history. What a tool cannot tell is said apart."""
 
 import itertools
 import re
@@ -41,21 +41,20 @@ def find_findings(
     config: Configuration,
     progress: Progress,
     log: Path,
-) -> tuple[PatchFinding, ...]:
-    """What is found of ``patch``: ``before`` and ``after`` are the trees without and with it, on
-    top of the patches before it. Scripts are those of the ``trusted`` tree; make writes to
-    ``log``."""
+) -> tuple[tuple[PatchFinding, ...], tuple[str, ...]]:
+    """What is found of ``patch``, and what was not found out: ``before`` and ``after`` are the
+    trees without and with it, on top of the patches before it. Scripts are those of the
+    ``trusted`` tree; make writes to ``log``."""
     changed = _changed(before, after)
 
     def messages() -> Iterable[PatchFinding]:
-        most = extra_warnings.MOST_FILES
         names = [name for name in changed if extra_warnings.SOURCE.fullmatch(name)]
-        if len(names) > most:
+        if len(names) > (most := extra_warnings.MOST_FILES):
             progress.note(f"warnings: of {len(names)} sources, the first {most} are looked at")
         words = (workspace, tools, collection, config)
         return _messages(before, after, names[:most], *words, log) if names else ()
 
-    found: list[PatchFinding] = []
+    found, unknown = list[PatchFinding](), list[str]()
     with progress.stage("findings", f"of patch {patch.number}: {patch.title}"):
         for what, find in (
             ("warnings", messages),
@@ -66,10 +65,11 @@ def find_findings(
             try:
                 found += find()
             except (PipelineError, OSError) as error:
-                why = error.message if isinstance(error, PipelineError) else describe(error)
-                why = " ".join(why.split("\n")[:2])
+                text = error.message if isinstance(error, PipelineError) else describe(error)
+                why = " ".join(text.split("\n")[:2])
+                unknown.append(f"{what}: {why}")
                 progress.note(f"patch {patch.number}: {what}: not found out: {why}")
-    return patch_findings.limit_findings(found)
+    return patch_findings.limit_findings(found), tuple(unknown)
 
 
 def _kept(

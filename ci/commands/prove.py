@@ -15,10 +15,12 @@ from ci.base.sides import Side
 from ci.base.workspace import digest, file_digest
 from ci.commands import stages
 from ci.commands.findings import find_findings
-from ci.commands.lines import Proved, Step, Subject, compare_trees, prove_lines
+from ci.commands.lines import Proved, prove_lines
 from ci.commands.stages import Run, bring_checked
+from ci.commands.subject import Step, Subject, compare_trees
 from ci.commands.trials import Bench
 from ci.commands.validate import Judged, judge_run, new_run, print_verdict
+from ci.kernel import extra_warnings
 from ci.report import proof as text
 from ci.report import stored
 from ci.series.changed_lines import ChangedLine
@@ -84,6 +86,7 @@ def _key(run: Run, series: Series, judged: Judged, bench: Bench) -> str:
         [one.key for side in bench.sides.values() for one in side.kernels.values()],
         [image.image_digest for image in bench.checks.values()],
         record.versions,
+        extra_warnings.sparse_version(),
         asdict(bench.mode),
         sorted(run.settings.without),
         bench.suite.name,
@@ -113,8 +116,10 @@ class _Prover:
                 return Proof(tuple(made), note=note)
             chain.append(Step(row.number, before, self.trees[row.number]))
             before = self.trees[row.number]
+        told = map(self._find, chain)
         made = [
-            replace(one, findings=self._find(step)) for one, step in zip(made, chain, strict=True)
+            replace(one, findings=found, unasked=unknown)
+            for one, (found, unknown) in zip(made, told, strict=True)
         ]
         if all(one.built_in for one in self.bench.suite.new):
             return Proof(tuple(made), note="the suite has no script that could run them")
@@ -137,8 +142,8 @@ class _Prover:
         )
         return Proof(tuple(whole), _mutant_rows(found))
 
-    def _find(self, step: Step) -> tuple[PatchFinding, ...]:
-        """What tools say of a patch."""
+    def _find(self, step: Step) -> tuple[tuple[PatchFinding, ...], tuple[str, ...]]:
+        """What tools say of a patch, and what they could not."""
         (patch,) = (one for one in self.series.patches if one.number == step.number)
         bench, run = self.bench, self.run
         trusted = step.after.ground or step.after

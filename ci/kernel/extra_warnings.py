@@ -11,17 +11,17 @@ from pathlib import Path, PurePosixPath
 
 from ci.base import processes, sandbox
 from ci.base.errors import BuildError
-from ci.base.untrusted import read_below, remove_untrusted
+from ci.base.untrusted import remove_untrusted
 from ci.base.workspace import Workspace
 from ci.kernel import build, objects
 from ci.kernel.build import Toolchain
 from ci.kernel.configuration import Configuration
+from ci.kernel.included import find_users
 from ci.suites.collection import Collection as Selftests
 from ci.trees.tree import Tree
 
 LIMIT_S = 1800.0
 MOST_FILES, MOST_INCLUDING = 40, 10
-MOST_COMMAND = 1 << 20
 # What a kernel may be made of, and is a word to make and no more.
 SOURCE = re.compile(r"(?!(?:Documentation|samples|scripts|tools|usr)/)\w[\w.+/-]*\.[ch]", re.ASCII)
 
@@ -85,7 +85,12 @@ def _targets(
 ) -> Sequence[str]:
     """The objects to be made; where it is ``known`` what the kernel is made of, no others."""
     headers = sorted(name for name in names if name.endswith(".h"))
-    including = sorted({source for header in headers for source in _including(header, obj)})
+    users = {
+        f"{name.removesuffix('.o')}.c"
+        for header in headers
+        for name in find_users(obj, f"{PurePosixPath(header).parent}", header)
+    }
+    including = sorted(users)
     sources = {*names, *including[:MOST_INCLUDING]} - {*headers}
     there = tree.subtree(*sources) if sources else {}
     targets = {name: f"{name.removesuffix('.c')}.o" for name in sorted(there)}
@@ -94,17 +99,6 @@ def _targets(
         for name, target in targets.items()
         if not known or name in new or os.path.lexists(obj / target)
     ]
-
-
-def _including(header: str, obj: Path) -> list[str]:
-    """The sources in the folder of a header whose objects were made with it."""
-    folder = PurePosixPath(header).parent
-    found = []
-    for path in (obj / folder).glob(".*.o.cmd"):
-        command = read_below(obj, f"{folder / path.name}", MOST_COMMAND)
-        if f"/{header} ".encode() in command:
-            found.append(f"{folder / path.name[1:].removesuffix('.o.cmd')}.c")
-    return found
 
 
 def _make(

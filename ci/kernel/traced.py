@@ -5,7 +5,7 @@ preprocessor say: of which line each instruction is, and which lines the configu
 import os
 import re
 from collections.abc import Collection as Names
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +18,7 @@ from ci.base.workspace import Workspace
 from ci.kernel import build, objects
 from ci.kernel.build import Kernel, Toolchain
 from ci.kernel.configuration import Configuration
+from ci.kernel.included import find_users, takes_in
 from ci.suites.collection import Collection
 from ci.trees.tree import Tree
 
@@ -93,26 +94,10 @@ def list_objects(tree: Tree, home: Path, names: Iterable[str]) -> tuple[str, ...
     wanted = {f"{name[:-2]}.o" for name in sources if not name.startswith("tools/")}
     for header in (name for name in files if name.endswith(".h")):
         near = dict.fromkeys(str(PurePosixPath(one).parent) for one in (header, *sources))
-        if not any(_takes_in(home, one, header) for one in wanted):
-            users = (one for folder in near for one in _users(home, folder, header))
+        if not any(takes_in(home, one, header) for one in wanted):
+            users = (one for folder in near for one in find_users(home, folder, header))
             wanted.update(one for one, _ in zip(users, range(MOST_OBJECTS), strict=False))
     return tuple(sorted(wanted))
-
-
-def _takes_in(home: Path, name: str, header: str) -> bool:
-    """Whether the object was compiled with that header, as kbuild notes in a file beside it."""
-    path = home / PurePosixPath(name).with_name(f".{PurePosixPath(name).name}.cmd")
-    try:
-        return f"/{header} " in path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-
-
-def _users(home: Path, folder: str, header: str) -> Iterator[str]:
-    for path in sorted((home / folder).glob(".*.o.cmd")):
-        name = f"{folder}/{path.name[1:].removesuffix('.cmd')}"
-        if _takes_in(home, name, header):
-            yield name
 
 
 def explain_absent(tree: Tree, name: str) -> str:

@@ -68,6 +68,8 @@ def console_lines(proof: Proof) -> Iterator[str]:
             yield printable(f"finding:   patch {patch.number}: {found}")
         if len(patch.findings) > MOST_NAMED:
             yield f"finding:   patch {patch.number}: and {len(patch.findings) - MOST_NAMED} more"
+        for why in patch.unasked:
+            yield printable(f"unknown:   patch {patch.number}: {why}")
     if proof.note:
         yield printable(f"lines:     {proof.note}")
     rows = list(diff_lines(proof))
@@ -94,7 +96,8 @@ def markdown_text(proof: Proof) -> str:
         counts = " | ".join(str(patch.counts[word]) if patch.lines else "" for word in words)
         lines.append(f"| {patch.number} | {title} | {builds} | {story} | {counts} |")
     for patch in proof.patches:
-        rows = [f"- patch {patch.number}: {code_span(str(one), 600)}" for one in patch.findings]
+        told = [*map(str, patch.findings), *(f"not found out: {why}" for why in patch.unasked)]
+        rows = [f"- patch {patch.number}: {code_span(one, 600)}" for one in told]
         lines += ["", *rows] if rows else []
     if proof.note:
         lines += ["", f"Nothing is known of the lines: {code_span(proof.note, 600)}."]

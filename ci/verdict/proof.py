@@ -51,7 +51,7 @@ class PatchProof:
     """A patch that was put on. ``step`` is empty where base with the patches up to this one builds,
     else why it does not. ``noticed`` are the cases that tell when it is left out, as ``script:
     case``; ``tried`` says whether that is known, and ``why`` why not. ``findings`` are what tools
-    say of it."""
+    say of it, ``unasked`` which of them could not tell, and why."""
 
     number: int
     title: str
@@ -61,6 +61,7 @@ class PatchProof:
     why: str = ""
     lines: tuple[DiffLine, ...] = ()
     findings: tuple[PatchFinding, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def guarded(self) -> bool:
@@ -88,7 +89,7 @@ class Proof:
     @property
     def whole(self) -> bool:
         """Whether all was tried."""
-        tried = all(one.tried for one in self.patches)
+        tried = all(one.tried and not one.unasked for one in self.patches)
         return (
             tried
             and not self.note
@@ -112,10 +113,11 @@ class Proof:
                 state = State.SKIP
             before = State.PASS if state is State.FAIL else state
             yield Finding("guarded", name, before, state, story, story)
-            if one.findings:
-                text = "\n".join(map(str, one.findings))
-                sides = (State.PASS, State.FAIL) if self.strict else (State.SKIP, State.SKIP)
-                yield Finding("findings", name, *sides, text, str(one.findings[0]))
+            told = [*map(str, one.findings), *(f"not found out: {why}" for why in one.unasked)]
+            if told:
+                sides = (State.PASS, State.FAIL) if one.findings else (State.ERROR, State.ERROR)
+                sides = sides if self.strict else (State.SKIP, State.SKIP)
+                yield Finding("findings", name, *sides, "\n".join(told), told[0])
 
 
 def put_on(patches: Sequence[PatchRow]) -> tuple[PatchRow, ...]:

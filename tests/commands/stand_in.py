@@ -71,7 +71,7 @@ class StandIn:
     """``answers`` by folder, ``patched/userspace_pm`` or ``time-2/userspace_pm``, where there are
     several runs ``6.1/patched/userspace_pm``; a guest that is not named passes. ``asked`` are the
     guests that ran, as (folder, seed); ``config`` is that of the kernels; ``dead`` are lines that
-    no script runs, ``findings`` what tools say of patch 1."""
+    no script runs, ``findings`` what tools say of patch 1, ``unasked`` which could not."""
 
     answers: dict[str, Answer] = field(default_factory=lambda: defaultdict(Answer))
     asked: list[tuple[str, int]] = field(default_factory=list)
@@ -80,6 +80,7 @@ class StandIn:
     lock: threading.Lock = field(default_factory=threading.Lock)
     dead: frozenset[int] = frozenset()
     findings: tuple[PatchFinding, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     def run(
         self,
@@ -140,8 +141,8 @@ class StandIn:
         lines = {name.replace(".o", ".c"): {line: [line] for line in LINES} for name in traced}
         return kernel, Lines(lines, {name: list(LINES) for name in lines})
 
-    def find(self, patch: Patch, *more: object) -> tuple[PatchFinding, ...]:
-        return self.findings if patch.number == 1 else ()
+    def find(self, patch: Patch, *more: object) -> tuple[tuple[PatchFinding, ...], tuple[str, ...]]:
+        return (self.findings, self.unasked) if patch.number == 1 else ((), ())
 
     def trace(self, jobs: Sequence[Job], workspace: Workspace) -> list[Ran]:
         """Each script runs each line but those that are dead."""

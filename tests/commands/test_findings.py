@@ -78,6 +78,7 @@ class Demo:
     def __init__(self, folder: Path, workspace: Workspace) -> None:
         self.slot, self.workspace, self.log = folder / "slot", workspace, folder / "build.log"
         self.src = self.slot / "src"
+        self.unasked: tuple[str, ...] = ()
         self.src.mkdir(parents=True)
         git(self.src, "init", "-q", "-b", "main", "--template=")
         self.first = commit(self.src, {"Kconfig": ""}, "first: a title")
@@ -110,7 +111,8 @@ class Demo:
         mail = git(self.src, "format-patch", "-1", "--stdout")
         patch = parse_patch(f"{mail}\n".encode(), Path("0001.patch"), 1)
         words = (self.workspace, TOOLS, COLLECTION, NORMAL, Progress(), self.log)
-        return findings.find_findings(patch, before, after, self.base, *words)
+        found, self.unasked = findings.find_findings(patch, before, after, self.base, *words)
+        return found
 
     def told(self, kind: str, files: dict[str, str], message: str = "x: y") -> list[str]:
         """What is found of one kind."""
@@ -186,7 +188,7 @@ def test_the_second_time_nothing_runs(demo: Demo, monkeypatch: pytest.MonkeyPatc
         (tree_scripts, "generate_header"),
     ):
         monkeypatch.setattr(module, name, None)
-    assert demo.find(files) == found
+    assert demo.find(files) == found and demo.unasked == ()
 
 
 def test_ccache_hides_no_warning(demo: Demo) -> None:
@@ -220,9 +222,13 @@ def test_a_tool_that_fails_is_a_note_and_the_others_go_on(
         assert [one.kind for one in demo.find(files)] == ["warning"]
         said = capfd.readouterr().err
         assert "patch 1: checkpatch: not found out: scripts/checkpatch.pl fails:" in said
+        assert [text.split(":")[:2] for text in demo.unasked] == [
+            ["checkpatch", " scripts/checkpatch.pl fails"]
+        ]
     files = {"Makefile": MAKEFILE.replace("cp $", "exit 3; cp $"), "net/demo.c": NEW}
     assert [one.kind for one in demo.find(files)] == ["checkpatch"]
     assert "patch 1: warnings: not found out: the configuration fails" in capfd.readouterr().err
+    assert demo.unasked[0].startswith("warnings: the configuration fails")
 
 
 def test_a_hostile_build_writes_nothing_and_names_no_file_but_the_trees(demo: Demo) -> None:

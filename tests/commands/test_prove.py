@@ -215,6 +215,17 @@ def test_each_changed_line_has_a_word(
     assert {path.name: path.read_bytes() for path in run.glob("*.*")} == before
 
 
+def test_what_a_tool_could_not_tell_is_asked_again(
+    proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]], guests: StandIn
+) -> None:
+    guests.unasked = ("checkpatch: it fails",)
+    code, patches = proved()
+    assert (code, patches[1]["unasked"]) == (0, ["checkpatch: it fails"])
+    guests.unasked = ()
+    _, patches = proved()
+    assert patches[1]["unasked"] == []
+
+
 def test_a_dead_line_and_one_that_nobody_had_time_for(
     proved: Callable[..., tuple[int, dict[int, dict[str, Any]]]], guests: StandIn
 ) -> None:

@@ -41,7 +41,10 @@ def found_of(folder: Path) -> tuple[PatchFinding, ...]:
         trees = derive_trees(series, source, frozenset())
     log = folder.parent / "build.log"
     words = (workspace, build.find_toolchain(), COLLECTION, NORMAL, Progress(), log)
-    return find_findings(series.patches[0], trees.base, trees.patched, trees.shipped, *words)
+    (one,) = series.patches
+    found, unasked = find_findings(one, trees.base, trees.patched, trees.shipped, *words)
+    assert unasked == ()
+    return found
 
 
 def test_warnings_and_bad_style_are_found_and_then_known(

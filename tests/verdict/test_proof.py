@@ -57,6 +57,18 @@ def test_what_tools_find_rejects_where_that_is_asked_for() -> None:
     assert "- patch 1: `warning: net/a.c:3: unused variable 'x'`" in markdown_text(proof)
 
 
+def test_a_tool_that_could_not_tell_leaves_it_open() -> None:
+    found = make_finding("warning", "unused variable 'x'", "net/a.c", 3)
+    asked = Proof((replace(GUARDED, findings=(found,)),))
+    open_ = Proof((replace(GUARDED, unasked=("checkpatch: it fails",)),))
+    both = Proof((replace(GUARDED, findings=(found,), unasked=("checkpatch: it fails",)),))
+    assert [one.whole for one in (asked, open_, both)] == [True, False, False]
+    assert [code(one) for one in (open_, both)] == [0, 0]
+    assert [code(replace(one, strict=True)) for one in (open_, both)] == [3, 1]
+    assert "unknown:   patch 1: checkpatch: it fails" in list(console_lines(open_))
+    assert "- patch 1: `not found out: checkpatch: it fails`" in markdown_text(open_)
+
+
 def test_a_case_for_each_patch() -> None:
     rows = {one.name: (one.base, one.patched) for one in Proof((GUARDED, UNKNOWN)).findings()}
     assert rows == {"1: one": (State.PASS, State.PASS), "3: three": (State.SKIP, State.SKIP)}
