@@ -10,7 +10,7 @@ import pytest
 from tests.commands.test_tasks import Done
 from tests.guest.test_guests import SOURCE, inv, patch, verdict
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.long]
 __all__ = ["inv"]
 
 
