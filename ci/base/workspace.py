@@ -80,7 +80,7 @@ class Workspace:
         line says so, unless ``quiet``: whoever asks then publishes it anew."""
         if not os.path.lexists(path):
             return False
-        damage = find_damage(path)
+        damage = find_damage(path, memo=self.cache / "seen" / digest(str(path)))
         if damage and not quiet:
             tell_damage(path, damage)
         return not damage

@@ -24,6 +24,7 @@ from ci.base import processes
 from ci.base.errors import BuildError, StageError
 from ci.base.records import from_json
 from ci.base.seals import DIGESTS, describe_files
+from ci.base.seen import whole_since
 from ci.base.untrusted import remove_untrusted, walk_below
 from ci.base.workspace import Workspace, tell_damage, write_text
 from ci.trees.tree import Tree
@@ -116,7 +117,7 @@ def _ready(tree: Tree, key: str, obj: Path, home: Path) -> tuple[list[str], dict
     obj.mkdir(exist_ok=True)
     commits = made_of(key, obj)
     changed = _changed(tree, commits)
-    if commits and changed is not None and _undo(obj, home) and _is_whole(obj):
+    if commits and changed is not None and _undo(obj, home) and _is_whole(obj, home):
         before = _times(obj)
         newest = max(before.values(), default=0)
         if begin := _after(obj, newest):
@@ -201,19 +202,35 @@ def _digests(obj: Path) -> dict[str, str]:
     return {name: what for name, what in found.items() if os.path.lexists(obj / name)}
 
 
-def _is_whole(obj: Path) -> bool:
+def _is_whole(obj: Path, home: Path) -> bool:
     """Whether all that is left of what was built is as it was; else a line tells it. make sees no
-    more of a file than its time."""
+    more of a file than its time. A copy is whole where ``home`` is, which is seldom read."""
+    if obj != home and not _find_damage(home):
+        return True
+    if damage := _find_damage(obj, seen=obj == home):
+        tell_damage(obj, damage)
+    return not damage
+
+
+def _find_damage(obj: Path, *, seen: bool = True) -> str:
+    """What is not as it was built, in words; with ``seen``, of what was touched since it was last
+    looked at."""
     try:
         built = _digests(obj)
-        found = describe_files(obj, built)
+
+        def check(paths: Sequence[Path]) -> str:
+            names = {f"{path.relative_to(obj)}" for path in paths}
+            wanted = built if BUILT in names else {name: built[name] for name in names}
+            found = describe_files(obj, wanted)
+            wrong = (name for name, what in wanted.items() if found[name] != what)
+            return next((f"{name} is not what was built" for name in wrong), "")
+
+        if not seen:
+            return check([obj / BUILT])
+        memo = obj.with_name(f"seen-{obj.name}")
+        return whole_since(memo, lambda: (obj / name for name in (BUILT, *built)), check)
     except (OSError, ValueError) as error:
-        tell_damage(obj, f"{BUILT}: {error}")
-        return False
-    wrong = [name for name, what in built.items() if found[name] != what]
-    if wrong:
-        tell_damage(obj, f"{wrong[0]} is not what was built")
-    return not wrong
+        return f"{BUILT}: {error}"
 
 
 def _seal(obj: Path, before: Mapping[str, int], new: Mapping[str, int]) -> None:

@@ -7,15 +7,18 @@ of its own in our cache: sources, lists and downloads apart from the host's, the
 Debian's keyring to verify it.
 """
 
-import functools
 import hashlib
+import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ci.base import processes
 from ci.base.errors import StageError
-from ci.base.workspace import Workspace
+from ci.base.seen import whole_since
+from ci.base.workspace import Workspace, digest, write_text
 
 DOWNLOAD_S = 3600.0
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -28,7 +31,20 @@ STRICT = (
     "-o",
     "Acquire::AllowInsecureRepositories=false",
 )
+# How long lists of our own are taken for fresh.
+FRESH_S = 3600.0
+# What the answers of apt hang on, in its own words.
+PLACES = (
+    "Dir::State::lists/d",
+    "Dir::State::status/f",
+    "Dir::Etc::sourcelist/f",
+    "Dir::Etc::sourceparts/d",
+    "Dir::Etc::preferences/f",
+    "Dir::Etc::preferencesparts/d",
+)
 Options = Sequence[str]
+# For fresh lists, or for those that are there: the options, and whether the lists are from now.
+Place = Callable[[bool], tuple[Options, bool]]
 
 
 def package_offers(
@@ -38,17 +54,17 @@ def package_offers(
     host's lists, fresh ones of the host's sources (the host's may be empty, as in a new container,
     or name a file that the mirror no longer has), Debian's suites. With a ``suite`` that suite
     alone."""
-    places: list[Callable[[], Options]] = [
-        lambda: (),
-        lambda: _fresh(workspace),
-        lambda: _apart(workspace, SUITES),
-    ]
+    places: list[Place] = [_host, partial(_fresh, workspace), partial(_apart, workspace, SUITES)]
     if suite:
-        places = [lambda: _apart(workspace, (suite,))]
+        places = [partial(_apart, workspace, (suite,))]
     for place in places:
-        options = place()
-        if fields := _newest(options, name):
+        options, updated = place(False)
+        if fields := _newest(workspace, options, name):
             yield options, fields
+        if not updated:  # lists of ours that are no longer fresh
+            options, _ = place(True)
+            if fields := _newest(workspace, options, name):
+                yield options, fields
 
 
 def download_package(options: Options, fields: Mapping[str, str], folder: Path) -> Path:
@@ -69,10 +85,16 @@ def download_package(options: Options, fields: Mapping[str, str], folder: Path) 
     return deb
 
 
-@functools.lru_cache
-def _update(options: Options) -> None:
-    """Fetch the lists once in a process; where that fails, what is there has to do."""
-    processes.run(["apt-get", *options, *STRICT, "update"], stage="fetch", timeout_s=600, ok=None)
+def _update(options: Options, folder: Path, again: bool) -> bool:
+    """Fetch lists of our own that are not fresh, or ``again``: whether that was done. Where it
+    fails, what is there has to do."""
+    stamp = folder / "updated"
+    if not again and stamp.exists() and 0 <= time.time() - stamp.stat().st_mtime < FRESH_S:
+        return False
+    argv = ["apt-get", *options, *STRICT, "update"]
+    if processes.run(argv, stage="fetch", timeout_s=600, ok=None).returncode == 0:
+        stamp.touch()
+    return True
 
 
 def _state(folder: Path) -> tuple[str, ...]:
@@ -82,15 +104,20 @@ def _state(folder: Path) -> tuple[str, ...]:
     return ("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache")
 
 
-def _fresh(workspace: Workspace) -> Options:
-    """The host's sources and keyrings, with lists of our own."""
+def _host(again: bool) -> tuple[Options, bool]:
+    """The host's own lists, as they are."""
+    return (), True
+
+
+def _fresh(workspace: Workspace, again: bool) -> tuple[Options, bool]:
+    """The host's sources and keyrings, with lists of our own, and whether these are from now."""
     options = _state(workspace.cache / "apt")
-    _update(options)
-    return options
+    return options, _update(options, workspace.cache / "apt", again)
 
 
-def _apart(workspace: Workspace, suites: Sequence[str]) -> Options:
-    """A configuration that follows ``suites`` and nothing else."""
+def _apart(workspace: Workspace, suites: Sequence[str], again: bool) -> tuple[Options, bool]:
+    """A configuration that follows ``suites`` and nothing else, and whether its lists are from
+    now."""
     folder = workspace.cache / "apt" / "-".join(suites)
     options = _state(folder)
     rows = [f"deb [signed-by={KEYRING}] {_mirror(suite)} {suite} main\n" for suite in suites]
@@ -101,8 +128,7 @@ def _apart(workspace: Workspace, suites: Sequence[str]) -> Options:
         "-o",
         "Dir::Etc::SourceParts=/dev/null",
     )
-    _update(options)
-    return options
+    return options, _update(options, folder, again)
 
 
 def _mirror(suite: str) -> str:
@@ -119,8 +145,36 @@ def _host_mirrors() -> tuple[str, ...]:
     return tuple(processes.run(argv, stage="fetch", timeout_s=60, ok=None).stdout.split())
 
 
-def _newest(options: Options, name: str) -> Mapping[str, str]:
-    """Fields of the newest version of a package that apt's lists know, {} for none."""
+def _newest(workspace: Workspace, options: Options, name: str) -> Mapping[str, str]:
+    """Fields of the newest version of a package that apt's lists know, {} for none; kept for as
+    long as nobody touches what apt reads, as it reads all of it each time."""
+    words = [word for number, one in enumerate(PLACES) for word in (f"P{number}", one)]
+    argv = ["apt-config", *options, "shell", *words]
+    shown = processes.run(argv, stage="fetch", timeout_s=60, ok=None).stdout
+    places = [Path(found) for found in re.findall(r"^P\d+='(.+)'$", shown, re.M)]
+    memo = workspace.cache / "apt/offers" / digest("offer", shown, options, name)
+    answer = memo.with_suffix(".json")
+    if not answer.exists():
+        memo.unlink(missing_ok=True)
+
+    def ask(_: Sequence[Path]) -> str:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        write_text(answer, json.dumps(_ask(options, name)))
+        return ""
+
+    whole_since(memo, lambda: _files(places), ask)
+    return dict(json.loads(answer.read_bytes()))
+
+
+def _files(places: Sequence[Path]) -> Iterator[Path]:
+    """Those files and folders that are there, with what is in the folders."""
+    for place in places:
+        if place.exists():
+            yield place
+            yield from sorted(place.iterdir()) if place.is_dir() else ()
+
+
+def _ask(options: Options, name: str) -> Mapping[str, str]:
     argv = ["apt-cache", *options, "show", "--no-all-versions", name]
     shown = processes.run(argv, stage="fetch", timeout_s=60, ok=None)
     rows = (

@@ -7,11 +7,12 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ci.base.errors import StageError
 from ci.base.git import Git
+from ci.base.seen import whole_since
 from ci.base.workspace import tell_damage
 
 SHA1_BYTES = 20
@@ -30,14 +31,19 @@ def is_sound(folder: Path, gitdir: Path, commit: str = "") -> bool:
 
 def find_damage(gitdir: Path, commit: str = "") -> str:
     """What of a repository of ours cannot be read, in words; empty for nothing. All its bytes but
-    those of the work tree are looked at, 1 GB a second; fsck takes a hundred times as long."""
+    those of the work tree are looked at, 1 GB a second; fsck takes a hundred times as long. What
+    nobody touched since is not read again (:mod:`ci.base.seen`)."""
+
+    def check(paths: Sequence[Path]) -> str:
+        checks = dict(_files(gitdir))
+        wrong = (path for path in paths if not checks[path](path))
+        return next((f"{path.relative_to(gitdir)} is not what git wrote" for path in wrong), "")
+
     try:
-        for path, whole in _files(gitdir):
-            if not whole(path):
-                return f"{path.relative_to(gitdir)} is not what git wrote"
+        damage = whole_since(gitdir / "seen", lambda: dict(_files(gitdir)), check)
     except OSError as error:
         return f"{error.filename or gitdir}: {error.strerror}"
-    return _ask_git(gitdir, commit)
+    return damage or _ask_git(gitdir, commit)
 
 
 def _files(gitdir: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:

@@ -8,14 +8,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ci.base import processes
+from ci.base import processes, seen
 from ci.base.errors import StageError
+from ci.base.processes import CommandResult
 from ci.base.progress import Progress
 from ci.base.settings import Settings
 from ci.base.workspace import Workspace
@@ -273,6 +275,30 @@ def test_a_newer_package_takes_the_place_of_the_older(
     assert second.git.line("show", f"{second.commit}:net/other.c") == "int newer;"
 
 
+def test_apt_is_asked_once_of_the_same_lists(
+    apt: Apt, fetch: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs read all of their lists each time. Those of ours are fetched once an hour."""
+    monkeypatch.setattr(seen, "TICK_NS", -(10**12))  # what was just written counts as old
+    asked, real = list[str](), processes.run
+
+    def run(argv: Sequence[str | Path], **more: Any) -> CommandResult:
+        words = [str(word) for word in argv]
+        asked.extend({"show", "update"} & set(words))
+        return real(argv, **more)
+
+    monkeypatch.setattr(processes, "run", run)
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    first = fetch(source="debian:6.12")
+    assert asked == ["show", "update", "show"]  # the host's lists are empty
+    assert fetch(source="debian:6.12") == first and len(asked) == 3
+    apt.publish("6.12.10-1", KERNEL_FILES)
+    stamp = first.slot.parents[1] / "apt/updated"
+    os.utime(stamp, (0, 0))
+    assert fetch(source="debian:6.12").name == "debian:6.12.10-1"
+    assert asked[3:] == ["update", "show"]
+
+
 def test_a_list_that_is_out_of_date(apt: Apt, fetch: Callable[..., Source]) -> None:
     apt.publish("6.12.9-1", KERNEL_FILES)
     subprocess.run(["apt-get", "update"], check=True, capture_output=True)
@@ -312,7 +338,6 @@ def test_a_package_that_was_cut_is_not_kept(
         fetch(source="debian:6.12")
     assert not [path.name for path in (workspace.cache / "trees").iterdir()]
     deb.write_bytes(whole)
-    archive._update.cache_clear()  # as a new process
     assert fetch(source="debian:6.12").name == "debian:6.12.9-1"
 
 
@@ -329,7 +354,6 @@ def test_what_is_damaged_is_downloaded_again(
         assert (found.slot / "src/net/demo.c").is_file()
     for path in (found.slot.parents[1] / "apt").rglob("*_Packages*"):
         os.truncate(path, path.stat().st_size // 2)
-    archive._update.cache_clear()  # as a new process
     assert fetch(source="debian:6.12") == found
 
 
