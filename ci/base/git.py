@@ -7,7 +7,9 @@ import re
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from ci.base import processes
 from ci.base.errors import StageError
@@ -61,6 +63,8 @@ ENVIRONMENT = {
 SSH = ("SSH_AUTH_SOCK", "KRB5CCNAME")
 # https://git.kernel.org/pub/scm/linux/kernel/git/netdev/net.git, ssh://git@host/net.git
 ADDRESS = re.compile(r"(https?|git|ssh|file)://[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*")
+WHOLE_ID = re.compile(r"[0-9a-f]{40}")
+KEPT = 100
 # v6.12, main, 98befba9447e6167158771f3f6b4b3d402c585b1
 REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
@@ -202,13 +206,31 @@ class Git:
 
     def text(self, commit: str, path: str) -> str | None:
         """Text of a file of a commit, ``None`` where it has none; one that cannot be read is a
-        :class:`StageError`."""
-        entry = self.run("ls-tree", commit, "--", path).stdout
-        return self.run("show", f"{commit}:{path}").stdout if entry else None
+        :class:`StageError`. What is named by its whole id is read once in a process."""
+        return (_kept_text if WHOLE_ID.fullmatch(commit) else _text)(self, commit, path)
+
+    def entries(self, commit: str, *paths: str) -> Mapping[str, str]:
+        """Ids of the named entries of a commit, of its top level for none (``dir/`` is what is in
+        it); missing: left out. What is named by its whole id is read once in a process."""
+        return (_kept_entries if WHOLE_ID.fullmatch(commit) else _entries)(self, commit, paths)
 
     def has(self, commit: str) -> bool:
         """Whether the commit and its tree are here, without asking a remote."""
         return self.run("cat-file", "-e", f"{commit}^{{tree}}", ok=None).returncode == 0
+
+
+def _text(git: Git, commit: str, path: str) -> str | None:
+    entry = git.run("ls-tree", commit, "--", path).stdout
+    return git.run("show", f"{commit}:{path}").stdout if entry else None
+
+
+def _entries(git: Git, commit: str, paths: tuple[str, ...]) -> Mapping[str, str]:
+    rows = git.run("ls-tree", "-z", commit, "--", *paths).stdout.split("\0")
+    return MappingProxyType({row.partition("\t")[2]: row.split()[2] for row in rows if row})
+
+
+_kept_text = lru_cache(maxsize=KEPT)(_text)
+_kept_entries = lru_cache(maxsize=KEPT)(_entries)
 
 
 def borrow_objects(lender: Git, gitdir: Path) -> None:

@@ -75,10 +75,8 @@ class Tree:
             yield
 
     def subtree(self, *paths: str) -> dict[str, str]:
-        """Git ids of the named entries, of the top level for none (``dir/`` is what is in it);
-        missing: left out."""
-        rows = self.source.git.run("ls-tree", "-z", self.commit, "--", *paths).stdout.split("\0")
-        return {row.partition("\t")[2]: row.split()[2] for row in rows if row}
+        """Git ids of the named entries; see :meth:`ci.base.git.Git.entries`."""
+        return dict(self.source.git.entries(self.commit, *paths))
 
     def with_commit(self, commit: str) -> "Tree":
         """Another commit on the same ground."""

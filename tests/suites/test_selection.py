@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.base import git as repositories
 from ci.base.errors import StageError
 from ci.base.options import check_suite
 from ci.base.progress import Progress
@@ -160,6 +161,7 @@ def test_a_file_that_cannot_be_read_is_not_one_that_is_missing(made: Tree) -> No
         (made.source.slot / "src/.git/objects/info/alternates").read_text(encoding="utf-8").strip()
     )
     (lender / blob[:2] / blob[2:]).unlink()
+    repositories._kept_text.cache_clear()  # as in a new process
     with pytest.raises(StageError, match="exit code 128"):
         selection.prints_tap(COLLECTION, made)
 
