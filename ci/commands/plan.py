@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each branch needs of a series and how it gets it, found out without building anything."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ci.base.errors import StageError
@@ -11,11 +11,12 @@ from ci.base.progress import Progress
 from ci.base.records import to_json
 from ci.base.settings import Settings
 from ci.base.sides import Side
+from ci.base.text import printable
 from ci.commands.branches import Branch
+from ci.commands.shards import choose_suite, deal_loads, forecast_line, list_loads
 from ci.report.branches import BranchPlan, PatchPlan, plan_table
 from ci.series.locate import bring_series
 from ci.series.patches import Series
-from ci.suites import selection
 from ci.trees.derived import recall_trees
 from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
@@ -182,6 +183,8 @@ def show_plan(
     else:
         rows = [one.plan for one in plans]
         print(plan_table(rows, loaded.titles, on_base=on == Side.BASE), end="")
+        for line in _forecasts(settings, loaded, plans, shards) if shards > 1 else ():
+            print(printable(line))
     codes = {plan.exit_code for plan in plans}
     if ExitCode.BROKEN in codes:
         return ExitCode.BROKEN
@@ -205,13 +208,20 @@ def matrix_text(
 
 
 def _shards(settings: Settings, series: Series, trees: Trees, shards: int) -> list[str]:
-    """The suite as so many words for ``--suite``; scripts are dealt out in turn."""
-    name = settings.suite or series.suite or "default"
+    """The suite as so many words for ``--suite``, of about the same length."""
     if shards == 1:
-        return [name]
-    own = trees.base if trees.conflict else trees.patched
-    checks = series.checks_for({state.patch.number for state in trees.states if state.affected})
-    suite = selection.select_suite(name, own, trees.base, checks)
-    scripts = list({one.label: one for one in (*suite.old, *suite.new)}.values())
-    count = min(shards, len(scripts))
-    return [suite.words_for(scripts[first::shards]) for first in range(count)]
+        return [settings.suite or series.suite or "default"]
+    suite = choose_suite(settings, series, trees)
+    dealt = deal_loads(list_loads(suite, settings), shards)
+    return [suite.words_for([load.script for load in shard]) for shard in dealt]
+
+
+def _forecasts(
+    settings: Settings, series: Series, plans: Sequence[BranchTrees], shards: int
+) -> Iterator[str]:
+    """How long the guests of each branch would take."""
+    for plan in plans:
+        if plan.trees and plan.affected:
+            suite = choose_suite(settings, series, plan.trees)
+            line = forecast_line(suite, list_loads(suite, settings), shards)
+            yield f"{plan.name}: {line}"
