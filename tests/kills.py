@@ -22,8 +22,9 @@ from tests.commands.machine import Machine, make_machine
 from tests.conftest import ROOT
 from tests.guest.test_guests import SOURCE, patch
 
-# How many each test tries.
+# How many each test tries: of those with real kernels, each of which takes a minute, fewer.
 KILLS = int(os.environ.get("PATCHVERDICT_KILLS", "3"))
+REAL_KILLS = (KILLS + 1) // 2
 JOIN, OLD = "net/mptcp/subflow.c", "\tsubflow_req->msk = NULL;\n"
 
 

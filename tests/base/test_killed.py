@@ -22,10 +22,10 @@ from tests.base.test_processes import gone
 from tests.commands.machine import make_machine
 from tests.commands.test_tasks import Done, below
 from tests.guest.test_guests import JOIN, SOURCE, inv, patch, shipped
-from tests.kills import KILLS, RealMachine, try_kills
+from tests.kills import REAL_KILLS, RealMachine, try_kills
 
 pytestmark = pytest.mark.guest
-TIMES = 5
+TIMES = 3
 __all__ = ["inv"]  # a fixture
 
 
@@ -87,7 +87,7 @@ def test_it_completes_whenever_it_was_killed(
 def test_validate_says_the_same_whenever_one_was_killed(tmp_path: Path) -> None:
     """Each with a patch that no cache has seen."""
     machine = RealMachine(make_machine(tmp_path / "machine").base)
-    lines = list(try_kills(machine, KILLS, seed=TIMES))
-    assert len(lines) == KILLS + 1
+    lines = list(try_kills(machine, REAL_KILLS, seed=TIMES))
+    assert len(lines) == REAL_KILLS + 1
     assert [line for line in lines if not line.startswith("right")] == []
     assert any(": killed after " in line for line in lines)

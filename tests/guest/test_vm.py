@@ -70,6 +70,8 @@ def test_the_whole_command_line_in_virtual_mode() -> None:
         "shift=0,sleep=off,rr=record,rrfile=/dev/null",
         "-rtc",
         "base=2025-01-01T00:00:00,clock=vm",
+        "-cpu",
+        "max,-erms,-fsrm",
         "-seed",
         "1",
         "-chardev",
