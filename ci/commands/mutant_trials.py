@@ -166,7 +166,7 @@ class MutantTrials:
             [image.image_digest for image in self.bench.images.values()],
             [image.image_digest for image in self.bench.checks.values()],
             sorted(one.label for one in scripts),
-            asdict(self.bench.mode),
+            asdict(self.bench.mode.machine),
             record.versions,
             record.suite and record.suite.name,
         )

@@ -87,7 +87,7 @@ def _key(run: Run, series: Series, judged: Judged, bench: Bench) -> str:
         [image.image_digest for image in bench.checks.values()],
         record.versions,
         extra_warnings.sparse_version(),
-        asdict(bench.mode),
+        asdict(bench.mode.machine),
         sorted(run.settings.without),
         bench.suite.name,
     )

@@ -38,9 +38,10 @@ REPRODUCIBLE = {
 }
 # Without LOCALVERSION= a git tree gets a "+" appended to its release.
 MAKE_VARIABLES = (f"ARCH={GUEST.kbuild}", "LOCALVERSION=", "CC=checked-ccache gcc")
-# How objects that are to be watched are compiled: each statement by itself as far as gcc can, and
-# with the table of its lines.
-TRACED_FLAGS = "-g -gno-split-dwarf -Og -fno-inline-small-functions"
+# How objects that are to be watched are compiled: with the table of their lines, and each statement
+# by itself as far as gcc can (ci/bin/checked-ccache says how little it optimizes). Without
+# __OPTIMIZE__ the kernel asserts nothing that takes optimization to be seen.
+TRACED_FLAGS = "-g -gno-split-dwarf -fno-inline-small-functions -U__OPTIMIZE__ -w"
 ERROR_LINE = re.compile(
     r"error:|undefined reference|\*\*\*|: (?:command )?not found$|No rule to make|multiple"
     r" definition"

@@ -146,13 +146,46 @@ def test_what_is_no_compilation_to_keep_goes_to_the_compiler(
 def test_what_is_traced_has_its_lines_and_an_entry_of_its_own(compiled: Compiler) -> None:
     write(compiled.folder, {"one.c": "int one(int);\nint one(int x)\n{\n\treturn x + 1;\n}\n"})
     compiled("one.c")
-    compiled.env |= {"TRACED": "b.o sub/a.o", "TRACED_FLAGS": "-g -Og"}
+    compiled.env |= {"TRACED": "b.o sub/a.o", "TRACED_FLAGS": "-g"}
     compiled("one.c")
     assert compiled.hits() == 1 and not has_lines(compiled.folder)
     compiled.env["TRACED"] = "b.o a.o"
     for number in (1, 2):
         compiled("one.c")
         assert compiled.hits() == number and has_lines(compiled.folder)
+
+
+ASSERTS = """\
+void never(void) __attribute__((error("a call that never is")));
+static unsigned low(unsigned x)
+{
+	unsigned i;
+
+	for (i = 0; i < 3; i++)
+		x >>= 8;
+	return x;
+}
+int one(unsigned x);
+int one(unsigned x)
+{
+	if (low(x) > 255)
+		never();
+	return x;
+}
+"""
+
+
+def test_what_the_least_optimization_refuses_is_traced_with_more(compiled: Compiler) -> None:
+    """With -Og gcc does not look into a function."""
+    words = ["gcc", "-Og", "-c", "one.c", "-o", "a.o"]
+    write(compiled.folder, {"one.c": ASSERTS})
+    done = subprocess.run(words, cwd=compiled.folder, capture_output=True)
+    assert done.returncode == 1 and b"a call that never is" in done.stderr
+    compiled.env |= {"TRACED": "a.o", "TRACED_FLAGS": "-g"}
+    assert compiled("one.c").returncode == 0 and has_lines(compiled.folder)
+    write(compiled.folder, {"one.c": f"{ASSERTS}int bad\n"})
+    done = compiled("one.c")
+    assert done.returncode == 1 and done.stderr.count("error:") == 1
 
 
 def has_lines(folder: Path) -> bool:

@@ -35,7 +35,7 @@ int f(int y)
 def compiled(tmp_path: Path) -> Path:
     """A folder with an object that was compiled as kbuild does: from elsewhere, by whole paths."""
     write(tmp_path, {"src/net/a.c": SOURCE, "src/net/deep/a.h": HEADER, "obj/of": ""})
-    words = ["gcc", "-O2", *TRACED_FLAGS.split(), f"{tmp_path}/src/net/a.c"]
+    words = ["gcc", "-O2", *TRACED_FLAGS.split(), "-Og", f"{tmp_path}/src/net/a.c"]
     for more in (["-c", "-o", "a.o"], ["-E", "-dD", "-o", "a.i"]):
         subprocess.run([*words, *more], cwd=tmp_path / "obj", check=True)
     return tmp_path
