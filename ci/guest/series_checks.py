@@ -19,6 +19,9 @@ from ci.trees.tree import Tree
 
 LIMIT_S = 300.0
 MOST_BYTES = 64 << 20  # of a program
+# Where a selftest that a check takes in may have its headers from, besides its own folder and the
+# kernel's: since 7.0 those of mptcp ask for the tools' headers.
+SHARED, LAST = "tools/testing/selftests", "tools/include"
 
 
 def install_checks(
@@ -40,6 +43,7 @@ def install_checks(
     """
     key = digest(
         "checks",
+        (SHARED, LAST),
         sorted((name, data.hex()) for name, data in files.items()),
         installed.name,
         *(["traced"] if traced else []),
@@ -101,7 +105,8 @@ def _compile(
             words = ["gcc", "-O2", "-Wall", "-static", f"-ffile-prefix-map={out}=."]
             at = segments.get(made)
             words += [*TRACED, *segment_words(at)] if at else ["-s"]
-            words += [f"-I{own}", f"-isystem{home}/usr/include"]
+            words += [f"-I{own}", f"-I{src / SHARED}", f"-isystem{home}/usr/include"]
+            words += ["-idirafter", f"{src / LAST}"]
             argv: list[str | Path] = [*words, "-o", out / "made" / made, out / f"{made}{PROGRAM}"]
             build.run_make(argv, tree, workspace, tools, mounts, timeout_s=LIMIT_S, log=log)
             copy_below(out / "made", made, target / made, MOST_BYTES)

@@ -36,7 +36,8 @@ from tests.kernel.test_hostile import TOOLS
 FOLDER = "tools/testing/selftests/net/mptcp"
 # It says by how much a number is wrong; a series makes it say more.
 TOOL = (
-    '#include <stdio.h>\n#include <linux/own.h>\nint main(void) {{ puts("{}" OWN); return 0; }}\n'
+    "#include <stdio.h>\n#include <linux/own.h>\n#include <linux/tools.h>\n"
+    '#include "kselftest.h"\nint main(void) {{ puts(SAYS("{}" OWN)); return 0; }}\n'
 )
 MAKEFILE = """\
 headers:
@@ -58,7 +59,14 @@ def trees(tmp_path: Path) -> tuple[Tree, Tree]:
     git(slot / "src", "init", "-q", "-b", "main", "--template=")
     made = []
     for words, owner in (("off", "base"), ("off, diff", "patched")):
-        files = {f"{FOLDER}/tool.c": TOOL.format(words), "Makefile": MAKEFILE.format(owner)}
+        files = {
+            f"{FOLDER}/tool.c": TOOL.format(words),
+            "Makefile": MAKEFILE.format(owner),
+            # As the selftests of 7.x have it. What the kernel's headers have, too, is theirs.
+            "tools/include/linux/tools.h": "#define SAYS(words) words\n",
+            "tools/include/linux/own.h": "#error of the tools\n",
+            "tools/testing/selftests/kselftest.h": "\n",
+        }
         of = commit(slot / "src", files, owner)
         made.append(Tree(Source("test", slot, of, ""), of, of, (6, 12)))
     return made[0], made[1]

@@ -179,8 +179,8 @@ def test_what_the_least_optimization_refuses_is_traced_with_more(compiled: Compi
     """With -Og gcc does not look into a function."""
     words = ["gcc", "-Og", "-c", "one.c", "-o", "a.o"]
     write(compiled.folder, {"one.c": ASSERTS})
-    done = subprocess.run(words, cwd=compiled.folder, capture_output=True)
-    assert done.returncode == 1 and b"a call that never is" in done.stderr
+    bare = subprocess.run(words, cwd=compiled.folder, capture_output=True)
+    assert bare.returncode == 1 and b"a call that never is" in bare.stderr
     compiled.env |= {"TRACED": "a.o", "TRACED_FLAGS": "-g"}
     assert compiled("one.c").returncode == 0 and has_lines(compiled.folder)
     write(compiled.folder, {"one.c": f"{ASSERTS}int bad\n"})
