@@ -3,6 +3,7 @@
 
 import functools
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from ci.base.records import from_json, save_record
@@ -11,7 +12,7 @@ from ci.series.patches import Series
 from ci.series.status import PatchStatus
 from ci.trees.source import Source
 from ci.trees.states import PatchState
-from ci.trees.tree import Outcome, Trees, replay_series, trees_of
+from ci.trees.tree import Outcome, Trees, prepare_source, replay_series, trees_of
 
 FACTS = "outcome.json"
 OURS = ("base", "series", "trees")  # the packages whose code has a say
@@ -19,7 +20,7 @@ OURS = ("base", "series", "trees")  # the packages whose code has a say
 
 @dataclass(frozen=True)
 class _State:
-    """A patch's state, the patch by its number."""
+    """A patch's state, in the order of its fields; the patch by its number."""
 
     number: int
     status: PatchStatus
@@ -28,6 +29,10 @@ class _State:
     form: PatchStatus | None
     adapted: str
     depends_on: int
+
+
+# All of them but the patch.
+_facts = attrgetter("status", "on_patched", "why", "form", "adapted", "depends_on")
 
 
 @dataclass(frozen=True)
@@ -49,24 +54,13 @@ def recall_trees(
 ) -> Trees:
     """As :func:`ci.trees.tree.derive_trees`, but what was found out before is not found out again.
     The lock of the slot's trees is the caller's."""
+    prepare_source(source)
     entry = workspace.entry("outcomes", _key(workspace, series, source, without, adapt))
     if outcome := _recall(workspace, entry, series, source):
-        source.overrule_attributes()
         return trees_of(outcome, source)
     outcome = replay_series(series, source, without, adapt=adapt)
     if not outcome.notes:  # else a search of the history ran out of time
-        states = tuple(
-            _State(
-                one.patch.number,
-                one.status,
-                one.on_patched,
-                one.why,
-                one.form,
-                one.adapted,
-                one.depends_on,
-            )
-            for one in outcome.states
-        )
+        states = tuple(_State(one.patch.number, *_facts(one)) for one in outcome.states)
         with workspace.publish(entry) as fresh:
             save_record(fresh / FACTS, _Kept(outcome.base, outcome.patched, states))
     return trees_of(outcome, source)
@@ -113,16 +107,5 @@ def _recall(workspace: Workspace, entry: Path, series: Series, source: Source) -
     if source.git.run("rev-parse", "-q", *commits, ok=None).returncode != 0:
         return None
     patches = {patch.number: patch for patch in series.patches}
-    states = (
-        PatchState(
-            patches[one.number],
-            one.status,
-            one.on_patched,
-            one.why,
-            one.form,
-            one.adapted,
-            one.depends_on,
-        )
-        for one in kept.states
-    )
+    states = (PatchState(patches[one.number], *_facts(one)) for one in kept.states)
     return Outcome(kept.base, kept.patched, tuple(states))

@@ -171,19 +171,24 @@ def derive_trees(
     base plus the series in order, minus ``without``. What can be neither put on nor taken out is in
     ``conflict``; the others are tried all the same. With ``adapt``, a patch that does not apply as
     it is may be put on adapted. The lock of the slot's trees is the caller's."""
+    prepare_source(source)
     return trees_of(replay_series(series, source, without, adapt=adapt), source)
+
+
+def prepare_source(source: Source) -> None:
+    """Remove what a git that was killed has left, and let no file of a tree say how git reads it:
+    before trees are made."""
+    left = (*(f"refs/{side}.lock" for side in SIDES), "objects/*/tmp_obj_*")
+    remove_stale(source.slot / "src/.git", *left)
+    source.overrule_attributes()
 
 
 def replay_series(
     series: Series, source: Source, without: frozenset[int], *, adapt: bool
 ) -> Outcome:
     """Make base and patched; see :func:`derive_trees`."""
-    git = source.git
-    left = (*(f"refs/{side}.lock" for side in SIDES), "objects/*/tmp_obj_*")
-    remove_stale(source.slot / "src/.git", *left)
-    source.overrule_attributes()
     _check_numbers(series, without)
-    version = version_of(git, source.commit)
+    git, version = source.git, version_of(source.git, source.commit)
     shipped = git.line("rev-parse", f"{source.commit}^{{tree}}")
     with tempfile.TemporaryDirectory() as scratch:
         index = Index(git, Path(scratch) / "index", shipped)
