@@ -6,7 +6,6 @@ bytes under the same times."""
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -49,12 +48,13 @@ def _states(paths: Iterable[Path]) -> Mapping[Path, tuple[str, int]]:
 
 
 def _keep(memo: Path, states: Mapping[Path, tuple[str, int]]) -> None:
-    """Write down those states after which a change has another time."""
+    """Write down those states after which a change has another time. Each line is true by itself,
+    so it does no harm where two write at once, or one is killed."""
     memo.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=memo.parent) as folder:
-        beside = Path(folder) / memo.name
-        beside.touch()
-        settled = beside.lstat().st_ctime_ns - TICK_NS
-        lines = (f"{state}\n" for state, changed in states.values() if changed < settled)
-        beside.write_text("".join(lines), encoding="ascii")
-        beside.rename(memo)
+    beside = memo.with_name(f".{memo.name}")
+    with beside.open("w", encoding="ascii") as file:
+        file.write("\n")
+        file.flush()
+        settled = os.fstat(file.fileno()).st_ctime_ns - TICK_NS
+        file.writelines(f"{state}\n" for state, changed in states.values() if changed < settled)
+    beside.rename(memo)
