@@ -146,6 +146,7 @@ def test_what_base_holds_with_the_old_form_of_a_script_is_no_leak() -> None:
 
 def test_caches_that_differ_by_chance_are_allowed_more() -> None:
     chance = {"dentry": 31, "inode_cache": 15, "proc_inode_cache": 23, "radix_tree_node": 31}
+    chance |= {"maple_node": 63, "pid": 127}
     assert judge(grown(), grown(**chance)).exit_code == 0
     for name, count in chance.items():
         assert judge(grown(), grown(**{name: count + 1})).exit_code == 1
