@@ -84,6 +84,7 @@ def test_it_completes_whenever_it_was_killed(
     remove_tree(again.folder)
 
 
+@pytest.mark.long
 def test_validate_says_the_same_whenever_one_was_killed(tmp_path: Path) -> None:
     """Each with a patch that no cache has seen."""
     machine = RealMachine(make_machine(tmp_path / "machine").base)

@@ -12,7 +12,7 @@ import pytest
 from tests.commands.test_tasks import Done
 from tests.guest.test_guests import FLIP, inv
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.long]
 __all__ = ["inv"]  # a fixture
 
 
