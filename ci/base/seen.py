@@ -25,7 +25,7 @@ def whole_since(
     except (OSError, ValueError):
         known = set()
     unknown = [path for path, (state, _) in states.items() if state not in known]
-    if not unknown:
+    if states and not unknown:
         return ""
     if wrong := check(unknown):
         return wrong

@@ -120,21 +120,25 @@ def _apart(workspace: Workspace, suites: Sequence[str], again: bool) -> tuple[Op
     now."""
     folder = workspace.cache / "apt" / "-".join(suites)
     options = _state(folder)
-    rows = [f"deb [signed-by={KEYRING}] {_mirror(suite)} {suite} main\n" for suite in suites]
-    (folder / "sources.list").write_text("".join(rows), encoding="utf-8")
+    mirrors, listing = _host_mirrors(), folder / "sources.list"
+    text = "".join(
+        f"deb [signed-by={KEYRING}] {_mirror(suite, mirrors)} {suite} main\n" for suite in suites
+    )
+    if not listing.exists() or listing.read_text(encoding="utf-8") != text:
+        write_text(listing, text)
     options += (
         "-o",
-        f"Dir::Etc::SourceList={folder}/sources.list",
+        f"Dir::Etc::SourceList={listing}",
         "-o",
         "Dir::Etc::SourceParts=/dev/null",
     )
     return options, _update(options, folder, again)
 
 
-def _mirror(suite: str) -> str:
+def _mirror(suite: str, mirrors: Sequence[str]) -> str:
     """The mirror of Debian that the host uses for such a suite, else the project's own."""
     archive = "debian-security" if suite.endswith("-security") else "debian"
-    for uri in _host_mirrors():
+    for uri in mirrors:
         if uri.rstrip("/").endswith(f"/{archive}"):
             return uri
     return f"{MIRROR}{archive}/"
@@ -162,7 +166,10 @@ def _newest(workspace: Workspace, options: Options, name: str) -> Mapping[str, s
         write_text(answer, json.dumps(_ask(options, name)))
         return ""
 
-    whole_since(memo, lambda: _files(places), ask)
+    try:
+        whole_since(memo, lambda: _files(places), ask)
+    except OSError:  # somebody fetches lists just now, or they are not ours to look at
+        return _ask(options, name)
     return dict(json.loads(answer.read_bytes()))
 
 

@@ -26,7 +26,7 @@ class Files:
     """Three files, and which of them were looked at each time."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.memo, self.asked = folder / "files", folder / "memo", list[str]()
+        self.folder, self.memo = folder / "files", folder / "memo"
         write(self.folder, {"a": "1", "b": "2", "c": "3"})
         self.wrong = ""
 
@@ -82,6 +82,18 @@ def test_what_was_touched_is_looked_at_again(change: Callable[[Path], None], fil
 def test_what_is_wrong_is_told_each_time(files: Files) -> None:
     files.wrong = "no"
     assert [files.ask() for _ in range(2)] == ["abc no", "abc no"]
+
+
+def test_of_nothing_nothing_is_known(files: Files, tmp_path: Path) -> None:
+    asked = list[Sequence[Path]]()
+
+    def check(paths: Sequence[Path]) -> str:
+        asked.append(paths)
+        return ""
+
+    for _ in range(2):
+        assert whole_since(files.memo, lambda: (), check) == ""
+    assert asked == [[], []]
 
 
 def test_what_was_written_just_now_is_read_each_time(tmp_path: Path) -> None:

@@ -275,11 +275,10 @@ def test_a_newer_package_takes_the_place_of_the_older(
     assert second.git.line("show", f"{second.commit}:net/other.c") == "int newer;"
 
 
-def test_apt_is_asked_once_of_the_same_lists(
-    apt: Apt, fetch: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its programs read all of their lists each time. Those of ours are fetched once an hour."""
-    monkeypatch.setattr(seen, "TICK_NS", -(10**12))  # what was just written counts as old
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What apt's programs were asked to do with their lists, which are taken for settled."""
+    monkeypatch.setattr(seen, "TICK_NS", -(10**12))
     asked, real = list[str](), processes.run
 
     def run(argv: Sequence[str | Path], **more: Any) -> CommandResult:
@@ -288,6 +287,13 @@ def test_apt_is_asked_once_of_the_same_lists(
         return real(argv, **more)
 
     monkeypatch.setattr(processes, "run", run)
+    return asked
+
+
+def test_apt_is_asked_once_of_the_same_lists(
+    apt: Apt, fetch: Callable[..., Source], asked: list[str]
+) -> None:
+    """Its programs read all of their lists each time. Those of ours are fetched once an hour."""
     apt.publish("6.12.9-1", KERNEL_FILES)
     first = fetch(source="debian:6.12")
     assert asked == ["show", "update", "show"]  # the host's lists are empty
@@ -403,6 +409,26 @@ def test_a_suite_that_the_host_does_not_follow(mirror: Apt, fetch: Callable[...,
     # The host's own lists are as they were.
     assert sorted(path.name for path in (mirror.folder / "state/lists").iterdir()) == lists
     assert fetch(source="debian:6.12").name == "debian:6.12.1-1"
+
+
+def test_another_suite_is_asked_once_too(
+    mirror: Apt, fetch: Callable[..., Source], asked: list[str]
+) -> None:
+    found = fetch(source="debian:6.12@new-security")
+    assert asked == ["update", "show"]
+    assert fetch(source="debian:6.12@new-security") == found and len(asked) == 2
+
+
+def test_lists_that_nobody_can_look_at_are_read_by_apt(
+    apt: Apt, fetch: Callable[..., Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where apt does not say where they are, and where they go while they are looked at."""
+    apt.publish("6.12.9-1", KERNEL_FILES)
+    monkeypatch.setattr(archive, "PLACES", ())
+    found = fetch(source="debian:6.12")
+    gone = apt.folder / "state/lists/gone"
+    monkeypatch.setattr(archive, "_files", lambda _: [gone])
+    assert fetch(source="debian:6.12") == found
 
 
 def test_a_release_that_only_another_suite_has(
