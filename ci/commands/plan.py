@@ -17,6 +17,7 @@ from ci.commands.shards import choose_suite, deal_loads, forecast_line, list_loa
 from ci.report.branches import BranchPlan, PatchPlan, plan_table
 from ci.series.locate import bring_series
 from ci.series.patches import Series
+from ci.suites import selection
 from ci.trees.derived import recall_trees
 from ci.trees.fetch import fetch_source
 from ci.trees.source import Source
@@ -210,7 +211,7 @@ def matrix_text(
 def _shards(settings: Settings, series: Series, trees: Trees, shards: int) -> list[str]:
     """The suite as so many words for ``--suite``, of about the same length."""
     if shards == 1:
-        return [settings.suite or series.suite or "default"]
+        return [selection.choose_name(settings.suite, series.suite)]
     suite = choose_suite(settings, series, trees)
     dealt = deal_loads(list_loads(suite, settings), shards)
     return [suite.words_for([load.script for load in shard]) for shard in dealt]
@@ -223,5 +224,5 @@ def _forecasts(
     for plan in plans:
         if plan.trees and plan.affected:
             suite = choose_suite(settings, series, plan.trees)
-            line = forecast_line(suite, list_loads(suite, settings), shards)
-            yield f"{plan.name}: {line}"
+            if loads := list_loads(suite, settings):
+                yield f"{plan.name}: {forecast_line(suite, loads, shards)}"

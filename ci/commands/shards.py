@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ci.base.progress import duration
 from ci.base.settings import Settings
 from ci.guest import run_cache
-from ci.guest.modes import Mode
+from ci.guest.modes import MACHINES, Mode
 from ci.series.patches import Series
 from ci.suites import selection
 from ci.suites.collection import Script
@@ -42,21 +42,25 @@ class Load:
 
 def choose_suite(settings: Settings, series: Series, trees: Trees) -> Suite:
     """The suite that a branch of a plan would run."""
-    name = settings.suite or series.suite or "default"
+    name = selection.choose_name(settings.suite, series.suite)
     own = trees.base if trees.conflict else trees.patched
     checks = series.checks_for({state.patch.number for state in trees.states if state.affected})
     return selection.select_suite(name, own, trees.base, checks)
 
 
 def list_loads(suite: Suite, settings: Settings) -> list[Load]:
-    """What each script of a suite takes. One that was never run counts as the middle one of the
-    others."""
+    """What each script of a suite takes, in the mode in which the most of them were run here. One
+    that was never run counts as the middle one of the others."""
     scripts = {one.label: one for one in (*suite.old, *suite.new)}
     guests = [one.label for one in (*suite.old, *suite.new)]
-    mode = Mode("virtual", "")
-    took = {
-        label: run_cache.cost_s(one, mode, settings.workspace) for label, one in scripts.items()
-    }
+    by_mode = (
+        {
+            label: run_cache.cost_s(one, Mode(name, ""), settings.workspace)
+            for label, one in scripts.items()
+        }
+        for name in MACHINES
+    )
+    took = max(by_mode, key=lambda found: sum(map(math.isfinite, found.values())))
     known = [seconds for seconds in took.values() if math.isfinite(seconds)]
     middle = statistics.median(known) if known else UNKNOWN_S
     return [

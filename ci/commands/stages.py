@@ -229,9 +229,8 @@ def _patch_row(state: PatchState) -> PatchRow:
 
 
 def choose_suite(run: Run, series: Series, trees: Trees) -> Suite:
-    """What to run: the option wins over the series, which wins over the default. Base chooses, so
-    that the series has no say in how it is tested."""
-    name = run.settings.suite or series.suite or "default"
+    """What to run. Base chooses, so that the series has no say in how it is tested."""
+    name = selection.choose_name(run.settings.suite, series.suite)
     own = trees.base if trees.conflict else trees.patched
     base = None if run.tests else trees.base
     checks = series.checks_for({state.patch.number for state in trees.states if state.affected})

@@ -71,6 +71,11 @@ def all_collections() -> Mapping[str, Collection]:
     return {collection.name: collection for collection in found}
 
 
+def choose_name(asked: str, of_series: str) -> str:
+    """The option wins over the series, which wins over the default."""
+    return asked or of_series or "default"
+
+
 def split_name(name: str) -> tuple[Collection, str]:
     """The collection that ``net:fib_tests,rtnetlink`` chooses, and its words; without a prefix it
     is mptcp. A :class:`StageError` for two collections in one suite."""

@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ci.commands.shards: shards of about the same length, and how long guests take on more cores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from ci.commands.shards import Load, deal_loads, forecast_line, wall_s
+from ci.base.settings import Settings
+from ci.commands.shards import (
+    UNKNOWN_S,
+    Load,
+    deal_loads,
+    forecast_line,
+    list_loads,
+    wall_s,
+)
+from ci.guest.modes import MACHINES, Mode
 from ci.suites.mptcp import COLLECTION
 from ci.suites.selection import Suite
+from tests.conftest import write
 
 
 def loads(*seconds: float, guests: int = 2) -> list[Load]:
@@ -43,6 +53,23 @@ def test_there_are_no_more_shards_than_scripts() -> None:
 def test_the_longest_begin_first(cores: int, wall: float) -> None:
     """Guests of 5, 5, 4, 4, 3 and 3 seconds."""
     assert wall_s(loads(3, 5, 4), cores) == wall
+
+
+def test_the_mode_in_which_the_most_was_run_says_what_they_take(
+    settings_for: Callable[..., Settings],
+) -> None:
+    settings = settings_for()
+    suite = Suite("x", COLLECTION, tuple(COLLECTION.script(f"{name}.sh") for name in "abc"))
+    assert [one.seconds for one in list_loads(suite, settings)] == [UNKNOWN_S] * 3
+    factor = {name: Mode(name, "").machine.time_factor for name in MACHINES}
+    costs = {"kvm-a": 1, "virtual-a": 10, "virtual-b": 30}
+    for key, seconds in costs.items():
+        mode, _, label = key.partition("-")
+        name = f"costs/{mode}-{factor[mode]}-{label}"
+        write(settings.workspace.cache, {name: f"{seconds}\n"})
+    loads = list_loads(suite, settings)
+    assert [(one.seconds, one.known) for one in loads] == [(10, True), (30, True), (20, False)]
+    assert [one.guests for one in loads] == [2, 2, 2]
 
 
 def test_what_is_told_of_a_suite() -> None:
