@@ -64,7 +64,7 @@ SSH = ("SSH_AUTH_SOCK", "KRB5CCNAME")
 # https://git.kernel.org/pub/scm/linux/kernel/git/netdev/net.git, ssh://git@host/net.git
 ADDRESS = re.compile(r"(https?|git|ssh|file)://[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*")
 WHOLE_ID = re.compile(r"[0-9a-f]{40}")
-KEPT = 100
+KEPT = 100  # files, and folders, that are not read again
 # v6.12, main, 98befba9447e6167158771f3f6b4b3d402c585b1
 REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 

@@ -75,6 +75,13 @@ class Workspace:
         """Path of the cache entry ``key`` of ``kind``; it exists only when it is finished."""
         return self.cache / kind / key
 
+    def code_digest(self, *packages: str) -> str:
+        """Digest of our own code: of those packages of it, or of all."""
+        folder = self.root / "ci"
+        found = (path for name in packages or (".",) for path in (folder / name).rglob("*"))
+        ours = sorted(path for path in found if path.suffix in (".py", "") and path.is_file())
+        return digest([file_digest(path) for path in ours])
+
     def ready(self, path: Path, *, quiet: bool = False) -> bool:
         """Whether an entry is there and holds what it was published with. Of one that is damaged a
         line says so, unless ``quiet``: whoever asks then publishes it anew."""

@@ -12,7 +12,7 @@ from ci.base.progress import Progress
 from ci.base.records import from_json, save_record
 from ci.base.settings import Settings
 from ci.base.sides import Side
-from ci.base.workspace import digest, file_digest
+from ci.base.workspace import digest
 from ci.commands import stages
 from ci.commands.findings import find_findings
 from ci.commands.lines import Proved, prove_lines
@@ -74,11 +74,10 @@ def _find_proof(run: Run, series: Series, judged: Judged, bench: Bench, budget_s
 
 def _key(run: Run, series: Series, judged: Judged, bench: Bench) -> str:
     """Digest of what a proof depends on: what was asked and found, and our own code."""
-    record, root = run.record, run.workspace.root
-    ours = sorted(path for path in (root / "ci").rglob("*") if path.suffix in (".py", ""))
+    record = run.record
     return digest(
         "proof",
-        [file_digest(path) for path in ours if path.is_file()],
+        run.workspace.code_digest(),
         judge.to_json(judged.verdict),
         asdict(record.trees) if record.trees else "",
         [asdict(row) for row in record.patches],

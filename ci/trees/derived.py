@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Trees that were made before: what a series came to, kept by all that it depends on."""
 
-import functools
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -79,7 +78,7 @@ def _key(
     shallow = source.slot / "src/.git/shallow"
     return digest(
         "outcome",
-        _code(workspace.root),
+        workspace.code_digest(*OURS),
         asdict(replace(series, backports={}, committed={}, checks={})),
         {str(path): asdict(patch) for path, patch in series.committed.items()},
         forms,
@@ -89,13 +88,6 @@ def _key(
         sorted(without),
         adapt,
     )
-
-
-@functools.cache
-def _code(root: Path) -> str:
-    """Digest of our own code that makes trees."""
-    files = (path for name in OURS for path in sorted((root / "ci" / name).glob("*.py")))
-    return digest([file_digest(path) for path in files])
 
 
 def _recall(workspace: Workspace, entry: Path, series: Series, source: Source) -> Outcome | None:
